@@ -1,0 +1,2 @@
+//! Lavender.
+fn main() {}
