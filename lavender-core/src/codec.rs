@@ -1,0 +1,461 @@
+//! The wire format, version 1: events and alerts as JSON lines.
+//!
+//! A batch is one header line, one line per process, one line per event:
+//!
+//! ```text
+//! {"lavender":1,"tenant":"acme","agent":"web-1","host":"web-1.acme.example","events":2,"processes":3}
+//! {"process":{"exec_id":{…},"pid":812,…}}
+//! {"process":{…,"parent_id":{…}},"parent":0}
+//! {"id":"…","kind":"exec","observed_at":1700000000000000000,"boot_time":5,"tid":812,"process":1,"data":{…}}
+//! ```
+//!
+//! Each process stands there once, after its parent; `parent` and `process` count those lines from 0.
+//! Fields may be added, and readers ignore those that they do not know. An event of an unknown kind is
+//! kept as [`EventData::Unknown`].
+//!
+//! One event or one alert by itself is one line, with its process and ancestors inside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::alert::{AgentIdentity, Alert, AlertStatus};
+use crate::event::{Event, EventData, EventKind, Process};
+use crate::id::{AlertId, EventId};
+use crate::rule::{Certainty, Evidence, RuleMeta, Severity};
+use crate::time::{BootTime, Timestamp};
+
+/// The version that this writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+/// The most events that a batch may hold to be read.
+pub const MAX_EVENTS: usize = 65_536;
+
+/// The error of bytes that are not what this version writes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// A line that is not JSON, or not of the right shape.
+    #[error("line {line}: {source}")]
+    Line {
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Nothing there.
+    #[error("the batch is empty; a header line is needed")]
+    Empty,
+    /// Written by another version.
+    #[error("wire version {found} is not known here; this reads version {VERSION}")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// A line that refers to a process that does not stand before it.
+    #[error("line {line}: it refers to process {index}, which does not stand before it")]
+    Reference {
+        /// Which line, from 1.
+        line: usize,
+        /// The index.
+        index: u32,
+    },
+    /// A process with more ancestors than [`Process::MAX_ANCESTORS`].
+    #[error("line {line}: the process has more than {} ancestors", Process::MAX_ANCESTORS)]
+    Ancestors {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Not as many events as the header says: the batch was cut, or lines were added.
+    #[error("the header says {expected} events, and {found} are there")]
+    Count {
+        /// How many the header says.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// More events than [`MAX_EVENTS`].
+    #[error("the batch holds {found} events; {MAX_EVENTS} are allowed")]
+    TooLarge {
+        /// How many the header says.
+        found: usize,
+    },
+    /// A value that JSON cannot hold.
+    #[error("it cannot be written as JSON: {0}")]
+    Write(serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    lavender: u32,
+    #[serde(flatten)]
+    source: AgentIdentity,
+    events: usize,
+    processes: usize,
+}
+
+#[derive(Serialize)]
+struct ProcessLine<'a> {
+    process: &'a Process,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct OwnedProcessLine {
+    process: Process,
+    #[serde(default)]
+    parent: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EventLine<P> {
+    id: EventId,
+    kind: Arc<str>,
+    observed_at: Timestamp,
+    boot_time: BootTime,
+    #[serde(default)]
+    tid: u32,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    process: Option<P>,
+    data: Box<RawValue>,
+}
+
+fn none<P>() -> Option<P> {
+    None
+}
+
+/// A process with its ancestors, parent first: how one stands by itself.
+#[derive(Serialize)]
+struct Lineage<'a> {
+    #[serde(flatten)]
+    process: &'a Process,
+    ancestors: Vec<&'a Process>,
+}
+
+impl<'a> Lineage<'a> {
+    fn of(process: &'a Arc<Process>) -> Self {
+        Self { process, ancestors: process.ancestors().map(|ancestor| &**ancestor).collect() }
+    }
+}
+
+#[derive(Deserialize)]
+struct OwnedLineage {
+    #[serde(flatten)]
+    process: Process,
+    #[serde(default)]
+    ancestors: Vec<Process>,
+}
+
+impl OwnedLineage {
+    fn join(self) -> Arc<Process> {
+        let mut parent = None;
+        for ancestor in self.ancestors.into_iter().take(Process::MAX_ANCESTORS).rev() {
+            parent = Some(Arc::new(Process { parent, ..ancestor }));
+        }
+        Arc::new(Process { parent, ..self.process })
+    }
+}
+
+/// The data of an event as JSON text: what stands under `data` on the wire.
+///
+/// # Errors
+///
+/// [`CodecError::Write`].
+pub fn data_to_json(data: &EventData) -> Result<String, CodecError> {
+    match data {
+        EventData::Exec(data) => serde_json::to_string(data),
+        EventData::Fork(data) => serde_json::to_string(data),
+        EventData::Exit(data) => serde_json::to_string(data),
+        EventData::FileOpen(data) => serde_json::to_string(data),
+        EventData::NetConnect(data) => serde_json::to_string(data),
+        EventData::Heartbeat(data) => serde_json::to_string(data),
+        EventData::Lost(data) => serde_json::to_string(data),
+        EventData::AgentStart(data) => serde_json::to_string(data),
+        EventData::AgentStop(data) => serde_json::to_string(data),
+        EventData::Response(data) => serde_json::to_string(data),
+        EventData::Unknown { body, .. } => {
+            return Ok(String::from_utf8_lossy(body).into_owned());
+        }
+    }
+    .map_err(CodecError::Write)
+}
+
+/// The data of an event from its kind's name and its JSON text. A kind that is not known here is kept.
+///
+/// # Errors
+///
+/// When the text is not JSON of that kind's shape.
+pub fn data_from_json(kind: &str, json: &str) -> Result<EventData, serde_json::Error> {
+    Ok(match kind.parse().unwrap_or(EventKind::Unknown) {
+        EventKind::Exec => EventData::Exec(serde_json::from_str(json)?),
+        EventKind::Fork => EventData::Fork(serde_json::from_str(json)?),
+        EventKind::Exit => EventData::Exit(serde_json::from_str(json)?),
+        EventKind::FileOpen => EventData::FileOpen(serde_json::from_str(json)?),
+        EventKind::NetConnect => EventData::NetConnect(serde_json::from_str(json)?),
+        EventKind::Heartbeat => EventData::Heartbeat(serde_json::from_str(json)?),
+        EventKind::Lost => EventData::Lost(serde_json::from_str(json)?),
+        EventKind::AgentStart => EventData::AgentStart(serde_json::from_str(json)?),
+        EventKind::AgentStop => EventData::AgentStop(serde_json::from_str(json)?),
+        EventKind::Response => EventData::Response(serde_json::from_str(json)?),
+        EventKind::Unknown => {
+            let _: &RawValue = serde_json::from_str(json)?;
+            EventData::Unknown {
+                kind: kind.into(),
+                body: Bytes::copy_from_slice(json.trim().as_bytes()),
+            }
+        }
+    })
+}
+
+/// The name of an event's kind on the wire; of an unknown kind, the name that it came with.
+pub fn kind_name(data: &EventData) -> Arc<str> {
+    match data {
+        EventData::Unknown { kind, .. } => Arc::clone(kind),
+        known => known.kind().as_str().into(),
+    }
+}
+
+impl<P> EventLine<P> {
+    fn new(event: &Event, process: Option<P>) -> Result<Self, CodecError> {
+        Ok(Self {
+            id: event.id,
+            kind: kind_name(&event.data),
+            observed_at: event.observed_at,
+            boot_time: event.boot_time,
+            tid: event.tid,
+            process,
+            data: RawValue::from_string(data_to_json(&event.data)?).map_err(CodecError::Write)?,
+        })
+    }
+
+    fn into_event(self, process: Option<Arc<Process>>) -> Result<Event, serde_json::Error> {
+        Ok(Event {
+            id: self.id,
+            observed_at: self.observed_at,
+            boot_time: self.boot_time,
+            tid: self.tid,
+            process,
+            data: data_from_json(&self.kind, self.data.get())?,
+        })
+    }
+}
+
+/// Writes the processes of a batch once each, parents first.
+#[derive(Default)]
+struct ProcessTable<'a> {
+    index: HashMap<*const Process, u32>,
+    order: Vec<(&'a Process, Option<u32>)>,
+}
+
+impl<'a> ProcessTable<'a> {
+    fn index_of(&mut self, process: &'a Arc<Process>) -> u32 {
+        if let Some(index) = self.index.get(&Arc::as_ptr(process)) {
+            return *index;
+        }
+        let line: Vec<&'a Arc<Process>> =
+            std::iter::once(process).chain(process.ancestors()).collect();
+        let mut parent = None;
+        for process in line.into_iter().rev() {
+            let next = self.order.len() as u32;
+            let index = *self.index.entry(Arc::as_ptr(process)).or_insert(next);
+            if index == next {
+                self.order.push((process, parent));
+            }
+            parent = Some(index);
+        }
+        parent.unwrap_or_default()
+    }
+}
+
+fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), CodecError> {
+    serde_json::to_writer(&mut *out, line).map_err(CodecError::Write)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Writes events of one agent as a batch.
+///
+/// # Errors
+///
+/// [`CodecError::Write`] for a value that JSON cannot hold.
+pub fn encode_batch(source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Vec<u8>, CodecError> {
+    let mut table = ProcessTable::default();
+    let lines = events
+        .iter()
+        .map(|event| EventLine::new(event, event.process.as_ref().map(|p| table.index_of(p))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut out = Vec::with_capacity(256 * events.len() + 512 * table.order.len());
+    push_line(
+        &mut out,
+        &Header {
+            lavender: VERSION,
+            source: source.clone(),
+            events: events.len(),
+            processes: table.order.len(),
+        },
+    )?;
+    for (process, parent) in table.order {
+        push_line(&mut out, &ProcessLine { process, parent })?;
+    }
+    for line in lines {
+        push_line(&mut out, &line)?;
+    }
+    Ok(out)
+}
+
+/// Reads a batch.
+///
+/// # Errors
+///
+/// What is wrong and on which line; nothing of a batch with an error is used.
+pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), CodecError> {
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, line)| !line.is_empty());
+    let (line, first) = lines.next().ok_or(CodecError::Empty)?;
+    let header: Header =
+        serde_json::from_slice(first).map_err(|source| CodecError::Line { line, source })?;
+    if header.lavender != VERSION {
+        return Err(CodecError::Version { found: header.lavender });
+    }
+    if header.events > MAX_EVENTS {
+        return Err(CodecError::TooLarge { found: header.events });
+    }
+
+    let mut processes: Vec<Arc<Process>> = Vec::new();
+    for (line, text) in lines.by_ref().take(header.processes) {
+        let OwnedProcessLine { process, parent } =
+            serde_json::from_slice(text).map_err(|source| CodecError::Line { line, source })?;
+        let parent = look_up(&processes, parent, line)?;
+        let process = Arc::new(Process { parent, ..process });
+        // Bounded, so that dropping a line of processes does not run out of stack.
+        if process.ancestors().nth(Process::MAX_ANCESTORS).is_some() {
+            return Err(CodecError::Ancestors { line });
+        }
+        processes.push(process);
+    }
+
+    let mut events = Vec::new();
+    for (line, text) in lines {
+        let fail = |source| CodecError::Line { line, source };
+        let parsed: EventLine<u32> = serde_json::from_slice(text).map_err(fail)?;
+        let process = look_up(&processes, parsed.process, line)?;
+        events.push(Arc::new(parsed.into_event(process).map_err(fail)?));
+    }
+    if events.len() != header.events {
+        return Err(CodecError::Count { expected: header.events, found: events.len() });
+    }
+    Ok((header.source, events))
+}
+
+fn look_up(
+    processes: &[Arc<Process>],
+    index: Option<u32>,
+    line: usize,
+) -> Result<Option<Arc<Process>>, CodecError> {
+    let Some(index) = index else { return Ok(None) };
+    match processes.get(index as usize) {
+        Some(process) => Ok(Some(Arc::clone(process))),
+        None => Err(CodecError::Reference { line, index }),
+    }
+}
+
+/// One event as a line of JSON, without the line's end; its process and the ancestors stand inside.
+///
+/// # Errors
+///
+/// [`CodecError::Write`] for a value that JSON cannot hold.
+pub fn event_to_json(event: &Event) -> Result<String, CodecError> {
+    let line = EventLine::new(event, event.process.as_ref().map(Lineage::of))?;
+    serde_json::to_string(&line).map_err(CodecError::Write)
+}
+
+/// Reads what [`event_to_json`] wrote.
+///
+/// # Errors
+///
+/// [`CodecError::Line`].
+pub fn event_from_json(json: &str) -> Result<Event, CodecError> {
+    let fail = |source| CodecError::Line { line: 1, source };
+    let mut line: EventLine<OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
+    let process = line.process.take().map(OwnedLineage::join);
+    line.into_event(process).map_err(fail)
+}
+
+/// One alert as it is written. The kind comes first, so that a stream of events and alerts can be told
+/// apart by eye.
+#[derive(Serialize, Deserialize)]
+struct AlertLine<S, R, P, E> {
+    kind: Arc<str>,
+    id: AlertId,
+    severity: Severity,
+    status: AlertStatus,
+    #[serde(flatten)]
+    source: S,
+    observed_at: Timestamp,
+    boot_time: BootTime,
+    created_at: Timestamp,
+    event_kind: EventKind,
+    rule: R,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    process: Option<P>,
+    evidence: E,
+    certainty: Certainty,
+    events: Vec<EventId>,
+}
+
+/// One alert as a line of JSON, without the line's end; its process and the ancestors stand inside.
+///
+/// # Errors
+///
+/// [`CodecError::Write`] for a value that JSON cannot hold.
+pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
+    serde_json::to_string(&AlertLine {
+        kind: "alert".into(),
+        id: alert.id,
+        severity: alert.severity,
+        status: alert.status,
+        source: &alert.source,
+        observed_at: alert.observed_at,
+        boot_time: alert.boot_time,
+        created_at: alert.created_at,
+        event_kind: alert.event_kind,
+        rule: &*alert.rule,
+        process: alert.process.as_ref().map(Lineage::of),
+        evidence: &alert.evidence,
+        certainty: alert.certainty.clone(),
+        events: alert.events.clone(),
+    })
+    .map_err(CodecError::Write)
+}
+
+/// Reads what [`alert_to_json`] wrote.
+///
+/// # Errors
+///
+/// [`CodecError::Line`].
+pub fn alert_from_json(json: &str) -> Result<Alert, CodecError> {
+    let line: AlertLine<AgentIdentity, RuleMeta, OwnedLineage, Vec<Evidence>> =
+        serde_json::from_str(json).map_err(|source| CodecError::Line { line: 1, source })?;
+    Ok(Alert {
+        id: line.id,
+        source: line.source,
+        rule: Arc::new(line.rule),
+        severity: line.severity,
+        status: line.status,
+        observed_at: line.observed_at,
+        boot_time: line.boot_time,
+        created_at: line.created_at,
+        event_kind: line.event_kind,
+        events: line.events,
+        process: line.process.map(OwnedLineage::join),
+        evidence: line.evidence,
+        certainty: line.certainty,
+    })
+}

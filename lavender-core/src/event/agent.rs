@@ -1,0 +1,54 @@
+//! What the agent says of itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The agent started to watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStart {
+    /// The host's name.
+    pub host: Arc<str>,
+    /// The agent's version.
+    pub version: Arc<str>,
+    /// The kernel's release, as `uname -r` shows it.
+    pub kernel_release: Arc<str>,
+    /// How many rules are loaded.
+    pub rules: u64,
+    /// The kinds of events that this host can deliver.
+    #[serde(default)]
+    pub kinds: Vec<Arc<str>>,
+}
+
+/// The agent stops, having flushed what it held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStop {
+    /// Why.
+    pub reason: StopReason,
+}
+
+/// Why an agent stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was asked to, by a signal or by its embedder.
+    Shutdown,
+    /// Its source came to an end.
+    EndOfSource,
+    /// It cannot go on.
+    Failure,
+}
+
+/// The agent lives. Sent at a fixed interval; its absence is what tells that a host went dark.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// How long the agent has run, in ms.
+    pub uptime_ms: u64,
+    /// Events that its source has delivered since it started.
+    pub events: u64,
+    /// Alerts that it has raised since it started.
+    pub alerts: u64,
+    /// Events lost since it started, at all stages together.
+    pub lost: u64,
+}

@@ -1,0 +1,150 @@
+//! The kinds of events, and which of them matter most when not all can be kept.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of an event: its name on the wire, in SQL and in rules.
+///
+/// ```
+/// use lavender_core::event::EventKind;
+///
+/// assert_eq!(EventKind::FileOpen.as_str(), "file_open");
+/// assert_eq!("file_open".parse(), Ok(EventKind::FileOpen));
+/// assert_eq!("not_yet_invented".parse(), Ok(EventKind::Unknown));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "&'static str")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A process began to run a program.
+    Exec,
+    /// A process was made.
+    Fork,
+    /// A process ended.
+    Exit,
+    /// A file was opened.
+    FileOpen,
+    /// A socket was connected.
+    NetConnect,
+    /// The agent lives.
+    Heartbeat,
+    /// Something was not seen, or not kept.
+    Lost,
+    /// The agent started.
+    AgentStart,
+    /// The agent stops.
+    AgentStop,
+    /// Something was done about an alert.
+    Response,
+    /// A kind that this version does not know.
+    Unknown,
+}
+
+impl EventKind {
+    /// Every kind that this version knows.
+    pub const ALL: [Self; 10] = [
+        Self::Exec,
+        Self::Fork,
+        Self::Exit,
+        Self::FileOpen,
+        Self::NetConnect,
+        Self::Heartbeat,
+        Self::Lost,
+        Self::AgentStart,
+        Self::AgentStop,
+        Self::Response,
+    ];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::Fork => "fork",
+            Self::Exit => "exit",
+            Self::FileOpen => "file_open",
+            Self::NetConnect => "net_connect",
+            Self::Heartbeat => "heartbeat",
+            Self::Lost => "lost",
+            Self::AgentStart => "agent_start",
+            Self::AgentStop => "agent_stop",
+            Self::Response => "response",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// How much an event of this kind matters when not all can be kept.
+    pub const fn priority(self) -> Priority {
+        match self {
+            Self::FileOpen => Priority::File,
+            Self::NetConnect => Priority::Network,
+            _ => Priority::Process,
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<EventKind> for &'static str {
+    fn from(kind: EventKind) -> Self {
+        kind.as_str()
+    }
+}
+
+impl From<String> for EventKind {
+    fn from(name: String) -> Self {
+        Self::from_name(&name)
+    }
+}
+
+impl EventKind {
+    fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).unwrap_or(Self::Unknown)
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = std::convert::Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(Self::from_name(name))
+    }
+}
+
+/// What is shed first when not all can be kept: the lowest. Each has a ring of its own in the kernel, so
+/// that a flood of one never evicts another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Files: the bulk.
+    File,
+    /// Network.
+    Network,
+    /// Process life, credentials, and what the agent says of itself.
+    Process,
+}
+
+impl Priority {
+    /// From the lowest to the highest.
+    pub const ALL: [Self; 3] = [Self::File, Self::Network, Self::Process];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Network => "network",
+            Self::Process => "process",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

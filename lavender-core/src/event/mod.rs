@@ -1,0 +1,145 @@
+//! Events: what was observed, typed and immutable.
+
+mod agent;
+mod file;
+mod kind;
+mod loss;
+mod network;
+mod process;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use self::agent::{AgentStart, AgentStop, Heartbeat, StopReason};
+pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
+pub use self::kind::{EventKind, Priority};
+pub use self::loss::{Loss, LossStage};
+pub use self::network::{NetConnect, NetworkTransport};
+pub use self::process::{
+    Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
+    Process, Terminal,
+};
+use crate::id::EventId;
+use crate::response::ResponseOutcome;
+use crate::time::{BootTime, Timestamp};
+
+/// One observation.
+///
+/// Shared as `Arc<Event>`; the process that it is about is itself shared by all its events, so that an
+/// event says who did it without any state at the reader's.
+///
+/// ```
+/// use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
+/// use lavender_core::{AgentId, BootId, BootTime, Origin, Sequencer, TenantId, Timestamp};
+///
+/// # fn main() -> Result<(), lavender_core::IdError> {
+/// let ids = Sequencer::new(Origin::new(
+///     &TenantId::new("acme")?,
+///     &AgentId::new("web-1")?,
+///     BootId::from_u128(7),
+/// ));
+/// let event = Event {
+///     id: ids.next(),
+///     observed_at: Timestamp::from_millis(1_700_000_000_000),
+///     boot_time: BootTime::from_nanos(5),
+///     tid: 0,
+///     process: None,
+///     data: EventData::Lost(Loss::new(LossStage::KernelRing, EventKind::FileOpen, 12)),
+/// };
+/// assert_eq!(event.kind(), EventKind::Lost);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Agent, boot and sequence.
+    pub id: EventId,
+    /// When it happened, by the kernel's clock, as wall time. Derived once per batch.
+    pub observed_at: Timestamp,
+    /// When it happened on the host's boot clock: what orders a host's events.
+    pub boot_time: BootTime,
+    /// The thread that did it, in the initial pid namespace; 0 where there is none.
+    pub tid: u32,
+    /// The process that it is about: for [`Fork`] the child, for [`Exec`] the process with its new
+    /// program, otherwise the one that acted. `None` where it is about no process or that is not known.
+    pub process: Option<Arc<Process>>,
+    /// What happened.
+    pub data: EventData,
+}
+
+impl Event {
+    /// Which kind of event this is.
+    pub const fn kind(&self) -> EventKind {
+        self.data.kind()
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventData {
+    /// A process began to run a program.
+    Exec(Exec),
+    /// A process was made.
+    Fork(Fork),
+    /// A process ended: its last thread is gone.
+    Exit(Exit),
+    /// A file was opened, or could not be.
+    FileOpen(FileOpen),
+    /// A socket was connected to a peer, or could not be.
+    NetConnect(NetConnect),
+    /// The agent lives.
+    Heartbeat(Heartbeat),
+    /// Something was not seen, or not kept.
+    Lost(Loss),
+    /// The agent started.
+    AgentStart(AgentStart),
+    /// The agent stops.
+    AgentStop(AgentStop),
+    /// Something was done about an alert, or would have been.
+    Response(ResponseOutcome),
+    /// An event of a kind that this version does not know; kept and passed on as it came.
+    Unknown {
+        /// The name of its kind.
+        kind: Arc<str>,
+        /// Its data, as JSON text.
+        body: Bytes,
+    },
+}
+
+impl EventData {
+    /// Which kind of event this is the data of.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Exec(_) => EventKind::Exec,
+            Self::Fork(_) => EventKind::Fork,
+            Self::Exit(_) => EventKind::Exit,
+            Self::FileOpen(_) => EventKind::FileOpen,
+            Self::NetConnect(_) => EventKind::NetConnect,
+            Self::Heartbeat(_) => EventKind::Heartbeat,
+            Self::Lost(_) => EventKind::Lost,
+            Self::AgentStart(_) => EventKind::AgentStart,
+            Self::AgentStop(_) => EventKind::AgentStop,
+            Self::Response(_) => EventKind::Response,
+            Self::Unknown { .. } => EventKind::Unknown,
+        }
+    }
+}
+
+/// Events in the order in which they happened, and what was lost beside them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventBatch {
+    /// The events.
+    pub events: Vec<Arc<Event>>,
+    /// What the source could not deliver since the last batch. The pipeline turns each into a
+    /// [`Lost`](EventData::Lost) event.
+    pub lost: Vec<Loss>,
+}
+
+impl EventBatch {
+    /// Whether there is neither an event nor a loss in it.
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.lost.is_empty()
+    }
+}
