@@ -59,6 +59,8 @@ pub mod codec;
 mod error;
 pub mod event;
 mod id;
+#[cfg(feature = "runtime")]
+pub mod pipeline;
 mod response;
 mod rule;
 mod source;
