@@ -1,0 +1,401 @@
+//! The runner: source → enrich → detect → respond → publish, and subscribe → store.
+//!
+//! Two halves meet at a [`Transport`](crate::Transport). [`Pipeline`] is the agent's: it reads a source,
+//! looks at every event, and publishes telemetry and alerts. [`EventWriter`] and [`AlertWriter`] are the
+//! backend's: they consume, store, and acknowledge what is stored. In the embedded default both halves run
+//! in one process over a transport in memory.
+//!
+//! Every queue is bounded. See [`Overflow`] for what happens when one is full.
+
+mod egress;
+mod shutdown;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use self::egress::{Egress, LossCounts, queue};
+pub use self::shutdown::signal;
+pub use self::writer::{AlertWriter, EventWriter, WriterOptions, WriterReport};
+use crate::alert::{AgentIdentity, Alert};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, StopReason};
+use crate::id::{EventId, Sequencer};
+use crate::response::Responder;
+use crate::rule::Detection;
+use crate::source::{Detector, Enricher, Source};
+use crate::time::{Clock, SystemClock};
+use crate::transport::Publisher;
+
+/// What happens when telemetry comes faster than it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Shed it, lowest priority first, and count what was shed: detection goes on at full speed. Files
+    /// may fill half of the queue, network three quarters. For live sources.
+    Shed,
+    /// Wait, and let the source wait. For sources that can: replays and tests.
+    Wait,
+}
+
+/// The agent's half of the picture: reads a [`Source`], enriches, detects, responds, publishes.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use lavender_core::event::EventBatch;
+/// # use lavender_core::pipeline::Pipeline;
+/// # use lavender_core::transport::Message;
+/// # use lavender_core::{AgentId, AgentIdentity, BootId, Origin, Publisher, Result, Sequencer, Source, TenantId, async_trait};
+/// /// A source that is at its end.
+/// #[derive(Debug)]
+/// struct Nothing;
+///
+/// #[async_trait]
+/// impl Source for Nothing {
+///     async fn next_batch(&mut self) -> Result<Option<EventBatch>> {
+///         Ok(None)
+///     }
+///     fn stop(&mut self) {}
+/// }
+///
+/// /// A publisher that takes everything and keeps nothing.
+/// #[derive(Debug)]
+/// struct Nowhere;
+///
+/// #[async_trait]
+/// impl Publisher for Nowhere {
+///     async fn publish(&self, _messages: Vec<Message>) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = AgentIdentity {
+///     tenant: TenantId::new("acme")?,
+///     agent: AgentId::new("web-1")?,
+///     host: "web-1".into(),
+/// };
+/// let ids = Sequencer::new(Origin::new(&source.tenant, &source.agent, BootId::from_u128(7)));
+/// let report = Pipeline::new(Nothing, source, ids, Arc::new(Nowhere))
+///     .run(std::future::pending::<()>())
+///     .await?;
+/// assert_eq!(report.events, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Pipeline {
+    source: Box<dyn Source>,
+    identity: AgentIdentity,
+    sequencer: Sequencer,
+    publisher: Arc<dyn Publisher>,
+    enrichers: Vec<Box<dyn Enricher>>,
+    detectors: Vec<Box<dyn Detector>>,
+    responder: Option<Box<dyn Responder>>,
+    clock: Arc<dyn Clock>,
+    start: Option<AgentStart>,
+    heartbeat_interval: Option<Duration>,
+    queue_events: usize,
+    overflow: Overflow,
+    publish_telemetry: bool,
+}
+
+/// What a pipeline did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PipelineReport {
+    /// Events that the source delivered.
+    pub events: u64,
+    /// Alerts raised.
+    pub alerts: u64,
+    /// Events lost before or in the pipeline, at all stages together.
+    pub lost: u64,
+}
+
+impl Pipeline {
+    /// How many events may wait for the transport unless told otherwise: about 20 MB of file events.
+    pub const DEFAULT_QUEUE_EVENTS: usize = 65_536;
+
+    /// A pipeline that publishes what `source` delivers, as `identity`. Events that the pipeline itself
+    /// makes (losses, heartbeats, responses) take their ids from `sequencer`, which the source shares.
+    pub fn new(
+        source: impl Source,
+        identity: AgentIdentity,
+        sequencer: Sequencer,
+        publisher: Arc<dyn Publisher>,
+    ) -> Self {
+        Self {
+            source: Box::new(source),
+            identity,
+            sequencer,
+            publisher,
+            enrichers: Vec::new(),
+            detectors: Vec::new(),
+            responder: None,
+            clock: Arc::new(SystemClock),
+            start: None,
+            heartbeat_interval: None,
+            queue_events: Self::DEFAULT_QUEUE_EVENTS,
+            overflow: Overflow::Shed,
+            publish_telemetry: true,
+        }
+    }
+
+    /// Adds context to every event before it is looked at; in the order added.
+    #[must_use]
+    pub fn with_enricher(mut self, enricher: impl Enricher + 'static) -> Self {
+        self.enrichers.push(Box::new(enricher));
+        self
+    }
+
+    /// Looks at every event; what any detector finds becomes an alert.
+    #[must_use]
+    pub fn with_detector(mut self, detector: impl Detector + 'static) -> Self {
+        self.detectors.push(Box::new(detector));
+        self
+    }
+
+    /// Answers every alert.
+    #[must_use]
+    pub fn with_responder(mut self, responder: impl Responder + 'static) -> Self {
+        self.responder = Some(Box::new(responder));
+        self
+    }
+
+    /// Reads the time elsewhere than from the system.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Says so when the agent starts and when it stops.
+    #[must_use]
+    pub fn with_agent_start(mut self, start: AgentStart) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Says at this interval that the agent lives.
+    #[must_use]
+    pub const fn with_heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = Some(interval);
+        self
+    }
+
+    /// How many events may wait for the transport, and what happens when more come. At least 1,024.
+    #[must_use]
+    pub fn with_queue(mut self, events: usize, overflow: Overflow) -> Self {
+        self.queue_events = events.max(4 * egress::MESSAGE_ITEMS);
+        self.overflow = overflow;
+        self
+    }
+
+    /// Publishes alerts and what the agent says of itself, and keeps the telemetry to itself.
+    #[must_use]
+    pub const fn without_telemetry(mut self) -> Self {
+        self.publish_telemetry = false;
+        self
+    }
+
+    /// Runs until the source ends or `shutdown` resolves; then the source is asked to stop, and what it
+    /// still holds is worked off. Returns once the transport owns everything.
+    ///
+    /// # Errors
+    ///
+    /// When the source or the transport cannot go on. What was published before stays published.
+    pub async fn run<T>(
+        mut self,
+        shutdown: impl Future<Output = T> + Send,
+    ) -> Result<PipelineReport> {
+        let (egress, drain) = queue(
+            self.queue_events,
+            self.overflow,
+            self.identity.clone(),
+            Arc::clone(&self.publisher),
+        );
+        let drain: JoinHandle<Result<()>> = tokio::spawn(drain.run());
+        let mut stage = Stage {
+            identity: self.identity,
+            sequencer: self.sequencer,
+            clock: self.clock,
+            enrichers: self.enrichers,
+            detectors: self.detectors,
+            responder: self.responder,
+            publish_telemetry: self.publish_telemetry,
+            egress,
+            detections: Vec::new(),
+            losses: LossCounts::default(),
+            report: PipelineReport::default(),
+        };
+        let announce = self.start.is_some();
+        if let Some(start) = self.start {
+            let start = stage.own_event(EventData::AgentStart(start));
+            stage.egress.push_kept(vec![start]).await;
+        }
+        let result = stage.pump(&mut *self.source, self.heartbeat_interval, shutdown).await;
+        stage.report_losses(When::Now).await;
+        if announce {
+            let reason = match &result {
+                Ok(reason) => *reason,
+                Err(_) => StopReason::Failure,
+            };
+            let stop = stage.own_event(EventData::AgentStop(AgentStop { reason }));
+            stage.egress.push_kept(vec![stop]).await;
+        }
+        let report = stage.report;
+        drop(stage);
+        drain
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "pipeline publisher", error))??;
+        result.map(|_| report)
+    }
+}
+
+/// What works on events between the source and the queue.
+struct Stage {
+    identity: AgentIdentity,
+    sequencer: Sequencer,
+    clock: Arc<dyn Clock>,
+    enrichers: Vec<Box<dyn Enricher>>,
+    detectors: Vec<Box<dyn Detector>>,
+    responder: Option<Box<dyn Responder>>,
+    publish_telemetry: bool,
+    egress: Egress,
+    detections: Vec<Detection>,
+    losses: LossCounts,
+    report: PipelineReport,
+}
+
+impl Stage {
+    async fn pump<T>(
+        &mut self,
+        source: &mut dyn Source,
+        heartbeat_interval: Option<Duration>,
+        shutdown: impl Future<Output = T> + Send,
+    ) -> Result<StopReason> {
+        let started = self.clock.boot_time();
+        // An interval must be set even where no heartbeat is wanted; the branch below is then off.
+        let period =
+            heartbeat_interval.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1));
+        let mut heartbeat = tokio::time::interval(period);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                // Stopping and living come before work: a busy source must not hold them up.
+                biased;
+                _ = &mut shutdown, if !stopping => {
+                    stopping = true;
+                    source.stop();
+                }
+                _ = heartbeat.tick(), if heartbeat_interval.is_some() => {
+                    let uptime = self.clock.boot_time().since(started);
+                    self.say(EventData::Heartbeat(Heartbeat {
+                        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+                        events: self.report.events,
+                        alerts: self.report.alerts,
+                        lost: self.report.lost,
+                    }))
+                    .await;
+                }
+                batch = source.next_batch() => match batch? {
+                    Some(batch) => self.work_off(batch).await,
+                    None if stopping => return Ok(StopReason::Shutdown),
+                    None => return Ok(StopReason::EndOfSource),
+                },
+            }
+        }
+    }
+
+    /// Looks at one batch and sends on what comes of it.
+    async fn work_off(&mut self, batch: EventBatch) {
+        let EventBatch { mut events, lost } = batch;
+        self.report.events += events.len() as u64;
+        for loss in lost {
+            self.losses.add(loss);
+        }
+        let mut found = Found::default();
+        for event in &mut events {
+            self.look_at(event, &mut found);
+        }
+        let Found { alerts, evidence, responses } = found;
+        if !self.publish_telemetry {
+            events.clear();
+        }
+        let keep = |event: &Event| evidence.contains(&event.id);
+        self.egress.push_telemetry(events, keep, &mut self.losses).await;
+        self.report_losses(When::IfThereIsRoom).await;
+        self.egress.push_kept(responses).await;
+        self.egress.push_alerts(alerts).await;
+    }
+
+    fn look_at(&mut self, event: &mut Arc<Event>, found: &mut Found) {
+        for enricher in &mut self.enrichers {
+            enricher.enrich(Arc::make_mut(event));
+        }
+        for detector in &mut self.detectors {
+            detector.detect(event, &mut self.detections);
+        }
+        if self.detections.is_empty() {
+            return;
+        }
+        found.evidence.push(event.id);
+        let now = self.clock.now();
+        for detection in std::mem::take(&mut self.detections) {
+            let alert = Arc::new(Alert::from_detection(&self.identity, detection, now));
+            self.report.alerts += 1;
+            let answer = self.responder.as_mut().and_then(|responder| responder.respond(&alert));
+            if let Some(outcome) = answer {
+                found.responses.push(self.own_event(EventData::Response(outcome)));
+            }
+            found.alerts.push(alert);
+        }
+    }
+
+    fn own_event(&self, data: EventData) -> Arc<Event> {
+        Arc::new(Event {
+            id: self.sequencer.next(),
+            observed_at: self.clock.now(),
+            boot_time: self.clock.boot_time(),
+            tid: 0,
+            process: None,
+            data,
+        })
+    }
+
+    async fn say(&mut self, data: EventData) {
+        let event = self.own_event(data);
+        self.egress.push_telemetry(vec![event], |_| false, &mut self.losses).await;
+    }
+
+    /// Makes the losses events: at once, or only where that need not wait.
+    async fn report_losses(&mut self, when: When) {
+        if when == When::IfThereIsRoom && !self.egress.has_room(self.losses.len()) {
+            return;
+        }
+        let mut events = Vec::new();
+        for loss in self.losses.take() {
+            self.report.lost += loss.count;
+            events.push(self.own_event(EventData::Lost(loss)));
+        }
+        self.egress.push_kept(events).await;
+    }
+}
+
+/// What came of looking at a batch.
+#[derive(Default)]
+struct Found {
+    alerts: Vec<Arc<Alert>>,
+    /// The events that alerts rest on.
+    evidence: Vec<EventId>,
+    responses: Vec<Arc<Event>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    IfThereIsRoom,
+    Now,
+}
