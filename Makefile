@@ -1,0 +1,43 @@
+# Lavender. `make run` watches this host; `make test` runs the whole suite. See README.md.
+
+ARGS ?=
+CARGO ?= cargo
+
+# What building the sensor needs, by Debian's names, and what the tests need besides.
+BUILD_PACKAGES := gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
+TEST_PACKAGES := qemu-system-x86 busybox-static cpio
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: run replay test bench build-packages test-packages rust
+
+## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
+run: rust build-packages
+	$(CARGO) build --release -p lavender-agent
+	@$(SUDO) $(TARGET_DIR)/release/lavender-agent run $(ARGS)
+
+## Shows alerts from the bundled capture: no root, no clang, no BTF.
+replay: rust
+	$(CARGO) build --release -p lavender-agent --no-default-features
+	@$(TARGET_DIR)/release/lavender-agent replay $(ARGS)
+
+## The whole suite: formatting, lints, tests, documentation, a second kernel under QEMU.
+test: rust build-packages test-packages
+	@.ci/test
+
+## The benchmarks.
+bench: rust
+	$(CARGO) bench -p lavender-benches
+
+rust:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo "Lavender is built with Rust 1.89 or newer, and cargo is not on the PATH. See https://rustup.rs" >&2; exit 1; }
+
+ifndef SKIP_INSTALL
+build-packages:
+	@.ci/install $(BUILD_PACKAGES)
+
+test-packages:
+	@.ci/install $(TEST_PACKAGES)
+endif
