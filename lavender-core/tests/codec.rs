@@ -1,0 +1,292 @@
+//! The wire format: what is written comes back, and what is damaged is refused without a panic.
+#![allow(clippy::unwrap_used, reason = "tests fail loudly")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lavender_core::codec::{self, CodecError};
+use lavender_core::event::{
+    Arguments, Container, Credentials, Event, EventData, EventKind, Exec, Executable, Exit,
+    ExitStatus, FileOpen, Fork, Loss, LossStage, Namespaces, NetConnect, NetworkTransport,
+    OpenFlags, Process, SyscallResult, Terminal,
+};
+use lavender_core::{
+    AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
+    Evidence, ExecId, Origin, ProcessId, Provenance, RuleMeta, Sequencer, Severity, TenantId,
+    Timestamp,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const BOOT: BootId = BootId::from_u128(7);
+
+fn identity() -> AgentIdentity {
+    AgentIdentity {
+        tenant: TenantId::new("acme").unwrap(),
+        agent: AgentId::new("web-1").unwrap(),
+        host: "web-1.example".into(),
+    }
+}
+
+fn provenance() -> impl Strategy<Value = Provenance> {
+    prop_oneof![
+        4 => Just(Provenance::Complete),
+        1 => any::<u32>().prop_map(|true_length| Provenance::Truncated { true_length }),
+        1 => Just(Provenance::Unreadable),
+        1 => Just(Provenance::FromProc),
+    ]
+}
+
+fn text() -> impl Strategy<Value = ByteString> {
+    prop_oneof![
+        "[ -~]{0,24}".prop_map(ByteString::from),
+        vec(any::<u8>(), 0..24).prop_map(ByteString::from)
+    ]
+}
+
+fn captured() -> impl Strategy<Value = Captured<ByteString>> {
+    (text(), provenance()).prop_map(|(value, provenance)| Captured::new(value, provenance))
+}
+
+fn arguments() -> impl Strategy<Value = Captured<Arguments>> {
+    (vec(vec(1_u8.., 0..12), 0..4), provenance())
+        .prop_map(|(list, provenance)| Captured::new(Arguments::from_list(list), provenance))
+}
+
+prop_compose! {
+    fn process()(
+        (start, tgid, generation) in (any::<u32>(), 1_u32..1 << 22, any::<u32>()),
+        (name, path, cwd) in (text(), captured(), captured()),
+        arguments in arguments(),
+        (uid, euid, login_uid) in (any::<u32>(), any::<u32>(), any::<Option<u32>>()),
+        capabilities_effective: u64,
+        user in proptest::option::of("[a-z]{1,8}"),
+        (cgroup_id, in_container, on_terminal) in any::<(u64, bool, bool)>(),
+        (memory_backed, deleted) in any::<(bool, bool)>(),
+    ) -> Process {
+        Process {
+            exec_id: ExecId { process: ProcessId::new(BOOT, start.into(), tgid), generation },
+            pid: tgid,
+            namespace_pid: 1,
+            name,
+            executable: Executable { path, inode: u64::MAX, device: 3, memory_backed, deleted },
+            arguments,
+            working_directory: cwd,
+            credentials: Credentials {
+                uid, euid, gid: uid, egid: euid, login_uid, session_id: login_uid, capabilities_effective,
+            },
+            user: user.map(Into::into),
+            group: None,
+            terminal: on_terminal.then_some(Terminal { major: 136, minor: 4 }),
+            cgroup_id,
+            container: in_container.then(|| Arc::new(Container { id: "abc".into(), runtime: None })),
+            namespaces: Namespaces { pid: 1, ..Namespaces::default() },
+            parent_id: None,
+            parent: None,
+        }
+    }
+}
+
+/// A line of processes, the youngest last.
+fn family() -> impl Strategy<Value = Arc<Process>> {
+    vec(process(), 1..4).prop_map(|line| {
+        let mut parent: Option<Arc<Process>> = None;
+        for process in line {
+            let parent_id = parent.as_ref().map(|parent| parent.exec_id);
+            parent = Some(Arc::new(Process { parent_id, parent, ..process }));
+        }
+        parent.unwrap()
+    })
+}
+
+fn data() -> impl Strategy<Value = EventData> {
+    prop_oneof![
+        (captured(), proptest::option::of(text())).prop_map(|(filename, previous_executable)| {
+            EventData::Exec(Exec { filename, previous_executable })
+        }),
+        Just(EventData::Fork(Fork {})),
+        any::<u8>().prop_map(|code| EventData::Exit(Exit { status: ExitStatus::Code(code) })),
+        any::<u8>().prop_map(|signal| EventData::Exit(Exit { status: ExitStatus::Signal(signal) })),
+        (captured(), any::<u32>(), any::<i64>()).prop_map(|(path, flags, result)| {
+            EventData::FileOpen(FileOpen {
+                path,
+                flags: OpenFlags(flags),
+                mode: 0o644,
+                result: SyscallResult(result),
+                inode: 9,
+                device: 1,
+            })
+        }),
+        (any::<SocketAddr>(), any::<Option<SocketAddr>>(), any::<u16>()).prop_map(
+            |(destination, source, protocol)| {
+                EventData::NetConnect(NetConnect {
+                    transport: NetworkTransport::from_ip_protocol(protocol),
+                    source: source.map(without_scope),
+                    destination: without_scope(destination),
+                    result: SyscallResult(-111),
+                })
+            }
+        ),
+        any::<u64>().prop_map(|count| {
+            EventData::Lost(Loss {
+                cpu: Some(3),
+                ..Loss::new(LossStage::Spool, EventKind::FileOpen, count)
+            })
+        }),
+        "[ -~]{0,8}".prop_map(|word| EventData::Unknown {
+            kind: "not_yet_invented".into(),
+            body: serde_json::json!({ "word": word }).to_string().into(),
+        }),
+    ]
+}
+
+/// Flow labels and scope ids are not part of an address's text.
+fn without_scope(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+fn events() -> impl Strategy<Value = Vec<Arc<Event>>> {
+    let parts = (family(), vec((data(), any::<(i64, u64, u32, bool)>()), 0..12));
+    parts.prop_map(|(process, data)| {
+        let identity = identity();
+        let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, BOOT));
+        data.into_iter()
+            .map(|(data, (observed_at, boot_time, tid, attributed))| {
+                Arc::new(Event {
+                    id: ids.next(),
+                    observed_at: Timestamp::from_nanos(observed_at),
+                    boot_time: BootTime::from_nanos(boot_time),
+                    tid,
+                    process: attributed.then(|| Arc::clone(&process)),
+                    data,
+                })
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_batch_comes_back_as_it_was(events in events()) {
+        let wire = codec::encode_batch(&identity(), &events).unwrap();
+        let (source, back) = codec::decode_batch(&wire).unwrap();
+        prop_assert_eq!(source, identity());
+        prop_assert_eq!(&back, &events);
+        // Events of one process share it again.
+        let shared: Vec<_> = back.iter().filter_map(|event| event.process.as_ref()).collect();
+        prop_assert!(shared.windows(2).all(|pair| Arc::ptr_eq(pair[0], pair[1])));
+    }
+
+    #[test]
+    fn one_event_comes_back_as_it_was(events in events()) {
+        for event in events {
+            let line = codec::event_to_json(&event).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(codec::event_from_json(&line).unwrap(), (*event).clone());
+        }
+    }
+
+    #[test]
+    fn one_alert_comes_back_as_it_was(events in events(), value in text(), certain: bool) {
+        for event in events {
+            let certainty = if certain {
+                Certainty::Certain
+            } else {
+                Certainty::Undetermined { fields: vec!["CommandLine".into()] }
+            };
+            let rule = RuleMeta { id: "r".into(), title: "t".into(), level: Severity::High, ..RuleMeta::default() };
+            let evidence = vec![Evidence { field: "Image".into(), value: value.clone() }];
+            let detection = Detection { rule: Arc::new(rule), event, evidence, certainty };
+            let alert = Alert::from_detection(&identity(), detection, Timestamp::from_millis(5));
+            let line = codec::alert_to_json(&alert).unwrap();
+            prop_assert_eq!(codec::alert_from_json(&line).unwrap(), alert);
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_and_do_not_panic(events in events(), at: prop::sample::Index, byte: u8, cut: bool) {
+        let mut wire = codec::encode_batch(&identity(), &events).unwrap();
+        let at = at.index(wire.len());
+        if cut { wire.truncate(at) } else { wire[at] = byte }
+        if let Ok((_, back)) = codec::decode_batch(&wire) {
+            // Whatever is accepted is complete.
+            prop_assert_eq!(back.len(), events.len());
+        }
+        let _ = codec::event_from_json(&String::from_utf8_lossy(&wire));
+        let _ = codec::alert_from_json(&String::from_utf8_lossy(&wire));
+    }
+}
+
+fn refused(wire: &str) -> CodecError {
+    codec::decode_batch(wire.as_bytes()).unwrap_err()
+}
+
+const HEADER: &str =
+    r#"{"lavender":1,"tenant":"a","agent":"b","host":"c","events":1,"processes":0}"#;
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    assert!(matches!(refused(""), CodecError::Empty));
+    assert!(matches!(
+        refused(&HEADER.replace(":1,\"t", ":2,\"t")),
+        CodecError::Version { found: 2 }
+    ));
+    assert!(matches!(refused(HEADER), CodecError::Count { expected: 1, found: 0 }));
+    assert!(matches!(refused(&format!("{HEADER}\n{{")), CodecError::Line { line: 2, .. }));
+    assert!(matches!(
+        refused(&HEADER.replace("\"events\":1", "\"events\":9999999")),
+        CodecError::TooLarge { found: 9_999_999 }
+    ));
+    let hostile = HEADER.replace("\"a\"", "\"a.>\"");
+    assert!(refused(&hostile).to_string().contains("not a valid name"));
+}
+
+#[test]
+fn a_line_of_processes_without_end_is_refused() {
+    let mut wire = HEADER.replace("\"processes\":0", "\"processes\":100");
+    let process = family_of_one();
+    for index in 0..100_u32 {
+        let parent = index.checked_sub(1);
+        wire.push('\n');
+        wire.push_str(&serde_json::json!({ "process": process, "parent": parent }).to_string());
+    }
+    assert!(matches!(refused(&wire), CodecError::Ancestors { line: 67 }), "{}", refused(&wire));
+}
+
+#[test]
+fn added_fields_are_ignored_and_unknown_kinds_kept() {
+    let line = r#"{"id":"00000000-0000-8000-8000-000000000001","kind":"quantum_leap","observed_at":1,"boot_time":2,"novel":true,"data":{"far":1}}"#;
+    let event = codec::event_from_json(line).unwrap();
+    assert_eq!(event.kind(), EventKind::Unknown);
+    let again = codec::event_to_json(&event).unwrap();
+    assert!(
+        again.contains(r#""kind":"quantum_leap""#) && again.contains(r#""data":{"far":1}"#),
+        "{again}"
+    );
+}
+
+fn family_of_one() -> serde_json::Value {
+    serde_json::json!({
+        "exec_id": { "process": ProcessId::new(BOOT, 1, 1), "generation": 0 },
+        "pid": 1, "namespace_pid": 1, "name": "x",
+        "executable": { "path": "/x", "inode": 1, "device": 1 },
+        "arguments": ["x"], "working_directory": "/",
+        "credentials": { "uid": 4294967294_u32, "euid": 0, "gid": 0, "egid": 0, "capabilities_effective": 0 },
+        "cgroup_id": 1,
+        "namespaces": { "cgroup": 0, "mnt": 0, "net": 0, "pid": 0, "user": 0, "uts": 0 },
+    })
+}
+
+#[test]
+fn the_line_of_ancestors_stays_bounded() {
+    let first: Process = serde_json::from_value(family_of_one()).unwrap();
+    let mut process = Arc::new(first);
+    let mut longest = 0;
+    for _ in 0..1_000 {
+        let parent = Some(process.as_parent());
+        process = Arc::new(Process { parent, ..(*process).clone() });
+        longest = longest.max(process.ancestors().count());
+    }
+    assert_eq!(longest, Process::MAX_ANCESTORS - 1);
+    assert!(process.ancestors().count() >= Process::MAX_ANCESTORS / 2);
+}
