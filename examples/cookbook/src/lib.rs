@@ -1,1 +1,1 @@
-//! Lavender.
+//! The samples are in `examples/`, the tests in `tests/`.
