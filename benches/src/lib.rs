@@ -165,7 +165,13 @@ fn process(number: u64, path: &str, arguments: &str, parent: Option<Arc<Process>
         },
         arguments: Captured::complete(Arguments::from_list(arguments.split(' '))),
         working_directory: Captured::complete("/srv/app".into()),
-        credentials: Credentials { uid: 1000, euid: 1000, gid: 1000, egid: 1000, ..Credentials::default() },
+        credentials: Credentials {
+            uid: 1000,
+            euid: 1000,
+            gid: 1000,
+            egid: 1000,
+            ..Credentials::default()
+        },
         user: Some("app".into()),
         group: Some("app".into()),
         terminal: None,
@@ -195,7 +201,10 @@ fn connect(rng: &mut Rng) -> EventData {
     EventData::NetConnect(NetConnect {
         transport: if port == 53 { NetworkTransport::Udp } else { NetworkTransport::Tcp },
         source: Some(SocketAddr::new(Ipv4Addr::new(10, 0, 0, 7).into(), rng.u16(32_768..))),
-        destination: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, rng.u8(..), rng.u8(..), 9)), port),
+        destination: SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::new(10, rng.u8(..), rng.u8(..), 9)),
+            port,
+        ),
         result: SyscallResult(0),
     })
 }
@@ -227,7 +236,10 @@ pub fn rules(seed: u64, count: usize) -> String {
             8 => ("file_event", format!("        TargetFilename|startswith: '/etc/{a}/'\n")),
             _ => (
                 "network_connection",
-                format!("        Image|endswith: '/{a}'\n        DestinationPort: {}\n", rng.u16(20_000..)),
+                format!(
+                    "        Image|endswith: '/{a}'\n        DestinationPort: {}\n",
+                    rng.u16(20_000..)
+                ),
             ),
         };
         out.push_str(&format!(

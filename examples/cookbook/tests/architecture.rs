@@ -43,17 +43,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 /// The names of all crates that a package is built from, as `cargo tree` lists them.
 fn closure(package: &str, arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "-e",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-            "-p",
-            package,
-        ])
+        .args(["tree", "-e", "normal", "--prefix", "none", "--format", "{p}", "-p", package])
         .args(arguments)
         .current_dir(root())
         .output()
