@@ -115,6 +115,13 @@ subject_name! {
     /// The customer or unit that a host belongs to.
     TenantId, "tenant id"
 }
+impl Default for TenantId {
+    /// `default`: the tenant of a host that was told none.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
 subject_name! {
     /// An agent: one installation of the sensor on one host, unique within its tenant.
     AgentId, "agent id"

@@ -1,2 +1,3 @@
-//! Lavender.
+//! `lavender-agent`: see the crate's README.
+
 fn main() {}

@@ -1,0 +1,60 @@
+//! `lavender.toml`: everything that can be configured, with what holds when nothing is.
+//!
+//! Unknown keys are errors. Lists replace the built-in ones, they do not add to them.
+
+mod agent;
+mod error;
+mod file;
+mod filters;
+mod output;
+mod response;
+mod rules;
+mod sensor;
+mod store;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
+pub use self::error::ConfigError;
+pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
+pub use self::filters::FiltersConfig;
+pub use self::output::OutputConfig;
+pub use self::response::ResponseConfig;
+pub use self::rules::RulesConfig;
+pub use self::sensor::SensorConfig;
+pub use self::store::StoreConfig;
+
+/// The whole configuration.
+///
+/// ```
+/// use std::path::Path;
+/// use lavender_agent::config;
+///
+/// let text = "[agent]\ntenant_id = \"acme\"\n[response]\ndry_run = true\n";
+/// let config = config::parse(text, Path::new("lavender.toml")).unwrap();
+/// assert_eq!(config.agent.tenant_id.as_str(), "acme");
+/// assert_eq!(config.agent.heartbeat_interval_secs.get(), 15);
+///
+/// let error = config::parse("[response]\ndryrun = true\n", Path::new("lavender.toml")).unwrap_err();
+/// assert!(error.to_string().starts_with("lavender.toml:2:1: unknown field `dryrun`"), "{error}");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[agent]`: who this agent is.
+    pub agent: AgentConfig,
+    /// `[transport]`: how telemetry and alerts reach the store.
+    pub transport: TransportConfig,
+    /// `[sensor]`: what of the kernel is watched, and with how much memory.
+    pub sensor: SensorConfig,
+    /// `[rules]`: which rules.
+    pub rules: RulesConfig,
+    /// `[filters]`: the lists that the built-in rules go by.
+    pub filters: FiltersConfig,
+    /// `[response]`: what is done about an alert.
+    pub response: ResponseConfig,
+    /// `[store]`: where events and alerts are kept.
+    pub store: StoreConfig,
+    /// `[output]`: what is printed.
+    pub output: OutputConfig,
+}

@@ -1,0 +1,34 @@
+//! `[rules]`: which rules.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `[rules]`: which rules are loaded, and what becomes of those that could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesConfig {
+    /// Load the rules that the agent brings along.
+    pub builtin: bool,
+    /// Folders with Sigma rules: every `.yml` and `.yaml` file in them and below.
+    pub dirs: Vec<PathBuf>,
+    /// What becomes of a rule that depends on a field which was cut or could not be read.
+    pub undetermined: UndeterminedPolicy,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self { builtin: true, dirs: Vec::new(), undetermined: UndeterminedPolicy::default() }
+    }
+}
+
+/// What becomes of a rule that could not be decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndeterminedPolicy {
+    /// It raises an alert that says so: padding a command line until it is cut hides nothing.
+    #[default]
+    Alert,
+    /// It raises none.
+    Ignore,
+}

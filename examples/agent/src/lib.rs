@@ -1,0 +1,18 @@
+//! The parts of `lavender-agent`, the bundled agent of Lavender: command line, configuration, identity,
+//! output, and the commands, which compose the library crates.
+//!
+//! A library beside the binary so that tests and embedders can use the parts; the binary is wiring.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `live` | yes | the live kernel: `run`, `record`, `doctor`; needs clang and libelf to build |
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod identity;
+pub mod logging;
+pub mod output;
+pub mod trust;

@@ -1,0 +1,104 @@
+//! The configuration: what holds without one, and what a wrong one is told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use lavender_agent::config::{self, Config};
+
+/// The error of a configuration, as it is shown.
+fn refusal(text: &str) -> String {
+    config::parse(text, Path::new("lavender.toml")).expect_err(text).to_string()
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let default = Config::default();
+    let text = toml::to_string(&default).unwrap();
+    assert_eq!(config::parse(&text, Path::new("lavender.toml")).unwrap(), default);
+    assert_eq!(config::parse("", Path::new("lavender.toml")).unwrap(), default);
+}
+
+#[test]
+fn the_default_does_nothing_to_anybody() {
+    assert!(Config::default().response.dry_run);
+}
+
+#[test]
+fn an_error_names_file_line_key_and_what_is_allowed() {
+    let cases = [
+        (
+            "[agent]\ntenant = \"acme\"\n",
+            "lavender.toml:2:1: unknown field `tenant`",
+            "`tenant_id`",
+        ),
+        ("[agents]\n", "lavender.toml:1:2: unknown field `agents`", "`agent`"),
+        (
+            "[agent]\nheartbeat_interval_secs = 0\n",
+            "lavender.toml:2:27: ",
+            "heartbeat_interval_secs = 0",
+        ),
+        ("[agent]\nagent_id = \"a.b\"\n", "lavender.toml:2:12: ", "use 1 to 64 of the characters"),
+        (
+            "[response]\nkill_severity = \"fatal\"\n",
+            "lavender.toml:2:17: `fatal` is not a severity",
+            "high, critical, or none",
+        ),
+        (
+            "[transport]\nurl = \"nats://127.0.0.1:4222\"\n",
+            "lavender.toml:2:7: transport `nats://127.0.0.1:4222` is not built in",
+            "`memory:`",
+        ),
+        ("[filters]\nsuspicious_ports = [4444, 70000]\n", "lavender.toml:2:", "70000"),
+        ("[agent\n", "lavender.toml:1:7: ", "[agent"),
+        (
+            "[rules]\nundetermined = \"maybe\"\n",
+            "lavender.toml:2:16: unknown variant `maybe`",
+            "`ignore`",
+        ),
+    ];
+    for (text, start, allowed) in cases {
+        let message = refusal(text);
+        assert!(message.starts_with(start), "{message}");
+        assert!(message.contains(allowed), "{message}");
+    }
+}
+
+#[test]
+fn keys_of_the_earlier_agent_are_told_their_place() {
+    for (section, key, place) in [
+        ("agent", "nats_url", "`url` under [transport]"),
+        ("agent", "telemetry_subject_prefix", "telemetry.raw.<tenant>.<agent>"),
+        ("agent", "heartbeat_subject_prefix", "where telemetry goes"),
+        ("filters", "ignored_comms", "ignored_executables"),
+        ("filters", "noisy_comms", "exclude_cgroups"),
+        ("filters", "correlator_max_events", "correlation rule"),
+        ("filters", "correlator_max_age_secs", "timespan"),
+        ("response", "kill_threshold", "kill_severity"),
+        ("response", "protected_comms", "protected_executables"),
+    ] {
+        let message = refusal(&format!("[{section}]\n{key} = 1\n"));
+        assert!(message.contains(place), "{message}");
+    }
+}
+
+#[test]
+fn the_configuration_is_never_looked_for_in_the_working_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = folder.path().join("lavender.toml");
+    assert_eq!(config::find(None, None, &system), None);
+    std::fs::write(&system, "").unwrap();
+    assert_eq!(config::find(None, None, &system), Some((system.clone(), false)));
+    let named = PathBuf::from("/named.toml");
+    let variable = PathBuf::from("/variable.toml");
+    assert_eq!(
+        config::find(None, Some(variable.clone().into()), &system),
+        Some((variable.clone(), true))
+    );
+    assert_eq!(config::find(Some(&named), Some(variable.into()), &system), Some((named, false)));
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_an_error() {
+    let error = config::load(Some(Path::new("/nonexistent/lavender.toml"))).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/lavender.toml: cannot read"), "{error}");
+}
