@@ -50,6 +50,12 @@ pub struct WriterReport {
 #[derive(Debug)]
 pub struct EventWriter {
     consumer: Box<dyn Consumer>,
+    to: EventTarget,
+}
+
+/// Apart from the consumer, which may not be shared between threads.
+#[derive(Debug)]
+struct EventTarget {
     store: Arc<dyn EventStore>,
     observers: Vec<Box<dyn Sink<Arc<Event>>>>,
     options: WriterOptions,
@@ -58,21 +64,22 @@ pub struct EventWriter {
 impl EventWriter {
     /// A writer from a consumer to a store.
     pub fn new(consumer: Box<dyn Consumer>, store: Arc<dyn EventStore>) -> Self {
-        Self { consumer, store, observers: Vec::new(), options: WriterOptions::default() }
+        let options = WriterOptions::default();
+        Self { consumer, to: EventTarget { store, observers: Vec::new(), options } }
     }
 
     /// Shows every event once it is stored, or once the store has refused it for the first time: a store
     /// that is down must not hide what happens.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Sink<Arc<Event>>) -> Self {
-        self.observers.push(Box::new(observer));
+        self.to.observers.push(Box::new(observer));
         self
     }
 
     /// How failures are dealt with.
     #[must_use]
     pub const fn with_options(mut self, options: WriterOptions) -> Self {
-        self.options = options;
+        self.to.options = options;
         self
     }
 
@@ -85,18 +92,20 @@ impl EventWriter {
     pub async fn run(mut self) -> Result<WriterReport> {
         let mut report = WriterReport::default();
         loop {
-            let deliveries = self.consumer.next(self.options.messages).await?;
+            let deliveries = self.consumer.next(self.to.options.messages).await?;
             if deliveries.is_empty() {
                 return Ok(report);
             }
             for (source, events) in by_source(&deliveries) {
-                self.store_events(&source, &events, &mut report).await?;
+                self.to.store(&source, &events, &mut report).await?;
             }
             acknowledge(deliveries).await;
         }
     }
+}
 
-    async fn store_events(
+impl EventTarget {
+    async fn store(
         &self,
         source: &AgentIdentity,
         events: &[Arc<Event>],
@@ -144,6 +153,12 @@ fn by_source(deliveries: &[Delivery]) -> Vec<(AgentIdentity, Vec<Arc<Event>>)> {
 #[derive(Debug)]
 pub struct AlertWriter {
     consumer: Box<dyn Consumer>,
+    to: AlertTarget,
+}
+
+/// Apart from the consumer, which may not be shared between threads.
+#[derive(Debug)]
+struct AlertTarget {
     store: Arc<dyn AlertStore>,
     observers: Vec<Box<dyn Sink<Arc<Alert>>>>,
     options: WriterOptions,
@@ -152,21 +167,22 @@ pub struct AlertWriter {
 impl AlertWriter {
     /// A writer from a consumer to a store.
     pub fn new(consumer: Box<dyn Consumer>, store: Arc<dyn AlertStore>) -> Self {
-        Self { consumer, store, observers: Vec::new(), options: WriterOptions::default() }
+        let options = WriterOptions::default();
+        Self { consumer, to: AlertTarget { store, observers: Vec::new(), options } }
     }
 
     /// Shows every alert once it is stored, or once the store has refused it for the first time: a store
     /// that is down must not hide an attack.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Sink<Arc<Alert>>) -> Self {
-        self.observers.push(Box::new(observer));
+        self.to.observers.push(Box::new(observer));
         self
     }
 
     /// How failures are dealt with.
     #[must_use]
     pub const fn with_options(mut self, options: WriterOptions) -> Self {
-        self.options = options;
+        self.to.options = options;
         self
     }
 
@@ -179,7 +195,7 @@ impl AlertWriter {
     pub async fn run(mut self) -> Result<WriterReport> {
         let mut report = WriterReport::default();
         loop {
-            let deliveries = self.consumer.next(self.options.messages).await?;
+            let deliveries = self.consumer.next(self.to.options.messages).await?;
             if deliveries.is_empty() {
                 return Ok(report);
             }
@@ -192,12 +208,14 @@ impl AlertWriter {
                     }
                 }
             }
-            self.store_alerts(&alerts, &mut report).await?;
+            self.to.store(&alerts, &mut report).await?;
             acknowledge(deliveries).await;
         }
     }
+}
 
-    async fn store_alerts(&self, alerts: &[Arc<Alert>], report: &mut WriterReport) -> Result<()> {
+impl AlertTarget {
+    async fn store(&self, alerts: &[Arc<Alert>], report: &mut WriterReport) -> Result<()> {
         let mut backoff = Backoff::new(self.options);
         let mut shown = false;
         loop {
