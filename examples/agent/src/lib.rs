@@ -9,10 +9,12 @@
 //! |---|---|---|
 //! | `live` | yes | the live kernel: `run`, `record`, `doctor`; needs clang and libelf to build |
 
+pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod identity;
 pub mod logging;
 pub mod output;
+pub mod tally;
 pub mod trust;

@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 pub struct StoreConfig {
     /// Where: `sqlite:PATH`.
     pub url: String,
-    /// Keep the alerts and nothing else when this is off.
-    pub events: bool,
     /// How many days events are kept; alerts stay.
     pub retention_days: NonZeroU32,
     /// How many events may wait for the store before the least important are shed and counted.
@@ -22,7 +20,6 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             url: "sqlite:/var/lib/lavender/lavender.db".to_owned(),
-            events: true,
             retention_days: NonZeroU32::MIN.saturating_add(29),
             queue_events: NonZeroU32::MIN.saturating_add(65_535),
         }

@@ -1,0 +1,185 @@
+//! The agent as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the agent says once it watches.
+pub const WATCHING: &str = "Lavender is watching. Ctrl+C to stop";
+
+/// A command line of the agent.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lavender-agent"));
+    command.args(arguments).env_remove("LAVENDER_CONFIG").env_remove("LAVENDER_LOG");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs the agent to its end.
+pub fn output(arguments: &[&str]) -> Finished {
+    Finished::from(command(arguments).output().unwrap())
+}
+
+/// An agent that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: Vec<Value>,
+    pub stderr: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        let text = String::from_utf8(output.stdout).expect("stdout is UTF-8");
+        Self {
+            code: output.status.code(),
+            signal: output.status.signal(),
+            stdout: text.lines().map(json).collect(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Finished {
+    /// The alerts among the lines.
+    pub fn alerts(&self) -> Vec<&Value> {
+        self.stdout.iter().filter(|line| line["kind"] == "alert").collect()
+    }
+}
+
+/// stdout carries JSON lines and nothing else.
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
+}
+
+/// An agent that watches.
+pub struct Agent {
+    child: Child,
+    lines: Receiver<(Instant, String)>,
+    stderr: thread::JoinHandle<String>,
+    seen: Vec<(Instant, Value)>,
+}
+
+impl Agent {
+    /// Starts the agent and waits until it says that it watches.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::try_start(command(arguments)).unwrap_or_else(|finished| panic!("{finished:?}"))
+    }
+
+    /// Starts the agent and waits until it says that it watches, or has ended.
+    pub fn try_start(mut command: Command) -> Result<Self, Finished> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send((Instant::now(), line)).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains(WATCHING) {
+            if stderr.read_line(&mut said).unwrap() == 0 {
+                let status = child.wait().unwrap();
+                let stdout = lines.iter().map(|(_, line)| json(&line)).collect();
+                return Err(Finished {
+                    code: status.code(),
+                    signal: status.signal(),
+                    stdout,
+                    stderr: said,
+                });
+            }
+        }
+        let stderr = thread::spawn(move || {
+            let _ = stderr.read_to_string(&mut said);
+            said
+        });
+        Ok(Self { child, lines, stderr, seen: Vec::new() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line for which `wanted` holds, among all that came; and tells when it came.
+    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> (Instant, Value) {
+        if let Some(found) = self.seen.iter().find(|(_, line)| wanted(line)) {
+            return found.clone();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok((at, line)) => {
+                    self.seen.push((at, json(&line)));
+                    if wanted(&self.seen[self.seen.len() - 1].1) {
+                        return self.seen[self.seen.len() - 1].clone();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    let seen: Vec<String> =
+                        self.seen.iter().map(|(_, line)| line.to_string()).collect();
+                    panic!("{what} did not come; this did:\n{}", seen.join("\n"));
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to the agent.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Asks the agent to stop and waits until it has.
+    pub fn stop(self) -> Finished {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub fn wait(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    let _ = self.child.kill();
+                    panic!("the agent did not end");
+                }
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let mut stdout: Vec<Value> =
+            std::mem::take(&mut self.seen).into_iter().map(|(_, line)| line).collect();
+        while let Ok((_, line)) = self.lines.recv_timeout(PATIENCE) {
+            stdout.push(json(&line));
+        }
+        let stderr = std::mem::replace(&mut self.stderr, thread::spawn(String::new));
+        Finished {
+            code: status.code(),
+            signal: status.signal(),
+            stdout,
+            stderr: stderr.join().unwrap(),
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Its own child, and not yet waited for when a test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
