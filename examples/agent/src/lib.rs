@@ -12,6 +12,7 @@
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod exceptions;
 pub mod exit;
 pub mod identity;
 pub mod logging;

@@ -49,6 +49,12 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
             "`memory:`",
         ),
         ("[filters]\nsuspicious_ports = [4444, 70000]\n", "lavender.toml:2:", "70000"),
+        (
+            "[filters]\nsafe_shell_launchers = [\"/usr/sbin/cron\", \"sshd\"]\n",
+            "lavender.toml:2:",
+            "`sshd` is not an absolute path",
+        ),
+        ("[filters]\nignored_executables = [\"/opt/*\"]\n", "lavender.toml:2:", "of one program"),
         ("[agent\n", "lavender.toml:1:7: ", "[agent"),
         (
             "[rules]\nundetermined = \"maybe\"\n",
@@ -61,6 +67,20 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         assert!(message.starts_with(start), "{message}");
         assert!(message.contains(allowed), "{message}");
     }
+}
+
+#[test]
+fn lists_are_placeholders_of_the_rules() {
+    let text = "[filters]\nshell_names = [\"bash\", \"/sh\"]\nsuspicious_ports = [4444]\n\
+                [filters.placeholders]\nBackupTools = [\"/opt/backup/*\"]\n";
+    let config = config::parse(text, Path::new("lavender.toml")).unwrap();
+    let placeholders: Vec<_> = config.filters.placeholders().collect();
+    let expected = [
+        ("shell_names", vec!["/bash".to_owned(), "/sh".to_owned()]),
+        ("suspicious_ports", vec!["4444".to_owned()]),
+        ("BackupTools", vec!["/opt/backup/*".to_owned()]),
+    ];
+    assert_eq!(placeholders, expected);
 }
 
 #[test]

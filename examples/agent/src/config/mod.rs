@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
 pub use self::error::ConfigError;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
-pub use self::filters::FiltersConfig;
+pub use self::filters::{FiltersConfig, PathEnd, PathPattern, ProgramPath};
 pub use self::output::OutputConfig;
 pub use self::response::ResponseConfig;
-pub use self::rules::RulesConfig;
+pub use self::rules::{RulesConfig, UndeterminedPolicy};
 pub use self::sensor::SensorConfig;
 pub use self::store::StoreConfig;
 

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use lavender_core::Severity;
 use serde::{Deserialize, Serialize};
 
+use super::ProgramPath;
+
 /// `[response]`: what is done about an alert. Nothing, unless `dry_run` is turned off.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,7 +18,7 @@ pub struct ResponseConfig {
     pub kill_severity: Option<Severity>,
     /// Programs that are never killed, by absolute path: who has the path is protected, not who has the
     /// name.
-    pub protected_executables: Vec<String>,
+    pub protected_executables: Vec<ProgramPath>,
     /// How many processes are killed in a minute at the most.
     pub max_kills_per_minute: NonZeroU32,
 }
@@ -38,7 +40,10 @@ impl Default for ResponseConfig {
         Self {
             dry_run: true,
             kill_severity: Some(Severity::Critical),
-            protected_executables: protected.map(str::to_owned).to_vec(),
+            protected_executables: protected
+                .into_iter()
+                .flat_map(|path| ProgramPath::try_from(path.to_owned()))
+                .collect(),
             max_kills_per_minute: NonZeroU32::MIN.saturating_add(9),
         }
     }
