@@ -1,1 +1,80 @@
-//! Lavender.
+//! Sigma detection for Linux endpoint telemetry: rules compiled once, evaluated in well under a microsecond per
+//! event.
+//!
+//! Rules are [Sigma](https://sigmahq.io) files, unmodified. They are compiled into a [`RuleSet`]; an [`Evaluator`]
+//! per thread says which of them match a [`Record`]; a [`SigmaDetector`] does so for Lavender's own events.
+//!
+//! ```
+//! use lavender_detect::{FieldValue, FlatRecord, LogSource, RuleSet};
+//!
+//! # fn main() -> Result<(), lavender_detect::RuleErrors> {
+//! let rules = RuleSet::from_yaml(
+//!     "title: Shell started by a web server
+//! logsource: {category: process_creation, product: linux}
+//! detection:
+//!   server: {ParentImage|endswith: [/nginx, /apache2]}
+//!   shell: {Image|endswith: [/sh, /bash, /dash]}
+//!   condition: server and shell
+//! level: high
+//! ",
+//! )?;
+//! let record = FlatRecord::new(
+//!     rules.fields(),
+//!     [
+//!         ("Image", FieldValue::from("/usr/bin/dash")),
+//!         ("ParentImage", FieldValue::from("/usr/sbin/nginx")),
+//!     ],
+//! );
+//! let mut evaluator = rules.evaluator(&LogSource::linux("process_creation"));
+//! for found in evaluator.matches(&record) {
+//!     assert_eq!(&*found.meta().title, "Shell started by a web server");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! Tests are interned across rules, and every rule waits on a *witness*: a set of tests of which it needs one. The
+//! texts of all witnesses of a field stand in one matcher, so a record costs one pass over the fields that any rule
+//! waits on, and then only the few rules whose witness was seen. Rules of other log sources cost nothing.
+//! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
+//! neither a match nor none.
+//!
+//! # Records
+//!
+//! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),
+//! JSON ([`JsonFields`]), names and values ([`FlatRecord`]), or a struct of your own ([`Binding`]).
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod compile;
+mod detector;
+mod error;
+mod evaluate;
+mod event;
+mod explain;
+mod index;
+mod logsource;
+mod matcher;
+mod record;
+mod rule;
+mod ruleset;
+mod schema;
+mod truth;
+
+pub use crate::builder::{Loaded, RuleSetBuilder};
+pub use crate::compile::Placeholders;
+pub use crate::detector::{RuleHandle, SigmaDetector, UndeterminedPolicy};
+pub use crate::error::{Fault, RuleErrors};
+pub use crate::evaluate::{Evaluator, Match};
+pub use crate::event::{EventField, EventRecord, Route};
+pub use crate::explain::Explanation;
+pub use crate::logsource::LogSource;
+pub use crate::record::{
+    Binding, Bound, FieldValue, FlatRecord, JsonFields, JsonRecord, Kept, Record, ShortText,
+};
+pub use crate::ruleset::{Rule, RuleSet};
+pub use crate::schema::{FieldId, Fields};
+pub use crate::truth::Truth;

@@ -1,0 +1,311 @@
+//! Loading: from files to a [`RuleSet`], or to every fault in them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::compile::{Expression, Lowering, Placeholders, Predicates, lower_detection};
+use crate::error::{Fault, RuleErrors};
+use crate::rule::{Detection, Document, FilterDocument, RuleDocument, parse_documents};
+use crate::ruleset::{Inner, Rule, RuleSet};
+use crate::schema::Fields;
+
+/// A rule file larger than this is refused: the largest public one has some tens of KiB.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+/// Directories nested deeper than this are refused; a link that leads back up nests without end.
+const MAX_DIRECTORY_DEPTH: usize = 32;
+
+/// Gathers rule files and compiles them.
+///
+/// ```
+/// use lavender_detect::RuleSetBuilder;
+///
+/// let mut builder = RuleSetBuilder::new();
+/// builder.add_str("broken.yml", "
+/// title: Broken
+/// logsource: {product: linux}
+/// detection:
+///   selection:
+///     Image|endwith: /nc
+///   condition: selektion
+/// ");
+/// let errors = builder.build().unwrap_err();
+/// assert_eq!(errors.faults[0].to_string(), "broken.yml:6: `endwith` is not a modifier (in `Broken`)");
+/// ```
+#[derive(Debug, Default)]
+pub struct RuleSetBuilder {
+    placeholders: Placeholders,
+    mapping: HashMap<String, String>,
+    skip_correlations: bool,
+    keywords_on_structured: bool,
+    rules: Vec<(Arc<str>, RuleDocument)>,
+    filters: Vec<(Arc<str>, FilterDocument)>,
+    skipped: Vec<Fault>,
+    faults: Vec<Fault>,
+    files: usize,
+}
+
+/// What [`RuleSetBuilder::build`] made.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rules.
+    pub rules: RuleSet,
+    /// How many files they came from.
+    pub files: usize,
+    /// How many filters were added to them.
+    pub filters: usize,
+    /// Correlations that were left out, when that was asked for, each with its place.
+    pub skipped: Vec<Fault>,
+}
+
+impl RuleSetBuilder {
+    /// A builder without rules.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives placeholders their values.
+    #[must_use]
+    pub fn with_placeholders(mut self, placeholders: Placeholders) -> Self {
+        self.placeholders = placeholders;
+        self
+    }
+
+    /// Lets fields of rules stand for fields of other names in the records: pairs of the rule's name and the
+    /// record's.
+    #[must_use]
+    pub fn with_field_mapping<A: Into<String>, B: Into<String>>(
+        mut self,
+        mapping: impl IntoIterator<Item = (A, B)>,
+    ) -> Self {
+        self.mapping.extend(mapping.into_iter().map(|(rule, record)| (rule.into(), record.into())));
+        self
+    }
+
+    /// Leaves out correlation documents, and says which ([`Loaded::skipped`]), instead of refusing them.
+    #[must_use]
+    pub const fn with_correlations_skipped(mut self) -> Self {
+        self.skip_correlations = true;
+        self
+    }
+
+    /// Lets rules of keywords that name no category apply to structured records too; see
+    /// [`RuleSet::structured_evaluator`].
+    #[must_use]
+    pub const fn with_keywords_on_structured_records(mut self) -> Self {
+        self.keywords_on_structured = true;
+        self
+    }
+
+    /// Adds the documents of a text. `name` is what faults call it.
+    pub fn add_str(&mut self, name: &str, text: &str) -> &mut Self {
+        let file: Arc<str> = name.into();
+        self.files += 1;
+        for document in parse_documents(&file, text, &mut self.faults) {
+            match document {
+                Document::Rule(rule) => self.rules.push((Arc::clone(&file), *rule)),
+                Document::Filter(filter) => self.filters.push((Arc::clone(&file), filter)),
+                Document::Correlation { title, line } => {
+                    let reason = "a correlation: this set is for rules on single events".to_owned();
+                    let file = Arc::clone(&file);
+                    let fault = Fault { file, line, rule: Some(title), reason };
+                    let list =
+                        if self.skip_correlations { &mut self.skipped } else { &mut self.faults };
+                    list.push(fault);
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds a file.
+    pub fn add_file(&mut self, path: &Path) -> &mut Self {
+        match read(path) {
+            Ok(text) => self.add_str(&path.to_string_lossy(), &text),
+            Err(reason) => self.fault_of(path, reason),
+        }
+    }
+
+    /// Adds every `.yml` and `.yaml` file under a directory, in the order of their names. Files whose names begin
+    /// with a dot, and `*.test.yml` (the events that rules are tested on), are left alone.
+    pub fn add_dir(&mut self, directory: &Path) -> &mut Self {
+        let mut files = Vec::new();
+        self.list(directory, 0, &mut files);
+        for file in &files {
+            self.add_file(file);
+        }
+        self
+    }
+
+    /// Adds a file, or all of a directory.
+    pub fn add_path(&mut self, path: &Path) -> &mut Self {
+        if path.is_dir() { self.add_dir(path) } else { self.add_file(path) }
+    }
+
+    fn fault_of(&mut self, path: &Path, reason: String) -> &mut Self {
+        let file = path.to_string_lossy().into();
+        self.faults.push(Fault { file, line: 0, rule: None, reason });
+        self
+    }
+
+    fn list(&mut self, directory: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+        if depth > MAX_DIRECTORY_DEPTH {
+            self.fault_of(directory, "directories are nested too deeply".to_owned());
+            return;
+        }
+        let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.fault_of(directory, format!("cannot be listed: {error}"));
+                return;
+            }
+        };
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                self.list(&path, depth + 1, files);
+            } else if is_rule_file(&name) {
+                files.push(path);
+            }
+        }
+    }
+
+    /// Compiles what was added.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every file. Nothing is loaded then.
+    pub fn build(mut self) -> Result<Loaded, RuleErrors> {
+        self.check_ids();
+        let mut fields = Fields::new();
+        let mut predicates = Predicates::default();
+        let mut faults = std::mem::take(&mut self.faults);
+        let mut lower = |detection: &Detection| {
+            let mut lowering = Lowering {
+                fields: &mut fields,
+                predicates: &mut predicates,
+                placeholders: &self.placeholders,
+                mapping: &self.mapping,
+                faults: Vec::new(),
+            };
+            (lower_detection(detection, &mut lowering), lowering.faults)
+        };
+        let mut rules = Vec::with_capacity(self.rules.len());
+        for (file, document) in &mut self.rules {
+            let (expression, found) = lower(&document.detection);
+            faults.extend(found.into_iter().map(fault_in(file, &document.meta.title)));
+            rules.push(Rule {
+                meta: Arc::new(std::mem::take(&mut document.meta)),
+                name: document.name.take(),
+                logsource: std::mem::take(&mut document.logsource),
+                expression,
+                extension: document.extension.take(),
+                file: Arc::clone(file),
+                line: document.line,
+            });
+        }
+        for (file, filter) in &self.filters {
+            let (expression, found) = lower(&filter.detection);
+            let found = found.into_iter().chain(apply(&mut rules, filter, &expression));
+            faults.extend(found.map(fault_in(file, &filter.title)));
+        }
+        if !faults.is_empty() {
+            faults.sort();
+            faults.dedup();
+            return Err(RuleErrors { faults });
+        }
+        let (files, filters, skipped) = (self.files, self.filters.len(), self.skipped);
+        let inner = Inner::new(fields, predicates, rules, self.keywords_on_structured);
+        Ok(Loaded { rules: RuleSet::new(inner), files, filters, skipped })
+    }
+
+    fn check_ids(&mut self) {
+        let mut seen: HashMap<Arc<str>, (Arc<str>, u32)> = HashMap::new();
+        for (file, rule) in &self.rules {
+            let id = Arc::clone(&rule.meta.id);
+            match seen.get(&id) {
+                None => {
+                    seen.insert(id, (Arc::clone(file), rule.line));
+                }
+                Some((other, line)) => self.faults.push(Fault {
+                    file: Arc::clone(file),
+                    line: rule.line,
+                    rule: Some(Arc::clone(&rule.meta.title)),
+                    reason: format!("its id `{id}` is already that of the rule at {other}:{line}"),
+                }),
+            }
+        }
+    }
+}
+
+/// Makes a line and a reason a fault of this rule.
+fn fault_in(file: &Arc<str>, title: &Arc<str>) -> impl Fn((u32, String)) -> Fault {
+    move |(line, reason)| Fault {
+        file: Arc::clone(file),
+        line,
+        rule: Some(Arc::clone(title)),
+        reason,
+    }
+}
+
+/// Adds a filter's condition to the rules that it is for, and says what is wrong with it: line and reason.
+fn apply(
+    rules: &mut [Rule],
+    filter: &FilterDocument,
+    expression: &Expression,
+) -> Vec<(u32, String)> {
+    let add = |rule: &mut Rule| {
+        let before = std::mem::replace(&mut rule.expression, Expression::Constant(true));
+        rule.expression = Expression::all(vec![before, expression.clone()]);
+    };
+    let Some(names) = &filter.rules else {
+        let fitting = rules.iter_mut().filter(|rule| filter.logsource.applies_to(&rule.logsource));
+        fitting.for_each(add);
+        return Vec::new();
+    };
+    let mut faults = Vec::new();
+    for (line, name) in names {
+        let is_meant =
+            |rule: &&mut Rule| *rule.meta.id == **name || rule.name.as_deref() == Some(&**name);
+        let mut meant = rules.iter_mut().filter(is_meant).peekable();
+        if meant.peek().is_none() {
+            faults.push((
+                *line,
+                format!("the filter is for `{name}`, and no rule has that id or name"),
+            ));
+        }
+        for rule in meant {
+            if filter.logsource.applies_to(&rule.logsource) {
+                add(rule);
+            } else {
+                let reason = format!(
+                    "the filter's logsource ({}) is not that of the rule `{name}` ({})",
+                    filter.logsource, rule.logsource
+                );
+                faults.push((*line, reason));
+            }
+        }
+    }
+    faults
+}
+
+fn is_rule_file(name: &str) -> bool {
+    let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
+    stem.is_some_and(|stem| !stem.ends_with(".test"))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("it has {size} bytes, more than {MAX_FILE_BYTES}"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8: {error}"))
+}

@@ -1,0 +1,117 @@
+//! Predicates: tests on one field, shared by every rule that makes the same test.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::matcher::cidr::Network;
+use crate::matcher::number::{Comparison, Number};
+use crate::matcher::pattern::Pattern;
+use crate::matcher::regex::{CompiledRegex, RegexSource};
+use crate::matcher::time::TimePart;
+use crate::schema::FieldId;
+
+/// What a predicate looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    Field(FieldId),
+    /// Every value of the record: keywords.
+    AnyValue,
+}
+
+/// A test on a field. Of several values in it, any will do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Predicate {
+    pub(crate) subject: Subject,
+    pub(crate) test: Test,
+}
+
+/// What is tested.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Test {
+    Patterns(Box<[Pattern]>),
+    Regex(Box<RegexSource>),
+    Networks(Box<[Network]>),
+    Compare(Comparison, Number),
+    TimePart(TimePart, Comparison, i64),
+    /// Absent or null.
+    Null,
+    /// There, be it empty or null.
+    Present,
+    /// Stands in a relation to another field.
+    FieldRef {
+        other: FieldId,
+        relation: Relation,
+        cased: bool,
+    },
+}
+
+/// How one field's text stands to another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Relation {
+    Equals,
+    Contains,
+    StartsWith,
+    EndsWith,
+}
+
+impl Relation {
+    pub(crate) fn holds(self, text: &[u8], other: &[u8]) -> bool {
+        match self {
+            Self::Equals => text == other,
+            Self::Contains => memchr::memmem::find(text, other).is_some(),
+            Self::StartsWith => text.starts_with(other),
+            Self::EndsWith => text.ends_with(other),
+        }
+    }
+}
+
+/// The number of a predicate in a rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PredicateId(pub(crate) u32);
+
+/// Every predicate of a rule set, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Predicates {
+    all: Vec<Arc<Predicate>>,
+    ids: HashMap<Arc<Predicate>, PredicateId>,
+    regexes: HashMap<PredicateId, CompiledRegex>,
+}
+
+impl Predicates {
+    /// The number of a predicate, given out when it is new.
+    ///
+    /// # Errors
+    ///
+    /// Why a regular expression cannot be compiled.
+    pub(crate) fn intern(&mut self, predicate: Predicate) -> Result<PredicateId, String> {
+        if let Some(id) = self.ids.get(&predicate) {
+            return Ok(*id);
+        }
+        let id = PredicateId(self.all.len() as u32);
+        if let Test::Regex(source) = &predicate.test {
+            self.regexes.insert(id, source.compile()?);
+        }
+        let predicate = Arc::new(predicate);
+        self.all.push(Arc::clone(&predicate));
+        self.ids.insert(predicate, id);
+        Ok(id)
+    }
+
+    /// Drops what only interning needs.
+    pub(crate) fn freeze(&mut self) {
+        self.ids = HashMap::new();
+        self.all.shrink_to_fit();
+    }
+
+    pub(crate) fn get(&self, id: PredicateId) -> &Predicate {
+        &self.all[id.0 as usize]
+    }
+
+    pub(crate) fn regex(&self, id: PredicateId) -> Option<&CompiledRegex> {
+        self.regexes.get(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+}

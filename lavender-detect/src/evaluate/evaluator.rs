@@ -1,0 +1,103 @@
+//! The evaluator: what a thread holds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lavender_core::{Evidence, RuleMeta};
+
+use super::pass::Pass;
+use super::scratch::Scratch;
+use crate::index::Plan;
+use crate::record::Record;
+use crate::ruleset::{Rule, RuleSet};
+use crate::truth::Truth;
+
+/// Evaluates records of one log source, one after the other, on one thread.
+///
+/// It shares the rules and owns its working memory: evaluating a record allocates nothing. Make one per thread
+/// with [`RuleSet::evaluator`].
+pub struct Evaluator {
+    rules: RuleSet,
+    plan: Arc<Plan>,
+    scratch: Scratch,
+}
+
+impl Evaluator {
+    pub(crate) fn new(rules: RuleSet, plan: Arc<Plan>) -> Self {
+        let scratch = Scratch::new(&plan);
+        Self { rules, plan, scratch }
+    }
+
+    /// The rules that match the record, or that cannot be decided on it, in no certain order.
+    ///
+    /// Costs one pass over the fields that rules wait on, and then the few rules whose witness was seen: about
+    /// half a microsecond for a Linux process event, however many rules of other log sources are loaded.
+    pub fn matches<'a, R: Record + ?Sized>(
+        &'a mut self,
+        record: &'a R,
+    ) -> impl ExactSizeIterator<Item = Match<'a>> {
+        let inner = self.rules.inner();
+        let predicates = &inner.predicates;
+        Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.run();
+        let (plan, hits) = (&self.plan, &self.scratch.hits);
+        hits.iter().map(move |(rule, truth)| Match {
+            rule: &inner.rules[plan.rules[*rule as usize].rule as usize],
+            truth: *truth,
+        })
+    }
+
+    /// How many rules apply to this log source.
+    pub fn len(&self) -> usize {
+        self.plan.rules.len()
+    }
+
+    /// Whether no rule applies to this log source.
+    pub fn is_empty(&self) -> bool {
+        self.plan.rules.is_empty()
+    }
+
+    /// How many rules the last record came near to: those whose witness was seen.
+    pub fn candidates(&self) -> usize {
+        self.scratch.candidates.len()
+    }
+
+    /// The rules that it evaluates with.
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+}
+
+impl fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evaluator").field("rules", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A rule that matches a record, or cannot be decided on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'a> {
+    rule: &'a Rule,
+    truth: Truth,
+}
+
+impl<'a> Match<'a> {
+    /// The rule.
+    pub const fn rule(&self) -> &'a Rule {
+        self.rule
+    }
+
+    /// What the rule says of itself.
+    pub fn meta(&self) -> &'a Arc<RuleMeta> {
+        self.rule.meta()
+    }
+
+    /// [`Truth::True`], or [`Truth::Undetermined`]; never false.
+    pub const fn truth(&self) -> Truth {
+        self.truth
+    }
+
+    /// The fields and values that made it match. Allocates; costs a few microseconds.
+    pub fn evidence<R: Record + ?Sized>(&self, rules: &RuleSet, record: &R) -> Vec<Evidence> {
+        rules.explain(self.rule, record).evidence()
+    }
+}

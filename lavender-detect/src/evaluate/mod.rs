@@ -1,0 +1,9 @@
+//! Evaluation of records.
+
+mod decide;
+mod evaluator;
+mod pass;
+mod scratch;
+
+pub(crate) use self::decide::{Buffers, decide};
+pub use self::evaluator::{Evaluator, Match};

@@ -1,0 +1,209 @@
+//! One record through one plan: gate, then confirm.
+
+use std::ops::ControlFlow;
+
+use super::decide::decide;
+use super::scratch::{Known, Scratch};
+use crate::compile::{Predicates, Test};
+use crate::index::{ANY_VALUE, FAIL, FieldGate, Instruction, MATCH, Plan, Posting};
+use crate::record::value::TextBuffer;
+use crate::record::{FieldValue, Record};
+use crate::truth::Truth;
+
+pub(super) struct Pass<'a, R: ?Sized> {
+    pub(super) plan: &'a Plan,
+    pub(super) predicates: &'a Predicates,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) record: &'a R,
+}
+
+impl<R: Record + ?Sized> Pass<'_, R> {
+    /// Leaves what matched, or could not be decided, in the scratch's hits.
+    pub(super) fn run(&mut self) {
+        self.scratch.begin();
+        let plan = self.plan;
+        for (number, slot) in plan.slots.iter().enumerate() {
+            if let Some(gate) = &slot.gate {
+                self.gate(number, slot.field, gate);
+            }
+        }
+        if let Some(gate) = &plan.keywords {
+            let record = self.record;
+            let _ = record.each_value(&mut |value| {
+                self.gate_value(gate, &value);
+                ControlFlow::Continue(())
+            });
+        }
+        for rule in &plan.always {
+            self.scratch.add_candidate(*rule);
+        }
+        for at in 0..self.scratch.candidates.len() {
+            let rule = self.scratch.candidates[at];
+            let truth = self.confirm(plan.rules[rule as usize].entry);
+            if truth != Truth::False {
+                self.scratch.hits.push((rule, truth));
+            }
+        }
+    }
+
+    #[inline]
+    fn gate(&mut self, slot: usize, field: crate::FieldId, gate: &FieldGate) {
+        let record = self.record;
+        let value = record.value(field);
+        match value {
+            FieldValue::Absent => {}
+            FieldValue::List => {
+                self.post_all(&gate.present);
+                let _ = record.elements(field, &mut |value| {
+                    self.gate_value(gate, &value);
+                    ControlFlow::Continue(())
+                });
+            }
+            _ if !gate.has_texts() => self.post_all(&gate.present),
+            FieldValue::Text(text) => {
+                self.post_all(&gate.present);
+                self.search(slot, gate, text);
+            }
+            FieldValue::Null | FieldValue::Truncated(..) | FieldValue::Unreadable => {
+                self.gate_value(gate, &value);
+            }
+            _ => {
+                self.post_all(&gate.present);
+                let mut buffer = TextBuffer::new();
+                if let Some(text) = value.text(&mut buffer) {
+                    self.search(slot, gate, text);
+                }
+            }
+        }
+    }
+
+    /// Folds a text into its slot and searches it.
+    #[inline]
+    fn search(&mut self, slot: usize, gate: &FieldGate, text: &[u8]) {
+        let (start, end) = self.scratch.fold(slot, text);
+        let folded = std::mem::take(&mut self.scratch.folded);
+        gate.search(&folded[start..end], |posting| self.post(posting));
+        self.scratch.folded = folded;
+    }
+
+    /// One of several values, or one that is not known in full.
+    fn gate_value(&mut self, gate: &FieldGate, value: &FieldValue<'_>) {
+        self.post_all(&gate.present);
+        if value.is_incomplete() {
+            for test in &gate.all {
+                self.post(Posting::possible(*test));
+            }
+            return;
+        }
+        let mut buffer = TextBuffer::new();
+        let Some(text) = value.text(&mut buffer) else { return };
+        let mut folded = std::mem::take(&mut self.scratch.folded);
+        let start = folded.len();
+        crate::matcher::fold::fold_into(text, &mut folded);
+        gate.search(&folded[start..], |posting| self.post(posting));
+        folded.truncate(start);
+        self.scratch.folded = folded;
+    }
+
+    fn post_all(&mut self, postings: &[Posting]) {
+        for posting in postings {
+            self.post(*posting);
+        }
+    }
+
+    #[inline]
+    fn post(&mut self, posting: Posting) {
+        let test = posting.test();
+        let known = match (self.scratch.known(test), posting.is_certain()) {
+            (Known::Nothing, false) => Known::Possible,
+            (Known::Nothing | Known::Possible, true) => Known::Decided(Truth::True),
+            _ => return,
+        };
+        let first = self.scratch.known(test) == Known::Nothing;
+        self.scratch.set(test, known);
+        if first {
+            for rule in self.plan.waiting_on(test) {
+                self.scratch.add_candidate(*rule);
+            }
+        }
+    }
+
+    /// Runs a rule's program. What could not be decided counts as false at first; if the rule then does not match
+    /// but would if it counted as true, the rule is undetermined.
+    fn confirm(&mut self, entry: u32) -> Truth {
+        let (matched, open) = self.execute(entry, false);
+        if matched {
+            return Truth::True;
+        }
+        if open && self.execute(entry, true).0 {
+            return Truth::Undetermined;
+        }
+        Truth::False
+    }
+
+    /// Whether the program ends in a match, and whether anything on its way could not be decided.
+    fn execute(&mut self, entry: u32, undetermined_as: bool) -> (bool, bool) {
+        let (mut at, mut open) = (entry, false);
+        while at < FAIL {
+            let Instruction { test, on_true, on_false, negated } = self.plan.program[at as usize];
+            let holds = match self.test(test as usize) {
+                Truth::True => !negated,
+                Truth::False => negated,
+                Truth::Undetermined => {
+                    open = true;
+                    undetermined_as
+                }
+            };
+            at = if holds { on_true } else { on_false };
+        }
+        (at == MATCH, open)
+    }
+
+    #[inline]
+    fn test(&mut self, number: usize) -> Truth {
+        let test = &self.plan.tests[number];
+        match self.scratch.known(number) {
+            Known::Decided(truth) => return truth,
+            // The gate looked, and saw nothing.
+            Known::Nothing if test.gated => return Truth::False,
+            Known::Nothing | Known::Possible => {}
+        }
+        let truth = match self.folded_patterns(number) {
+            Some(truth) => truth,
+            None => {
+                let regex = self.scratch.regexes.get_mut(test.regex as usize);
+                let mut none = None;
+                decide(
+                    test.predicate,
+                    self.predicates,
+                    self.record,
+                    regex.unwrap_or(&mut none),
+                    &mut self.scratch.buffers,
+                )
+            }
+        };
+        self.scratch.set(number, Known::Decided(truth));
+        truth
+    }
+
+    /// Decides patterns on the text that the slot holds, or that can be put there.
+    #[inline]
+    fn folded_patterns(&mut self, number: usize) -> Option<Truth> {
+        let test = &self.plan.tests[number];
+        if !test.folded || test.slot == ANY_VALUE {
+            return None;
+        }
+        let Test::Patterns(patterns) = &self.predicates.get(test.predicate).test else {
+            return None;
+        };
+        let slot = test.slot as usize;
+        if self.scratch.text(slot).is_none() {
+            let FieldValue::Text(text) = self.record.value(self.plan.slots[slot].field) else {
+                return None;
+            };
+            self.scratch.fold(slot, text);
+        }
+        let text = self.scratch.text(slot)?;
+        Some(patterns.iter().any(|pattern| pattern.matches(text)).into())
+    }
+}

@@ -1,0 +1,134 @@
+//! What one thread works in: made once, written over by every record.
+
+use regex_automata::meta::Cache;
+
+use super::decide::Buffers;
+use crate::index::Plan;
+use crate::truth::Truth;
+
+/// What is known of a test for the current record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Nothing,
+    /// The gate saw a text without which it is false.
+    Possible,
+    Decided(Truth),
+}
+
+/// What the slot of a field holds for the current record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotText {
+    stamp: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Working memory for one plan. Nothing is cleared between records: every entry is stamped with the number of the
+/// record that it was written for.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    stamp: u32,
+    tests: Box<[u32]>,
+    rules: Box<[u32]>,
+    texts: Box<[SlotText]>,
+    pub(super) candidates: Vec<u32>,
+    /// The folded texts of the current record's fields.
+    pub(super) folded: Vec<u8>,
+    pub(super) hits: Vec<(u32, Truth)>,
+    pub(super) regexes: Box<[Option<Cache>]>,
+    pub(super) buffers: Buffers,
+}
+
+/// A buffer that one huge value made larger than this is given back after the record.
+const KEPT_BYTES: usize = 256 << 10;
+/// Stamps are shifted by two bits beside the state of a test.
+const LAST_STAMP: u32 = (1 << 30) - 1;
+
+impl Scratch {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let empty = SlotText { stamp: 0, start: 0, end: 0 };
+        Self {
+            stamp: 0,
+            tests: vec![0; plan.tests.len()].into(),
+            rules: vec![0; plan.rules.len()].into(),
+            texts: vec![empty; plan.slots.len()].into(),
+            candidates: Vec::with_capacity(plan.rules.len()),
+            folded: Vec::with_capacity(16 << 10),
+            hits: Vec::with_capacity(plan.rules.len().min(1_024)),
+            regexes: std::iter::repeat_with(|| None).take(plan.regexes).collect(),
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// Forgets the record before.
+    pub(super) fn begin(&mut self) {
+        if self.stamp == LAST_STAMP {
+            self.stamp = 0;
+            self.tests.fill(0);
+            self.rules.fill(0);
+            self.texts.iter_mut().for_each(|text| text.stamp = 0);
+        }
+        self.stamp += 1;
+        self.candidates.clear();
+        self.hits.clear();
+        if self.folded.capacity() > KEPT_BYTES {
+            self.folded = Vec::with_capacity(KEPT_BYTES);
+            self.buffers.shrink(KEPT_BYTES);
+        }
+        self.folded.clear();
+    }
+
+    #[inline]
+    pub(super) fn known(&self, test: usize) -> Known {
+        let state = self.tests[test];
+        if state >> 2 != self.stamp {
+            return Known::Nothing;
+        }
+        match state & 3 {
+            0 => Known::Decided(Truth::False),
+            1 => Known::Decided(Truth::True),
+            2 => Known::Decided(Truth::Undetermined),
+            _ => Known::Possible,
+        }
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, test: usize, known: Known) {
+        let state = match known {
+            Known::Decided(Truth::False) => 0,
+            Known::Decided(Truth::True) => 1,
+            Known::Decided(Truth::Undetermined) => 2,
+            Known::Possible => 3,
+            Known::Nothing => return,
+        };
+        self.tests[test] = self.stamp << 2 | state;
+    }
+
+    /// Makes a rule a candidate, once.
+    #[inline]
+    pub(super) fn add_candidate(&mut self, rule: u32) {
+        let seen = &mut self.rules[rule as usize];
+        if *seen != self.stamp {
+            *seen = self.stamp;
+            self.candidates.push(rule);
+        }
+    }
+
+    #[inline]
+    pub(super) fn text(&self, slot: usize) -> Option<&[u8]> {
+        let text = &self.texts[slot];
+        (text.stamp == self.stamp).then(|| &self.folded[text.start as usize..text.end as usize])
+    }
+
+    /// Folds a text and keeps it for the slot.
+    #[inline]
+    pub(super) fn fold(&mut self, slot: usize, text: &[u8]) -> (usize, usize) {
+        let start = self.folded.len();
+        crate::matcher::fold::fold_into(text, &mut self.folded);
+        let end = self.folded.len();
+        if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+            self.texts[slot] = SlotText { stamp: self.stamp, start, end };
+        }
+        (start, end)
+    }
+}

@@ -1,0 +1,289 @@
+//! Events as rules see them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use lavender_core::event::{
+    Event, EventData, ExitStatus, FileOpen, NetConnect, Process, SyscallResult,
+};
+
+use super::field::EventField;
+use crate::logsource::LogSource;
+use crate::record::{FieldValue, Kept, Record, ShortText};
+use crate::schema::FieldId;
+
+/// Under which log source an event is evaluated. One event may have several: a file opened for reading and writing
+/// is both a `file_access` and a `file_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Route {
+    /// `exec`: a program began to run.
+    ProcessCreation,
+    /// `exit`.
+    ProcessTermination,
+    /// `file_open` that succeeded and may change the file's content, or make the file.
+    FileEvent,
+    /// `file_open` for reading, whether it succeeded or not (see the field `Result`).
+    FileAccess,
+    /// `net_connect`.
+    NetworkConnection,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 5] = [
+        Self::ProcessCreation,
+        Self::ProcessTermination,
+        Self::FileEvent,
+        Self::FileAccess,
+        Self::NetworkConnection,
+    ];
+
+    /// Sigma's category.
+    pub const fn category(self) -> &'static str {
+        match self {
+            Self::ProcessCreation => "process_creation",
+            Self::ProcessTermination => "process_termination",
+            Self::FileEvent => "file_event",
+            Self::FileAccess => "file_access",
+            Self::NetworkConnection => "network_connection",
+        }
+    }
+
+    /// The log source: the category, of Linux.
+    pub fn logsource(self) -> LogSource {
+        LogSource::linux(self.category())
+    }
+
+    /// The routes of an event.
+    pub fn of(event: &Event) -> impl Iterator<Item = Self> {
+        let routes = match &event.data {
+            EventData::Exec(_) => [Some(Self::ProcessCreation), None],
+            EventData::Exit(_) => [Some(Self::ProcessTermination), None],
+            EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::FileOpen(open) => {
+                let changes = open.flags.writes() || open.flags.may_create();
+                [
+                    (changes && open.result.is_ok()).then_some(Self::FileEvent),
+                    open.flags.reads().then_some(Self::FileAccess),
+                ]
+            }
+            _ => [None, None],
+        };
+        routes.into_iter().flatten()
+    }
+}
+
+/// An event as a [`Record`].
+///
+/// The numbers of [`EventField`] are the same in every rule set, so there is nothing to bind.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRecord<'a> {
+    event: &'a Event,
+}
+
+impl<'a> EventRecord<'a> {
+    /// This event.
+    pub const fn new(event: &'a Event) -> Self {
+        Self { event }
+    }
+
+    /// The value of a field.
+    pub fn field(&self, field: EventField) -> FieldValue<'a> {
+        use EventField as F;
+        match field {
+            F::UtcTime => FieldValue::Time(self.event.observed_at),
+            F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
+            F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
+                EventData::FileOpen(open) => file(open, field),
+                _ => FieldValue::Absent,
+            },
+            F::Result => match &self.event.data {
+                EventData::FileOpen(open) => result(open.result),
+                EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
+                EventData::NetConnect(connect) => result(connect.result),
+                _ => FieldValue::Absent,
+            },
+            F::Protocol
+            | F::Initiated
+            | F::SourceIp
+            | F::SourcePort
+            | F::DestinationIp
+            | F::DestinationPort
+            | F::DestinationIsIpv6 => match &self.event.data {
+                EventData::NetConnect(connect) => network(connect, field),
+                _ => FieldValue::Absent,
+            },
+            // What no event carries yet.
+            F::DestinationHostname => FieldValue::Absent,
+            _ => match &self.event.process {
+                Some(process) => self.process(process, field),
+                None => FieldValue::Absent,
+            },
+        }
+    }
+
+    fn life(&self, field: EventField) -> FieldValue<'a> {
+        match (&self.event.data, field) {
+            (EventData::Exec(exec), EventField::ScriptPath) => FieldValue::captured(&exec.filename),
+            (EventData::Exec(exec), EventField::PreviousImage) => {
+                exec.previous_executable.as_deref().into()
+            }
+            (EventData::Exit(exit), _) => match (exit.status, field) {
+                (ExitStatus::Code(code), EventField::ExitCode) => u32::from(code).into(),
+                (ExitStatus::Signal(signal), EventField::ExitSignal) => u32::from(signal).into(),
+                _ => FieldValue::Absent,
+            },
+            _ => FieldValue::Absent,
+        }
+    }
+
+    fn process(&self, process: &'a Process, field: EventField) -> FieldValue<'a> {
+        use EventField as F;
+        let parent = process.parent.as_deref();
+        match field {
+            F::Image => FieldValue::captured_path(&process.executable.path),
+            F::CommandLine => command_line(process),
+            F::CurrentDirectory => FieldValue::captured_path(&process.working_directory),
+            F::User => user(process),
+            F::LogonId => process.credentials.login_uid.into(),
+            F::TerminalSessionId => process.credentials.session_id.into(),
+            F::ProcessId => process.pid.into(),
+            F::ProcessGuid => FieldValue::Short(ShortText::new(process.id())),
+            F::ParentImage => {
+                parent.map_or(FieldValue::Absent, |p| FieldValue::captured_path(&p.executable.path))
+            }
+            F::ParentCommandLine => parent.map_or(FieldValue::Absent, command_line),
+            F::ParentProcessId => process.parent_id.map(|id| id.process.tgid()).into(),
+            F::ParentProcessGuid => process
+                .parent_id
+                .map_or(FieldValue::Absent, |id| FieldValue::Short(ShortText::new(id.process))),
+            F::ParentUser => parent.map_or(FieldValue::Absent, user),
+            F::GrandparentImage => process
+                .ancestors()
+                .nth(1)
+                .map_or(FieldValue::Absent, |p| FieldValue::captured_path(&p.executable.path)),
+            F::AncestorImages if parent.is_some() => FieldValue::List,
+            F::ProcessName => FieldValue::Text(&process.name),
+            F::ImageDeleted => process.executable.deleted.into(),
+            F::ImageMemoryBacked => process.executable.memory_backed.into(),
+            F::UserId => process.credentials.uid.into(),
+            F::EffectiveUserId => process.credentials.euid.into(),
+            F::GroupId => process.credentials.gid.into(),
+            F::Terminal => terminal(process),
+            F::ContainerId => process.container.as_ref().map(|container| &*container.id).into(),
+            F::ContainerRuntime => {
+                process.container.as_ref().and_then(|container| container.runtime.as_deref()).into()
+            }
+            _ => FieldValue::Absent,
+        }
+    }
+}
+
+fn command_line(process: &Process) -> FieldValue<'_> {
+    let arguments = &process.arguments;
+    FieldValue::with_provenance(arguments.value.command_line(), arguments.provenance, Kept::Start)
+}
+
+fn user(process: &Process) -> FieldValue<'_> {
+    match &process.user {
+        Some(name) => FieldValue::Text(name.as_bytes()),
+        None => process.credentials.uid.into(),
+    }
+}
+
+/// Names terminals as `ps` does. Major numbers from the kernel's `Documentation/admin-guide/devices.txt`: 4 is
+/// `tty`, 136 to 143 are the slaves of pseudo-terminals.
+fn terminal(process: &Process) -> FieldValue<'_> {
+    let Some(terminal) = process.terminal else { return FieldValue::Absent };
+    FieldValue::Short(match terminal.major {
+        136..=143 => ShortText::new(format_args!("pts/{}", terminal.minor)),
+        4 => ShortText::new(format_args!("tty{}", terminal.minor)),
+        major => ShortText::new(format_args!("{major}:{}", terminal.minor)),
+    })
+}
+
+fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
+    match field {
+        EventField::TargetFilename => FieldValue::captured_path(&open.path),
+        EventField::Access => FieldValue::List,
+        _ => FieldValue::Short(ShortText::new(open.flags)),
+    }
+}
+
+fn network(connect: &NetConnect, field: EventField) -> FieldValue<'_> {
+    match field {
+        EventField::Protocol => connect.transport.as_str().into(),
+        EventField::Initiated => true.into(),
+        EventField::SourceIp => connect.source.map(|source| source.ip()).into(),
+        EventField::SourcePort => connect.source.map(|source| source.port()).into(),
+        EventField::DestinationIp => connect.destination.ip().into(),
+        EventField::DestinationPort => connect.destination.port().into(),
+        _ => connect.destination.is_ipv6().into(),
+    }
+}
+
+/// Errors by name, numbered as in `include/uapi/asm-generic/errno-base.h` and `errno.h`.
+fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
+    match result.errno() {
+        None => "success".into(),
+        Some(1) => "EPERM".into(),
+        Some(2) => "ENOENT".into(),
+        Some(13) => "EACCES".into(),
+        Some(17) => "EEXIST".into(),
+        Some(20) => "ENOTDIR".into(),
+        Some(21) => "EISDIR".into(),
+        Some(22) => "EINVAL".into(),
+        Some(30) => "EROFS".into(),
+        Some(40) => "ELOOP".into(),
+        Some(101) => "ENETUNREACH".into(),
+        Some(110) => "ETIMEDOUT".into(),
+        Some(111) => "ECONNREFUSED".into(),
+        Some(113) => "EHOSTUNREACH".into(),
+        Some(other) => other.into(),
+    }
+}
+
+impl Record for EventRecord<'_> {
+    #[inline]
+    fn value(&self, field: FieldId) -> FieldValue<'_> {
+        match EventField::ALL.get(field.index()) {
+            Some(field) => self.field(*field),
+            None => FieldValue::Absent,
+        }
+    }
+
+    fn elements(
+        &self,
+        field: FieldId,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match (EventField::ALL.get(field.index()), &self.event.data, &self.event.process) {
+            (Some(EventField::AncestorImages), _, Some(process)) => process
+                .ancestors()
+                .map(Arc::as_ref)
+                .try_for_each(|p| visit(FieldValue::captured_path(&p.executable.path))),
+            (Some(EventField::Access), EventData::FileOpen(open), _) => {
+                let flags = open.flags;
+                [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]
+                    .into_iter()
+                    .filter(|(_, is)| *is)
+                    .try_for_each(|(name, _)| visit(name.into()))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn each_value(
+        &self,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        EventField::ALL.iter().enumerate().try_for_each(|(number, field)| {
+            match self.field(*field) {
+                FieldValue::Absent => ControlFlow::Continue(()),
+                FieldValue::List => self.elements(FieldId(number as u16), visit),
+                value => visit(value),
+            }
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! What a rule cannot match without, chosen to be cheap to look for and rarely there.
+
+use crate::compile::{Expression, Predicate, PredicateId, Predicates, Subject, Test};
+use crate::index::gate::Anchor;
+
+/// The predicates of which one must hold, and what waiting on them costs per record, roughly in nanoseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    pub(crate) cost: f64,
+    pub(crate) predicates: Vec<PredicateId>,
+}
+
+/// What checking a rule costs that turns out not to match.
+const CONFIRM_COST: f64 = 60.0;
+/// What one more literal costs in a tree, and in a searcher.
+const ANCHORED_COST: f64 = 0.1;
+const INNER_COST: f64 = 0.7;
+
+/// The cheapest witness of an expression; `None` when it can match without any.
+pub(crate) fn choose(expression: &Expression, predicates: &Predicates) -> Option<Witness> {
+    match expression {
+        // What never matches waits on nothing, for ever.
+        Expression::Constant(false) => Some(Witness { cost: 0.0, predicates: Vec::new() }),
+        Expression::Constant(true) | Expression::NotTest(_) => None,
+        Expression::Test(id) => {
+            let cost = cost_of(*id, predicates)?;
+            Some(Witness { cost, predicates: vec![*id] })
+        }
+        Expression::All(parts) => parts
+            .iter()
+            .filter_map(|part| choose(part, predicates))
+            .min_by(|a, b| a.cost.total_cmp(&b.cost)),
+        Expression::Any(parts) => {
+            let mut all = Witness { cost: 0.0, predicates: Vec::new() };
+            for part in parts {
+                let one = choose(part, predicates)?;
+                all.cost += one.cost;
+                all.predicates.extend(one.predicates);
+            }
+            Some(all)
+        }
+    }
+}
+
+/// The texts of which a test needs one, and whether finding it is passing the test. `None` when it needs none.
+pub(crate) fn anchors(
+    id: PredicateId,
+    predicate: &Predicate,
+    predicates: &Predicates,
+) -> Option<Vec<(Anchor, bool)>> {
+    match &predicate.test {
+        Test::Patterns(patterns) => patterns.iter().map(Anchor::of).collect(),
+        Test::Regex(_) => {
+            let required = &predicates.regex(id)?.required;
+            let possible = |text: &Vec<u8>| (Anchor::Inside(text.clone()), false);
+            (!required.is_empty()).then(|| required.iter().map(possible).collect())
+        }
+        _ => None,
+    }
+}
+
+fn cost_of(id: PredicateId, predicates: &Predicates) -> Option<f64> {
+    let predicate = predicates.get(id);
+    let everywhere = if predicate.subject == Subject::AnyValue { 10.0 } else { 1.0 };
+    if let Some(anchors) = anchors(id, predicate, predicates) {
+        let one = |anchor: &Anchor| {
+            let scan = if let Anchor::Inside(_) = anchor { INNER_COST } else { ANCHORED_COST };
+            scan + likelihood(anchor) * CONFIRM_COST
+        };
+        let sum: f64 = anchors.iter().map(|(anchor, _)| one(anchor)).sum();
+        // Never dearer than to check the rule for every record that has the field.
+        return Some((sum * everywhere).min(CONFIRM_COST * 0.95 * everywhere));
+    }
+    match predicate.test {
+        // Absence is no witness.
+        Test::Null => None,
+        _ => Some(CONFIRM_COST * 0.9 * everywhere),
+    }
+}
+
+/// How likely a literal is in a record at large. What ordinary hosts run all day is counted; the rest is guessed
+/// by length.
+fn likelihood(anchor: &Anchor) -> f64 {
+    let text = anchor.text();
+    let fits = |value: &&[u8]| match anchor {
+        Anchor::Whole(text) => *value == text.as_slice(),
+        Anchor::Start(text) => value.starts_with(text),
+        Anchor::Stop(text) => value.ends_with(text),
+        Anchor::Inside(text) => memchr::memmem::find(value, text).is_some(),
+    };
+    let counted =
+        ORDINARY.iter().filter(|value| fits(value)).count() as f64 / ORDINARY.len() as f64;
+    let guessed = match (anchor, text.len()) {
+        (Anchor::Inside(_), 0..=1) => 0.5,
+        (Anchor::Inside(_), 2) => 0.15,
+        (Anchor::Inside(_), 3) => 0.05,
+        (Anchor::Inside(_), 4) => 0.015,
+        (Anchor::Inside(_), length) => 0.05 / length as f64,
+        (_, 1) => 0.05,
+        (_, length) => 0.02 / length as f64,
+    };
+    counted.max(guessed)
+}
+
+/// Values that ordinary Linux hosts have all day, folded.
+const ORDINARY: [&[u8]; 40] = [
+    b"/usr/bin/bash",
+    b"/usr/bin/dash",
+    b"/bin/sh",
+    b"/bin/bash",
+    b"/usr/bin/sudo",
+    b"/usr/bin/python3.11",
+    b"/usr/sbin/sshd",
+    b"/usr/sbin/cron",
+    b"/usr/lib/systemd/systemd",
+    b"/usr/bin/git",
+    b"/usr/bin/cat",
+    b"/usr/bin/grep",
+    b"/usr/bin/ls",
+    b"/usr/bin/curl",
+    b"/usr/bin/find",
+    b"/usr/bin/ps",
+    b"/usr/sbin/nginx",
+    b"/usr/bin/systemctl",
+    b"root",
+    b"tcp",
+    b"true",
+    b"443",
+    b"80",
+    b"53",
+    b"127.0.0.1",
+    b"/etc/passwd",
+    b"/var/log/syslog",
+    b"/tmp/tmp.x1",
+    b"/proc/self/status",
+    b"/home/user/.bashrc",
+    b"/usr/lib/x86_64-linux-gnu/libc.so.6",
+    b"bash -c ls -la /tmp",
+    b"/bin/sh -c cd / && run-parts --report /etc/cron.hourly",
+    b"sh -c command -v debian-sa1 > /dev/null && debian-sa1 1 1",
+    b"sshd: user [priv]",
+    b"sudo -u root systemctl restart nginx.service",
+    b"python3 -m http.server 8000",
+    b"curl -s https://example.org/api/v1/status -o /dev/null",
+    b"find /var/log -name *.gz -mtime +7 -delete",
+    b"git -c core.quotepath=false status --porcelain",
+];

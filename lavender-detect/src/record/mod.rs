@@ -1,0 +1,84 @@
+//! What rules are evaluated on: anything that can say the value of a field.
+
+mod binding;
+mod flat;
+mod json;
+pub(crate) mod value;
+
+use std::ops::ControlFlow;
+
+pub use self::binding::{Binding, Bound};
+pub use self::flat::FlatRecord;
+pub use self::json::{JsonFields, JsonRecord};
+pub use self::value::{FieldValue, Kept, ShortText};
+use crate::schema::FieldId;
+
+/// One thing that happened, with typed access to its fields.
+///
+/// Fields are asked for by the number that the rule set gave to their names
+/// ([`RuleSet::fields`](crate::RuleSet::fields)); an adapter resolves names once per rule set and never per
+/// event. Values are borrowed, so that reading a field costs no allocation.
+///
+/// ```
+/// use lavender_detect::{FieldId, FieldValue, Record};
+///
+/// #[derive(Debug)]
+/// struct Login<'a> { user: &'a str, port: u16 }
+///
+/// // A record whose fields 0 and 1 are the user and the port. `Binding` does this by name.
+/// impl Record for Login<'_> {
+///     fn value(&self, field: FieldId) -> FieldValue<'_> {
+///         match field.index() {
+///             0 => FieldValue::from(self.user),
+///             1 => FieldValue::from(self.port),
+///             _ => FieldValue::Absent,
+///         }
+///     }
+/// }
+/// ```
+pub trait Record {
+    /// The value of a field; [`FieldValue::Absent`] where the record has none.
+    fn value(&self, field: FieldId) -> FieldValue<'_>;
+
+    /// Gives `visit` each element of a field for which [`value`](Self::value) said
+    /// [`FieldValue::List`], until it breaks. A test on a list is true when it is true of any element.
+    fn elements(
+        &self,
+        field: FieldId,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (_, _) = (field, visit);
+        ControlFlow::Continue(())
+    }
+
+    /// Gives `visit` every value of the record until it breaks: what keywords are searched in. A record
+    /// without this matches no keyword.
+    fn each_value(
+        &self,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let _ = visit;
+        ControlFlow::Continue(())
+    }
+}
+
+impl<R: Record + ?Sized> Record for &R {
+    fn value(&self, field: FieldId) -> FieldValue<'_> {
+        (**self).value(field)
+    }
+
+    fn elements(
+        &self,
+        field: FieldId,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        (**self).elements(field, visit)
+    }
+
+    fn each_value(
+        &self,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        (**self).each_value(visit)
+    }
+}

@@ -1,0 +1,74 @@
+//! Sigma documents: what is written, checked and with line numbers, but not yet compiled.
+
+mod condition;
+mod parse;
+pub(crate) mod yaml;
+
+use std::sync::Arc;
+
+use lavender_core::RuleMeta;
+use rsigma_parser::{ConditionExpr, Modifier};
+
+pub(crate) use self::condition::names_matching;
+pub(crate) use self::parse::{Document, parse_documents};
+use crate::logsource::LogSource;
+
+/// A detection rule.
+#[derive(Debug)]
+pub(crate) struct RuleDocument {
+    pub(crate) meta: RuleMeta,
+    /// Sigma's `name`: what correlations and filters may call it.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) logsource: LogSource,
+    pub(crate) detection: Detection,
+    /// What stands under the key `lavender`.
+    pub(crate) extension: Option<serde_json::Value>,
+    pub(crate) line: u32,
+}
+
+/// A filter: a condition that is added to other rules.
+#[derive(Debug)]
+pub(crate) struct FilterDocument {
+    pub(crate) title: Arc<str>,
+    /// Ids or names of the rules that it is for; `None` for all that its log source fits.
+    pub(crate) rules: Option<Vec<(u32, Arc<str>)>>,
+    pub(crate) logsource: LogSource,
+    pub(crate) detection: Detection,
+}
+
+/// Named searches and the condition over them.
+#[derive(Debug)]
+pub(crate) struct Detection {
+    pub(crate) searches: Vec<(Arc<str>, Search)>,
+    /// Several are alternatives.
+    pub(crate) conditions: Vec<ConditionExpr>,
+}
+
+/// What stands under one search identifier.
+#[derive(Debug)]
+pub(crate) enum Search {
+    /// A mapping: all of its items.
+    All(Vec<Item>),
+    /// A list: any of its elements.
+    Any(Vec<Search>),
+}
+
+/// One line of a search: a field with modifiers and its values, or keywords.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// `None` for keywords.
+    pub(crate) field: Option<Arc<str>>,
+    pub(crate) modifiers: Vec<Modifier>,
+    pub(crate) values: Vec<(u32, Scalar)>,
+    pub(crate) line: u32,
+}
+
+/// A value as written.
+#[derive(Clone, Debug)]
+pub(crate) enum Scalar {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
