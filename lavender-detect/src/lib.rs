@@ -49,6 +49,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+pub mod builtin;
 mod compile;
 mod detector;
 mod error;
