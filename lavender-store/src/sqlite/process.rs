@@ -1,0 +1,207 @@
+//! Processes: stored once a day each, with a row for every state that events showed them in.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::{Arc, Weak};
+
+use lavender_core::ExecId;
+use lavender_core::event::Process;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+
+use super::error::{Result, SqliteError};
+use crate::day::Day;
+
+/// How many processes are remembered as stored. Each holds some 600 bytes of memory, its arguments not
+/// among them.
+const REMEMBERED: usize = 16_384;
+
+/// How much of a command line is a column of its own; all of it is in the body.
+const COMMAND_LINE_BYTES: usize = 8_192;
+
+/// Which processes have a row already.
+#[derive(Debug, Default)]
+pub(super) struct StoredProcesses {
+    /// By address: while the weak reference is held, no other process can have it.
+    rows: HashMap<(Day, usize), (Weak<Process>, i64)>,
+}
+
+impl StoredProcesses {
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+    }
+
+    fn row(&self, day: Day, process: &Arc<Process>) -> Option<i64> {
+        self.rows.get(&(day, Arc::as_ptr(process).addr())).map(|(_, row)| *row)
+    }
+
+    fn remember(&mut self, day: Day, process: &Arc<Process>, row: i64) {
+        if self.rows.len() >= REMEMBERED {
+            self.rows.retain(|_, (process, _)| process.strong_count() > 0);
+            if self.rows.len() >= REMEMBERED / 2 {
+                self.rows.clear();
+            }
+        }
+        let address = Arc::as_ptr(process).addr();
+        self.rows.insert((day, address), (Arc::downgrade(process), row));
+    }
+}
+
+/// Writes the processes of one day.
+pub(super) struct ProcessWriter<'a> {
+    day: Day,
+    find: CachedStatement<'a>,
+    insert: CachedStatement<'a>,
+}
+
+impl<'a> ProcessWriter<'a> {
+    pub(super) fn new(connection: &'a Connection, day: Day) -> Result<Self> {
+        let name = day.name();
+        Ok(Self {
+            day,
+            find: connection.prepare_cached(&format!(
+                "SELECT process FROM processes_{name}
+                 WHERE process_id = ?1 AND generation = ?2 AND digest = ?3 AND parent IS ?4
+                     AND body = ?5"
+            ))?,
+            insert: connection.prepare_cached(&format!(
+                "INSERT INTO processes_{name}
+                     (process_id, generation, digest, parent, pid, uid, user, executable,
+                      command_line, container_id, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+            ))?,
+        })
+    }
+
+    /// The row of a process; it and its ancestors are written where they are not there yet.
+    pub(super) fn row(
+        &mut self,
+        connection: &Connection,
+        stored: &mut StoredProcesses,
+        process: &Arc<Process>,
+    ) -> Result<i64> {
+        if let Some(row) = stored.row(self.day, process) {
+            return Ok(row);
+        }
+        let mut missing = vec![process];
+        let mut parent = None;
+        for ancestor in process.ancestors() {
+            parent = stored.row(self.day, ancestor);
+            if parent.is_some() {
+                break;
+            }
+            missing.push(ancestor);
+        }
+        let mut row = 0;
+        for process in missing.into_iter().rev() {
+            row = self.write(connection, process, parent)?;
+            stored.remember(self.day, process, row);
+            parent = Some(row);
+        }
+        Ok(row)
+    }
+
+    fn write(
+        &mut self,
+        connection: &Connection,
+        process: &Process,
+        parent: Option<i64>,
+    ) -> Result<i64> {
+        let body = serde_json::to_string(process)
+            .map_err(|error| SqliteError::Invalid(format!("process {}: {error}", process.pid)))?;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(body.as_bytes());
+        hasher.write_i64(parent.unwrap_or(0));
+        let digest = hasher.finish().cast_signed();
+        let id = process.exec_id.process.as_u128().to_be_bytes();
+        let generation = process.exec_id.generation;
+        let found = self
+            .find
+            .query_row(params![id, generation, digest, parent, body], |row| row.get(0))
+            .optional()?;
+        if let Some(row) = found {
+            return Ok(row);
+        }
+        self.insert.execute(params![
+            id,
+            generation,
+            digest,
+            parent,
+            process.pid,
+            process.credentials.uid,
+            process.user.as_deref(),
+            process.executable.path.value.to_string_lossy(),
+            command_line(process),
+            process.container.as_ref().map(|container| &*container.id),
+            body,
+        ])?;
+        Ok(connection.last_insert_rowid())
+    }
+}
+
+/// The command line as it can be shown and searched; cut where it is longer than a column should be.
+pub(super) fn command_line(process: &Process) -> String {
+    let whole = process.arguments.value.command_line();
+    String::from_utf8_lossy(&whole[..whole.len().min(COMMAND_LINE_BYTES)]).into_owned()
+}
+
+/// Reads processes back, each once, so that events of one process share it again.
+pub(super) struct ProcessReader<'a> {
+    connection: &'a Connection,
+    read: HashMap<(Day, i64), Arc<Process>>,
+}
+
+impl<'a> ProcessReader<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, read: HashMap::new() }
+    }
+
+    /// The process in a row, with its ancestors.
+    pub(super) fn process(&mut self, day: Day, row: i64) -> Result<Arc<Process>> {
+        let mut line = Vec::new();
+        let mut known = None;
+        let mut next = Some(row);
+        {
+            let mut select = self.connection.prepare_cached(&format!(
+                "SELECT parent, body FROM processes_{} WHERE process = ?1",
+                day.name()
+            ))?;
+            while let Some(row) = next {
+                known = self.read.get(&(day, row)).map(Arc::clone);
+                // A parent has always a lower row than its child, so this ends; the bound is for files
+                // that were tampered with.
+                if known.is_some() || line.len() > Process::MAX_ANCESTORS {
+                    break;
+                }
+                let (parent, body) =
+                    select.query_row([row], |columns| Ok((columns.get(0)?, columns.get(1)?)))?;
+                line.push((row, parse(&body)?));
+                next = parent;
+            }
+        }
+        let mut parent = known;
+        for (row, process) in line.into_iter().rev() {
+            let process = Arc::new(Process { parent, ..process });
+            self.read.insert((day, row), Arc::clone(&process));
+            parent = Some(process);
+        }
+        parent.ok_or_else(|| SqliteError::Damaged(format!("there is no process in row {row}")))
+    }
+
+    /// The newest row of a program on a day.
+    pub(super) fn find(&mut self, day: Day, id: ExecId) -> Result<Option<Arc<Process>>> {
+        let row: Option<i64> = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT max(process) FROM processes_{} WHERE process_id = ?1 AND generation = ?2",
+                day.name()
+            ))?
+            .query_row(params![id.process.as_u128().to_be_bytes(), id.generation], |row| {
+                row.get(0)
+            })?;
+        row.map(|row| self.process(day, row)).transpose()
+    }
+}
+
+fn parse(body: &String) -> Result<Process> {
+    serde_json::from_str(body).map_err(|error| SqliteError::unreadable("a process", &error))
+}

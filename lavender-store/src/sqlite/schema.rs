@@ -1,0 +1,223 @@
+//! The tables, and how a database of an older version becomes one of this version.
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::error::{Result, SqliteError};
+use crate::day::Day;
+
+/// Marks the file as Lavender's: "Lvnd".
+const APPLICATION_ID: i64 = 0x4c76_6e64;
+
+/// Each brings the schema from the version of its position to the next. Never changed once released.
+const MIGRATIONS: [&str; 1] = [
+    // A source is an agent under one name of its host; events point to it.
+    "CREATE TABLE sources (
+         source INTEGER PRIMARY KEY,
+         tenant TEXT NOT NULL,
+         agent TEXT NOT NULL,
+         host TEXT NOT NULL,
+         UNIQUE (tenant, agent, host)
+     ) STRICT;
+
+     CREATE TABLE agents (
+         tenant TEXT NOT NULL,
+         agent TEXT NOT NULL,
+         host TEXT NOT NULL,
+         first_seen INTEGER NOT NULL,
+         last_seen INTEGER NOT NULL,
+         version TEXT,
+         kernel_release TEXT,
+         stopped INTEGER NOT NULL DEFAULT 0,
+         life_at INTEGER,
+         PRIMARY KEY (tenant, agent)
+     ) STRICT, WITHOUT ROWID;
+
+     -- The highest sequence number stored of each origin; the origin is written as its event 0.
+     CREATE TABLE sequences (
+         origin BLOB PRIMARY KEY,
+         last_sequence INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+
+     -- UTC days since 1970-01-01 that have tables of their own.
+     CREATE TABLE days (day INTEGER PRIMARY KEY) STRICT;
+
+     CREATE TABLE losses (
+         event_id BLOB PRIMARY KEY,
+         source INTEGER NOT NULL,
+         observed_at INTEGER NOT NULL,
+         stage TEXT NOT NULL,
+         kind TEXT NOT NULL,
+         count INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX losses_observed_at ON losses (observed_at);
+
+     CREATE TABLE alerts (
+         alert_id BLOB PRIMARY KEY,
+         observed_at INTEGER NOT NULL,
+         created_at INTEGER NOT NULL,
+         tenant TEXT NOT NULL,
+         agent TEXT NOT NULL,
+         host TEXT NOT NULL,
+         rule_id TEXT NOT NULL,
+         rule_title TEXT NOT NULL,
+         severity INTEGER NOT NULL,
+         status TEXT NOT NULL,
+         executable TEXT,
+         command_line TEXT,
+         body TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX alerts_observed_at ON alerts (observed_at, alert_id);
+     CREATE INDEX alerts_status ON alerts (status, observed_at, alert_id);
+
+     CREATE TABLE alert_history (
+         change INTEGER PRIMARY KEY,
+         alert_id BLOB NOT NULL,
+         from_status TEXT NOT NULL,
+         to_status TEXT NOT NULL,
+         actor TEXT NOT NULL,
+         reason TEXT,
+         at INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX alert_history_alert ON alert_history (alert_id, change);
+
+     CREATE TABLE state (
+         key TEXT PRIMARY KEY,
+         value BLOB NOT NULL,
+         version INTEGER NOT NULL,
+         expires_at INTEGER
+     ) STRICT;
+     CREATE INDEX state_expires_at ON state (expires_at) WHERE expires_at IS NOT NULL;
+
+     -- One row: the version of the last write, and the bytes in use, which the triggers keep.
+     CREATE TABLE state_totals (last_version INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+     INSERT INTO state_totals VALUES (0, 0);
+     CREATE TRIGGER state_added AFTER INSERT ON state BEGIN
+         UPDATE state_totals
+         SET bytes = bytes + octet_length(new.key) + length(new.value), last_version = new.version;
+     END;
+     CREATE TRIGGER state_changed AFTER UPDATE ON state BEGIN
+         UPDATE state_totals
+         SET bytes = bytes + length(new.value) - length(old.value), last_version = new.version;
+     END;
+     CREATE TRIGGER state_removed AFTER DELETE ON state BEGIN
+         UPDATE state_totals SET bytes = bytes - octet_length(old.key) - length(old.value);
+     END;",
+];
+
+/// The version that this code reads and writes.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Brings a database to this version, in one transaction; an empty file becomes a database.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    if application != APPLICATION_ID {
+        let table: Option<String> = transaction
+            .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        if application != 0 || version != 0 || table.is_some() {
+            return Err(SqliteError::Foreign(format!("application id {application:#x}")));
+        }
+    }
+    if version > VERSION {
+        return Err(SqliteError::FromTheFuture { found: version, known: VERSION });
+    }
+    for migration in MIGRATIONS.iter().skip(version as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    if version < VERSION || application != APPLICATION_ID {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The tables of one day. Whatever its events need is in them, their processes too: forgetting a day is
+/// dropping its tables.
+pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
+    let name = day.name();
+    connection.execute_batch(&format!(
+        "CREATE TABLE processes_{name} (
+             process INTEGER PRIMARY KEY,
+             process_id BLOB NOT NULL,
+             generation INTEGER NOT NULL,
+             digest INTEGER NOT NULL,
+             parent INTEGER,
+             pid INTEGER NOT NULL,
+             uid INTEGER NOT NULL,
+             user TEXT,
+             executable TEXT NOT NULL,
+             command_line TEXT NOT NULL,
+             container_id TEXT,
+             body TEXT NOT NULL
+         ) STRICT;
+         CREATE INDEX processes_{name}_id ON processes_{name} (process_id, generation, digest);
+
+         CREATE TABLE events_{name} (
+             event_id BLOB NOT NULL,
+             source INTEGER NOT NULL,
+             sequence INTEGER NOT NULL,
+             observed_at INTEGER NOT NULL,
+             boot_time INTEGER NOT NULL,
+             kind TEXT NOT NULL,
+             tid INTEGER NOT NULL,
+             process INTEGER,
+             data TEXT NOT NULL
+         ) STRICT;
+         CREATE UNIQUE INDEX events_{name}_id ON events_{name} (event_id);
+         CREATE INDEX events_{name}_time ON events_{name} (observed_at);
+         CREATE INDEX events_{name}_source ON events_{name} (source, observed_at);
+         CREATE INDEX events_{name}_process ON events_{name} (process)
+             WHERE process IS NOT NULL;"
+    ))?;
+    connection.execute("INSERT INTO days (day) VALUES (?1)", [day.0])?;
+    create_view(connection)
+}
+
+/// Drops the tables of one day.
+pub(super) fn drop_day(connection: &Connection, day: Day) -> Result<()> {
+    let name = day.name();
+    connection.execute("DELETE FROM days WHERE day = ?1", [day.0])?;
+    create_view(connection)?;
+    connection
+        .execute_batch(&format!("DROP TABLE events_{name}; DROP TABLE processes_{name};"))?;
+    Ok(())
+}
+
+/// The days that have tables, the oldest first.
+pub(super) fn days(connection: &Connection) -> Result<Vec<Day>> {
+    let mut statement = connection.prepare_cached("SELECT day FROM days ORDER BY day")?;
+    let days = statement.query_map([], |row| row.get(0).map(Day))?.collect::<Result<_, _>>()?;
+    Ok(days)
+}
+
+/// SQLite's own bound on the terms of one `UNION ALL` is 500; days beyond it are left out of the view.
+const VIEW_DAYS: usize = 400;
+
+/// The view `events`: what a person reads with `sqlite3`. The store itself goes to the tables.
+fn create_view(connection: &Connection) -> Result<()> {
+    let days = days(connection)?;
+    connection.execute_batch("DROP VIEW IF EXISTS events")?;
+    if days.is_empty() {
+        return Ok(());
+    }
+    let terms: Vec<String> = days
+        .iter()
+        .rev()
+        .take(VIEW_DAYS)
+        .map(|day| {
+            let name = day.name();
+            format!(
+                "SELECT e.event_id, s.tenant, s.agent, s.host, e.sequence, e.observed_at, e.kind,
+                        p.pid, p.uid, p.user, p.executable, p.command_line, e.data
+                 FROM events_{name} e
+                 JOIN sources s USING (source)
+                 LEFT JOIN processes_{name} p USING (process)"
+            )
+        })
+        .collect();
+    connection.execute_batch(&format!("CREATE VIEW events AS {}", terms.join(" UNION ALL ")))?;
+    Ok(())
+}
