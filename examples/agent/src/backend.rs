@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use lavender_core::pipeline::{AlertWriter, EventWriter, Overflow, WriterReport};
 use lavender_core::transport::{Subscription, Topic};
-use lavender_core::{AlertStore, EventStore, Publisher, Result, Transport};
+use lavender_core::{Publisher, Result, Transport};
+use lavender_store::Store;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::config::OutputConfig;
+use crate::exit::{Exit, Failure};
 use crate::output::{JsonLines, LineWriter};
 use crate::tally::Tally;
+
+/// How long the last lines may take where the rest has already taken too long.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The writers behind a transport, and stdout.
 #[derive(Debug)]
@@ -33,15 +37,33 @@ pub struct Unstored {
     pub alerts: u64,
 }
 
+impl Unstored {
+    /// An error when there is any.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Store`].
+    pub fn check(self) -> std::result::Result<(), Failure> {
+        let Self { events, alerts } = self;
+        if events == 0 && alerts == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{events} events and {alerts} alerts were not stored when time was up; why is logged above"
+        );
+        Err(Failure::new(Exit::Store, message))
+    }
+}
+
 impl Backend {
     /// Starts the writers: from `transport` to `store` and, as `output` says, to stdout.
     ///
     /// # Errors
     ///
     /// When the transport cannot be subscribed to.
-    pub async fn start<S: EventStore + AlertStore>(
+    pub async fn start(
         transport: Arc<dyn Transport>,
-        store: Arc<S>,
+        store: Arc<dyn Store>,
         output: OutputConfig,
         overflow: Overflow,
     ) -> Result<Self> {
@@ -52,12 +74,12 @@ impl Backend {
             consumer.await.map(|consumer| tally.consumer(consumer))
         };
         let events = subscribe(Topic::TelemetryAccepted, "telemetry-writer").await?;
-        let mut events = EventWriter::new(events, Arc::clone(&store) as Arc<dyn EventStore>);
+        let mut events = EventWriter::new(events, Arc::<dyn Store>::clone(&store));
         if output.events {
             events = events.with_observer(lines.clone());
         }
         let alerts = subscribe(Topic::Alerts, "alert-writer").await?;
-        let mut alerts = AlertWriter::new(alerts, store as Arc<dyn AlertStore>);
+        let mut alerts = AlertWriter::new(alerts, store);
         if output.alerts {
             alerts = alerts.with_observer(lines);
         }
@@ -85,26 +107,30 @@ impl Backend {
         &self.tally
     }
 
-    /// Waits until everything that was published is stored and shown, until `deadline` at the most. The
+    /// Waits until everything that was published is stored and shown, or until `give_up` resolves. The
     /// transport must have been closed before. Tells what is not stored.
     ///
     /// # Errors
     ///
     /// When a writer could not go on.
-    pub async fn finish(self, deadline: Instant) -> Result<Unstored> {
+    pub async fn finish(self, give_up: impl Future<Output = ()> + Send) -> Result<Unstored> {
         let Self { events, alerts, tally, lines, publisher } = self;
         drop(publisher);
-        let abort = (events.abort_handle(), alerts.abort_handle());
-        let both = async { (events.await, alerts.await) };
-        let ended = tokio::time::timeout_at(deadline, both).await;
-        abort.0.abort();
-        abort.1.abort();
-        let left = deadline.saturating_duration_since(Instant::now());
-        lines.finish(left.max(Duration::from_millis(200))).await;
-        if let Ok((events, alerts)) = ended {
-            for report in [events, alerts].into_iter().flatten() {
-                report?;
-            }
+        let writers = [events.abort_handle(), alerts.abort_handle()];
+        let mut give_up = std::pin::pin!(give_up);
+        let ended = tokio::select! {
+            ended = async { [events.await, alerts.await] } => Some(ended),
+            () = &mut give_up => None,
+        };
+        writers.each_ref().iter().for_each(|writer| writer.abort());
+        let in_time = ended.is_some();
+        tokio::select! {
+            () = lines.finish() => {}
+            () = give_up, if in_time => {}
+            () = tokio::time::sleep(LAST_LINES_TIMEOUT), if !in_time => {}
+        }
+        for report in ended.into_iter().flatten().flatten() {
+            report?;
         }
         Ok(Unstored { events: tally.events_open(), alerts: tally.alerts_open() })
     }

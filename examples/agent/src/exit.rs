@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::config::ConfigError;
+use crate::identity::IdentityError;
+
 /// The exit code of `lavender-agent`.
 ///
 /// A script can rely on the numbers; the message on stderr says what happened.
@@ -83,3 +86,15 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lavender_core::{AgentId, AgentIdentity, BootId, IdError};
+use lavender_core::{AgentId, AgentIdentity, IdError};
 use uuid::Uuid;
 
 use crate::config::AgentConfig;
@@ -110,18 +110,6 @@ pub fn host_name() -> String {
 #[cfg(unix)]
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
-}
-
-/// The boot that this host runs in.
-///
-/// # Errors
-///
-/// When the kernel does not tell.
-pub fn boot_id() -> Result<BootId, IdentityError> {
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    let text = fs::read_to_string(path)
-        .map_err(|source| IdentityError::File { path: path.to_owned(), source })?;
-    text.trim().parse().map_err(|source| IdentityError::Id { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

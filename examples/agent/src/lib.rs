@@ -10,6 +10,7 @@
 //! | `live` | yes | the live kernel: `run`, `record`, `doctor`; needs clang and libelf to build |
 
 pub mod backend;
+pub mod check_config;
 pub mod cli;
 pub mod config;
 pub mod exceptions;
@@ -17,5 +18,8 @@ pub mod exit;
 pub mod identity;
 pub mod logging;
 pub mod output;
+pub mod rules;
+pub mod shutdown;
+pub mod store;
 pub mod tally;
 pub mod trust;

@@ -1,3 +1,2 @@
-//! `lavender-agent`: see the crate's README.
-
+//! x
 fn main() {}

@@ -7,7 +7,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use lavender_core::event::Event;
@@ -23,15 +22,14 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use std::time::Duration;
 /// use lavender_agent::output::JsonLines;
 /// use lavender_core::pipeline::Overflow;
 ///
 /// let (lines, writer) = JsonLines::new(Vec::new(), Overflow::Wait);
 /// let alerts = lines.clone(); // a `Sink` of alerts
 /// drop((lines, alerts));
-/// let skipped = writer.finish(Duration::from_secs(1)).await;
-/// assert_eq!(skipped, 0);
+/// assert_eq!(writer.skipped(), 0);
+/// writer.finish().await;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -103,12 +101,18 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything is written, for so long at the most, and tells how many lines were skipped.
-    /// Every [`JsonLines`] must have been dropped before.
-    pub async fn finish(self, timeout: Duration) -> u64 {
-        if tokio::time::timeout(timeout, self.done).await.is_err() {
-            tracing::warn!("stdout is not read: what was still to be printed is not");
+    /// Waits until everything is written. Every [`JsonLines`] must have been dropped before.
+    pub async fn finish(self) {
+        // An error means that the thread is gone, and with it whatever it could still have written.
+        let _ = self.done.await;
+        let skipped = self.skipped.load(Ordering::Relaxed);
+        if skipped > 0 {
+            tracing::warn!(skipped, "lines were not printed: stdout was not read fast enough");
         }
+    }
+
+    /// How many lines were skipped by now.
+    pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }
 }
@@ -168,6 +172,7 @@ impl Sink<Arc<Event>> for JsonLines {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use lavender_core::event::{EventData, Heartbeat};
     use lavender_core::{AgentId, BootId, BootTime, Origin, TenantId, Timestamp};
@@ -242,7 +247,8 @@ mod tests {
         lines.write(&events(3)).await.unwrap();
         lines.write(&events(1)).await.unwrap();
         drop(lines);
-        assert_eq!(writer.finish(Duration::from_secs(5)).await, 0);
+        assert_eq!(writer.skipped(), 0);
+        writer.finish().await;
         let text = String::from_utf8(stream.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 4);
         for line in text.lines() {
@@ -257,7 +263,8 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), writer.reader_gone()).await.unwrap();
         lines.write(&events(100)).await.unwrap();
         drop(lines);
-        assert_eq!(writer.finish(Duration::from_secs(5)).await, 0);
+        assert_eq!(writer.skipped(), 0);
+        writer.finish().await;
     }
 
     #[tokio::test]
@@ -270,8 +277,9 @@ mod tests {
         for _ in 0..fit + 5 {
             lines.push("x".repeat(one), batch.len()).await;
         }
+        let skipped = writer.skipped();
         drop((go_on, lines));
-        let skipped = writer.finish(Duration::from_secs(5)).await;
+        writer.finish().await;
         assert!((4_000..=5_000).contains(&skipped), "{skipped}");
     }
 }

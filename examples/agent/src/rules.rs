@@ -1,0 +1,91 @@
+//! The rules: which are loaded, from where, and how they are loaded again.
+
+use std::path::{Path, PathBuf};
+
+use lavender_core::Detector;
+use lavender_detect::{Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector};
+
+use crate::config::{Config, ProgramPath, UndeterminedPolicy};
+use crate::exceptions::WithExceptions;
+use crate::exit::{Exit, Failure};
+use crate::trust;
+
+/// Where the rules come from.
+#[derive(Clone, Debug)]
+pub struct RuleSource {
+    builtin: bool,
+    dirs: Vec<PathBuf>,
+    placeholders: Placeholders,
+    undetermined: lavender_detect::UndeterminedPolicy,
+    ignored: Vec<ProgramPath>,
+}
+
+impl RuleSource {
+    /// As configured, with further folders from the command line.
+    pub fn new(config: &Config, more_dirs: &[PathBuf]) -> Self {
+        let mut placeholders = lavender_detect::builtin::placeholders();
+        for (name, values) in config.filters.placeholders() {
+            placeholders = placeholders.with_values(name, values);
+        }
+        Self {
+            builtin: config.rules.builtin,
+            dirs: [&config.rules.dirs[..], more_dirs].concat(),
+            placeholders,
+            undetermined: match config.rules.undetermined {
+                UndeterminedPolicy::Alert => lavender_detect::UndeterminedPolicy::Report,
+                UndeterminedPolicy::Ignore => lavender_detect::UndeterminedPolicy::Count,
+            },
+            ignored: config.filters.ignored_executables.clone(),
+        }
+    }
+
+    /// Loads the rules: all of them, or none and everything that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Configuration`], with every fault by file and line.
+    pub fn load(&self) -> Result<RuleSet, Failure> {
+        let mut builder = RuleSetBuilder::new().with_placeholders(self.placeholders.clone());
+        if self.builtin {
+            builder.add_builtin();
+        }
+        for folder in &self.dirs {
+            check_folder(folder)?;
+            builder.add_dir(folder);
+        }
+        let loaded = builder.build().map_err(|error| Failure::new(Exit::Configuration, error))?;
+        if loaded.rules.is_empty() {
+            tracing::warn!("no rules are loaded: nothing raises an alert");
+        }
+        Ok(loaded.rules)
+    }
+
+    /// A detector that goes by the rules of the handle.
+    pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
+        WithExceptions::new(SigmaDetector::new(handle, self.undetermined), &self.ignored)
+    }
+
+    /// Loads the rules again and puts them in the place of those in use. When anything is wrong with them
+    /// those in use stay, and what is wrong is logged.
+    pub fn reload(&self, handle: &RuleHandle) {
+        match self.load() {
+            Ok(rules) => {
+                let count = rules.len();
+                handle.swap(rules);
+                tracing::info!(rules = count, "the rules are loaded again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the rules are not taken, those in use stay");
+            }
+        }
+    }
+}
+
+/// A folder of rules must be there, and root's own where root uses it: rules decide what is seen.
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    let fail = |message: String| Err(Failure::new(Exit::Configuration, message));
+    if !folder.is_dir() {
+        return fail(format!("{}: not a folder with rules", folder.display()));
+    }
+    trust::check(folder).or_else(|error| fail(error.to_string()))
+}
