@@ -1,1 +1,74 @@
-//! Lavender.
+//! The sensor of [Lavender](https://github.com/lavender-edr/lavender), endpoint detection and response for
+//! Linux: what processes run, open and connect to, straight from the kernel, with nothing lost in silence.
+//!
+//! Probes in the kernel write records into rings; the [sensor](SensorBuilder) reads them, keeps a table of all
+//! processes, and delivers events that carry their process and its ancestors whole. A
+//! [capture](CaptureWriter) holds everything that the sensor learned, so that a [`Replay`] gives equal events
+//! with equal ids on any OS.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "load", target_os = "linux"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use lavender_bpf::{SensorBuilder, host};
+//! use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
+//!
+//! let identity = AgentIdentity {
+//!     tenant: TenantId::default(),
+//!     agent: AgentId::new("web-1")?,
+//!     host: "web-1".into(),
+//! };
+//! let boot = host::boot_id()?;
+//! let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot));
+//! let mut sensor = SensorBuilder::new(identity, boot, ids).open()?;
+//! for event in sensor.poll(Duration::from_secs(1))?.events {
+//!     println!("{event:?}");
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "load", target_os = "linux")))]
+//! # fn main() {}
+//! ```
+//!
+//! # Concepts
+//!
+//! - A **probe** is a BPF program that is loaded and attached by itself: a kernel without its hook loses that
+//!   probe and no other. [`support`] finds out by really loading and attaching.
+//! - There are three **rings**: process life, network, files. A flood of opens never evicts an exec.
+//! - A **record** is what a probe writes ([`record`], [`decode`]); the [`Assembler`] makes events of them.
+//! - What did not fit into a ring is counted in the kernel and comes as
+//!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
+//! - [`ProcessKiller`] kills the very process that an alert is about, or says why not.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `load` | yes | loading probes: Linux, with clang, libelf and zlib at build time |
+//! | `vendored` | | libelf and zlib built from source and linked in |
+//!
+//! Without `load` everything but loading builds on any OS. Probes are for x86-64; kernel 5.15 or newer, with BTF.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod assemble;
+pub mod capture;
+pub mod decode;
+#[cfg(target_os = "linux")]
+mod enforce;
+pub mod host;
+mod path;
+mod process_table;
+pub mod record;
+mod replay;
+#[cfg(all(feature = "load", target_os = "linux"))]
+mod sensor;
+pub mod support;
+
+pub use crate::assemble::Assembler;
+pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
+#[cfg(target_os = "linux")]
+pub use crate::enforce::{KillPolicy, ProcessKiller};
+pub use crate::replay::Replay;
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub use crate::sensor::{Sensor, SensorBuilder, SensorError, SensorSource, SensorStats};

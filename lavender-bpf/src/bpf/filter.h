@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whose acts are reported. */
+#pragma once
+
+/* The agent, in the initial pid namespace. Set before loading; the snapshot, which the agent itself reads, corrects it
+ * where the agent lives in a pid namespace of its own. */
+volatile u32 self_tgid SEC(".data.self") = 0;
+
+/* The id of a control group's ancestor at a level that it is known to have. */
+static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
+{
+	u64 at = (u64)level * sizeof(u64);
+
+	if (bpf_core_field_exists(struct cgroup, ancestors)) {
+		struct cgroup *ancestor = NULL;
+		bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
+				      (u8 *)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + at);
+		return BPF_CORE_READ(ancestor, kn, id);
+	}
+	u64 id = 0;
+	bpf_probe_read_kernel(&id, sizeof(id),
+			      (u8 *)cgroup + bpf_core_field_offset(struct cgroup___before_6_1, ancestor_ids) + at);
+	return id;
+}
+
+static __always_inline bool is_below(struct cgroup *cgroup, u32 level, u64 wanted_id, u32 wanted_level)
+{
+	if (level < wanted_level)
+		return false;
+	if (level == wanted_level)
+		return cgroup->kn->id == wanted_id;
+	return ancestor_id(cgroup, wanted_level) == wanted_id;
+}
+
+static __always_inline bool passes_cgroups(struct task_struct *task)
+{
+	if (!config.include_count && !config.exclude_count)
+		return true;
+	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
+	u32 level = cgroup->level;
+
+	for (u32 i = 0; i < CGROUPS_MAX && i < config.exclude_count; i++)
+		if (is_below(cgroup, level, config.exclude[i].id, config.exclude[i].level))
+			return false;
+	if (!config.include_count)
+		return true;
+	for (u32 i = 0; i < CGROUPS_MAX && i < config.include_count; i++)
+		if (is_below(cgroup, level, config.include[i].id, config.include[i].level))
+			return true;
+	return false;
+}
+
+static __always_inline bool passes_uids(struct task_struct *task)
+{
+	if (!config.uid_count)
+		return true;
+	u32 uid = task->real_cred->uid.val;
+	for (u32 i = 0; i < UIDS_MAX && i < config.uid_count; i++)
+		if (config.uids[i] == uid)
+			return true;
+	return false;
+}
+
+static __always_inline bool is_wanted(struct task_struct *task)
+{
+	return (u32)task->tgid != self_tgid && passes_cgroups(task) && passes_uids(task);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The records in the rings. Mirrored by src/record.rs, which asserts the sizes. Little-endian, naturally aligned, no
+ * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
+#pragma once
+
+#define RECORD_VERSION 1
+
+enum record_kind {
+	RECORD_EXEC = 1,
+	RECORD_ARGUMENTS = 2, /* more of an exec's arguments */
+	RECORD_FORK = 3,
+	RECORD_EXIT = 4,
+	RECORD_OPEN = 5,
+	RECORD_CONNECT = 6,
+	RECORD_TASK = 7, /* a process found by the snapshot */
+	RECORD_KINDS = 8,
+};
+
+/* record_header.flags */
+#define PROGRAM_CUT 0x0001
+#define PROGRAM_UNREADABLE 0x0002
+#define DIRECTORY_CUT 0x0004
+#define DIRECTORY_UNREADABLE 0x0008
+#define NAME_CUT 0x0010
+#define NAME_UNREADABLE 0x0020
+#define ARGUMENTS_UNREADABLE 0x0040
+#define ARGUMENTS_OVER_LIMIT 0x0080
+#define WALK_CUT 0x0100
+#define WALK_UNREADABLE 0x0200
+/* An open: the walk is the path of the opened file, not of the folder that the name is relative to. */
+#define WALK_IS_FILE 0x0400
+/* An open: absolute names, too, are below the folder (RESOLVE_IN_ROOT). */
+#define NAME_IN_ROOT 0x0800
+/* A snapshot: outside of what the filters let through. */
+#define TASK_OUTSIDE 0x1000
+#define TASK_KERNEL_THREAD 0x2000
+#define PROGRAM_DELETED 0x4000
+#define PROGRAM_IN_MEMORY 0x8000
+
+struct record_header {
+	u32 length; /* of the whole record */
+	u16 kind;
+	u16 flags;
+	u64 boot_ns;
+	u64 start_ns; /* of the thread group's leader */
+	u32 tgid, tid;
+	u32 generation; /* task_struct.self_exec_id */
+	u32 cpu;
+	u32 uid, euid, gid, egid;
+	u64 capabilities;
+};
+
+/* What makes a process: in forks, execs and the snapshot. */
+struct task_body {
+	u64 parent_start_ns;
+	u64 cgroup_id;
+	u64 inode;
+	u32 parent_tgid, parent_generation;
+	u32 namespace_tgid;
+	u32 login_uid, session_id;
+	u32 terminal_major, terminal_minor;
+	u32 ns_cgroup, ns_mnt, ns_net, ns_pid, ns_user, ns_uts;
+	u32 device;
+	u8 comm[16];
+};
+
+struct fork_record {
+	struct record_header header;
+	struct task_body task;
+};
+
+/* RECORD_EXEC, RECORD_TASK. Then: name, program, directory, the first of the arguments. */
+struct program_record {
+	struct record_header header;
+	struct task_body task;
+	u32 arguments_total, arguments_length;
+	u16 name_length, program_length, directory_length, reserved;
+};
+
+/* RECORD_ARGUMENTS. Then the bytes. */
+struct arguments_record {
+	struct record_header header;
+	u32 index, offset, total, length;
+};
+
+struct exit_record {
+	struct record_header header;
+	u32 exit_code, reserved;
+};
+
+/* RECORD_OPEN. Then: the walk, the name. */
+struct open_record {
+	struct record_header header;
+	s64 result;
+	u64 inode;
+	u32 device, open_flags, mode;
+	u16 walk_length, name_length;
+};
+
+struct connect_record {
+	struct record_header header;
+	s64 result;
+	u16 family, protocol, source_port, destination_port;
+	u8 source[16], destination[16];
+};
+
+/* What could not be delivered, by kind of record, for one CPU. */
+struct loss_counters {
+	u64 ring[RECORD_KINDS];
+	u64 read[RECORD_KINDS];
+};
+
+#define NAME_MAX_BYTES 4096
+#define WALK_MAX_BYTES 4096
+#define COMPONENT_MAX_BYTES 256
+#define WALK_ROOM (WALK_MAX_BYTES + COMPONENT_MAX_BYTES)
+#define ARGUMENTS_INLINE_BYTES 8192
+#define ARGUMENTS_CHUNK_BYTES 16384
+/* A quarter of the default stack limit: what the kernel itself lets arguments and environment take. */
+#define ARGUMENTS_MAX_BYTES (2 * 1024 * 1024)
+
+#define CGROUPS_MAX 16
+#define UIDS_MAX 16
+
+struct cgroup_filter {
+	u64 id;
+	u32 level, reserved;
+};
+
+enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
+
+/* Set before loading, constant after: the verifier drops what it turns off. */
+struct sensor_config {
+	u32 wake_bytes[RINGS];
+	u32 include_count, exclude_count, uid_count;
+	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
+	u32 uids[UIDS_MAX];
+	u64 wanted[8]; /* system calls by number */
+	u64 wanted_compat[8]; /* 32-bit ones */
+};

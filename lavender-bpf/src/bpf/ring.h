@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Rings by priority, and the count of what did not fit. */
+#pragma once
+
+const volatile struct sensor_config config SEC(".rodata.config");
+
+#define RING(name)                                  \
+	struct {                                    \
+		__uint(type, BPF_MAP_TYPE_RINGBUF); \
+		__uint(max_entries, 4096);          \
+	} name SEC(".maps")
+RING(process_ring);
+RING(network_ring);
+RING(file_ring);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct loss_counters);
+} losses SEC(".maps");
+
+/* The producer is on its CPU and cannot be interrupted by itself, so that a plain increment is exact. */
+static __always_inline void count_ring_loss(u32 kind)
+{
+	u32 zero = 0;
+	struct loss_counters *counters = bpf_map_lookup_elem(&losses, &zero);
+	if (counters && kind < RECORD_KINDS)
+		counters->ring[kind]++;
+}
+
+static __always_inline void count_read_loss(u32 kind)
+{
+	u32 zero = 0;
+	struct loss_counters *counters = bpf_map_lookup_elem(&losses, &zero);
+	if (counters && kind < RECORD_KINDS)
+		counters->read[kind]++;
+}
+
+/* Copies a record of its true length into a ring, or counts it. The reader drains on a timer; it is woken only by the
+ * record with which the unread bytes pass the mark, because a wake-up costs more than a record. */
+static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length, u64 max)
+{
+	u64 unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+	u64 mark = config.wake_bytes[ring_index];
+	u64 flags = unread < mark && unread + length >= mark ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+
+	record->length = length;
+	if (bpf_ringbuf_output(ring, record, length, flags))
+		count_ring_loss(record->kind);
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The probes. One object, so that they share rings, counters and filters; one header a family. Every program can be
+ * left out at load time, and what the configuration turns off costs nothing. */
+#include "core.h"
+#include "record.h"
+#include "ring.h"
+#include "filter.h"
+#include "walk.h"
+#include "task.h"
+#include "process.h"
+#include "file.h"
+#include "network.h"
+#include "syscall.h"
+#include "snapshot.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One program at the exit of every system call. Entry and exit would tax every call twice; at the exit the arguments
+ * are still in the registers, and the result is known. A bitmap says which calls are wanted. */
+#pragma once
+
+/* arch/x86/entry/syscalls/syscall_64.tbl */
+#define NR_OPEN 2
+#define NR_CONNECT 42
+#define NR_CREAT 85
+#define NR_OPENAT 257
+#define NR_OPENAT2 437
+/* arch/x86/entry/syscalls/syscall_32.tbl; openat2 has one number everywhere */
+#define NR32_OPEN 5
+#define NR32_CREAT 8
+#define NR32_SOCKETCALL 102
+#define NR32_OPENAT 295
+#define NR32_CONNECT 362
+/* include/uapi/linux/net.h */
+#define SYS_CONNECT 3
+/* A system call of the x32 ABI has the number of the 64-bit one and this bit. */
+#define X32_SYSCALL_BIT 0x40000000
+#define O_CREAT_WRONLY_TRUNC 01101
+
+struct syscall {
+	u64 nr;
+	u64 argument[4];
+	s64 result;
+};
+
+static __always_inline void exit_openat2(struct task_struct *task, struct syscall *call)
+{
+	struct open_how how = {};
+	struct open_call open = { .name = call->argument[1], .folder = call->argument[0] };
+
+	/* Unreadable: the call failed for it as well, and has no flags. */
+	bpf_probe_read_user(&how, sizeof(how), (void *)call->argument[2]);
+	open.flags = how.flags;
+	open.mode = how.mode;
+	open.in_root = how.resolve & RESOLVE_IN_ROOT;
+	emit_open(task, &open, call->result);
+}
+
+static __always_inline void exit_socketcall(struct task_struct *task, struct syscall *call)
+{
+	u32 arguments[2] = {};
+
+	if (call->argument[0] != SYS_CONNECT)
+		return;
+	if (bpf_probe_read_user(arguments, sizeof(arguments), (void *)call->argument[1])) {
+		if (call->result != -EFAULT)
+			count_read_loss(RECORD_CONNECT);
+		return;
+	}
+	emit_connect(task, arguments[0], arguments[1], call->result);
+}
+
+/* The open of a call, whose numbers are spread over two tables. False for another call. */
+static __always_inline bool read_open(struct syscall *call, bool compat, struct open_call *open)
+{
+	if (call->nr == (compat ? NR32_OPEN : NR_OPEN)) {
+		open->name = call->argument[0];
+		open->folder = AT_FDCWD;
+		open->flags = call->argument[1];
+		open->mode = call->argument[2];
+	} else if (call->nr == (compat ? NR32_CREAT : NR_CREAT)) {
+		open->name = call->argument[0];
+		open->folder = AT_FDCWD;
+		open->flags = O_CREAT_WRONLY_TRUNC;
+		open->mode = call->argument[1];
+	} else if (call->nr == (compat ? NR32_OPENAT : NR_OPENAT)) {
+		open->name = call->argument[1];
+		open->folder = call->argument[0];
+		open->flags = call->argument[2];
+		open->mode = call->argument[3];
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void dispatch(struct task_struct *task, struct syscall *call, bool compat)
+{
+	struct open_call open = {};
+
+	if (call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
+		emit_connect(task, call->argument[0], call->argument[1], call->result);
+	else if (compat && call->nr == NR32_SOCKETCALL)
+		exit_socketcall(task, call);
+	else if (call->nr == NR_OPENAT2)
+		exit_openat2(task, call);
+	else if (read_open(call, compat, &open))
+		emit_open(task, &open, call->result);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u64 nr = regs->orig_ax & ~(u64)X32_SYSCALL_BIT;
+	bool compat = task->thread_info.status & TS_COMPAT;
+
+	if (nr >= 512)
+		return 0;
+	u64 wanted = compat ? config.wanted_compat[nr / 64 & 7] : config.wanted[nr / 64 & 7];
+	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
+		return 0;
+	struct syscall call = { .nr = nr, .result = result };
+	if (compat) {
+		call.argument[0] = (u32)regs->bx;
+		call.argument[1] = (u32)regs->cx;
+		call.argument[2] = (u32)regs->dx;
+		call.argument[3] = (u32)regs->si;
+		call.result = (s32)result;
+	} else {
+		call.argument[0] = regs->di;
+		call.argument[1] = regs->si;
+		call.argument[2] = regs->dx;
+		call.argument[3] = regs->r10;
+	}
+	dispatch(task, &call, compat);
+	return 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Who acts, and what a process is. */
+#pragma once
+
+/* The header of a record about `task`. */
+static __always_inline void fill_header(struct record_header *header, u16 kind, struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+	const struct cred *cred = task->real_cred;
+
+	header->kind = kind;
+	header->flags = 0;
+	header->boot_ns = bpf_ktime_get_boot_ns();
+	header->start_ns = leader->start_boottime;
+	header->tgid = task->tgid;
+	header->tid = task->pid;
+	header->generation = task->self_exec_id;
+	header->cpu = bpf_get_smp_processor_id();
+	header->uid = cred->uid.val;
+	header->euid = cred->euid.val;
+	header->gid = cred->gid.val;
+	header->egid = cred->egid.val;
+	header->capabilities = 0;
+	bpf_probe_read_kernel(&header->capabilities, sizeof(header->capabilities), &cred->cap_effective);
+}
+
+static __always_inline void fill_terminal(struct task_body *body, struct task_struct *task)
+{
+	struct tty_struct *tty = task->signal->tty;
+
+	body->terminal_major = 0;
+	body->terminal_minor = 0;
+	if (tty) {
+		body->terminal_major = tty->driver->major;
+		body->terminal_minor = tty->driver->minor_start + tty->index;
+	}
+}
+
+static __always_inline void fill_namespaces(struct task_body *body, struct task_struct *task)
+{
+	struct nsproxy *proxy = task->nsproxy;
+	struct pid *pid = task->group_leader->thread_pid;
+
+	body->ns_cgroup = body->ns_mnt = body->ns_net = body->ns_uts = 0;
+	if (proxy) { /* gone once a task is past exit_task_namespaces */
+		body->ns_cgroup = proxy->cgroup_ns->ns.inum;
+		body->ns_mnt = proxy->mnt_ns->ns.inum;
+		body->ns_net = proxy->net_ns->ns.inum;
+		body->ns_uts = proxy->uts_ns->ns.inum;
+	}
+	body->ns_user = task->real_cred->user_ns->ns.inum;
+	body->ns_pid = 0;
+	body->namespace_tgid = 0;
+	if (pid) {
+		/* The last of the numbers is the one in the process's own namespace. */
+		struct upid *own = (void *)((u64)pid + bpf_core_field_offset(struct pid, numbers) +
+					    (u64)pid->level * bpf_core_type_size(struct upid));
+		body->namespace_tgid = BPF_CORE_READ(own, nr);
+		body->ns_pid = BPF_CORE_READ(own, ns, ns.inum);
+	}
+}
+
+/* The program file: its numbers, and whether a name still leads to it. Returns flags of the header. */
+static __always_inline u16 fill_program(struct task_body *body, struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	u64 magic = BPF_CORE_READ(inode, i_sb, s_magic);
+	bool unhashed = !BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry;
+
+	body->inode = BPF_CORE_READ(inode, i_ino);
+	body->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (BPF_CORE_READ(inode, i_nlink) && !unhashed)
+		return 0;
+	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
+		return PROGRAM_DELETED | PROGRAM_IN_MEMORY;
+	return PROGRAM_DELETED;
+}
+
+/* Everything of a process but its program. `parent` is whoever counts as having made it. */
+static __always_inline void fill_task(struct task_body *body, struct task_struct *task, struct task_struct *parent)
+{
+	struct task_struct *parent_leader = parent->group_leader;
+
+	body->parent_start_ns = parent_leader->start_boottime;
+	body->parent_tgid = parent->tgid;
+	body->parent_generation = parent->self_exec_id;
+	body->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+	body->inode = 0;
+	body->device = 0;
+	body->login_uid = task->loginuid.val;
+	body->session_id = task->sessionid;
+	fill_terminal(body, task);
+	fill_namespaces(body, task);
+	bpf_probe_read_kernel(body->comm, sizeof(body->comm), &task->comm);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From a dentry up to the root: the path of a file, its own name first, each name ended by a NUL; user space turns it
+ * round. bpf_d_path is not allowed in tracepoint programs.
+ *
+ * The state lives in a map's value and not on the stack or in registers: every load of it is then unknown to the
+ * verifier, so that all turns of the loop look the same to it, and it checks one. */
+#pragma once
+
+struct walk {
+	u64 dentry, vfsmount, mount, root;
+	u64 target; /* where to write, an offset from `base` */
+	u64 length;
+	u64 done;
+};
+
+/* The deepest path of 4,095 bytes has 2,047 names; the rest is for mounts. */
+#define WALK_STEPS_MAX 2200
+/* Before 5.17 there is no bpf_loop, and a plain loop of more is not verified. */
+#define WALK_STEPS_PLAIN 64
+
+struct walk_context {
+	struct walk *walk;
+	u8 *base;
+};
+
+static __always_inline void walk_enter_mount(struct walk *walk, struct mount *mount)
+{
+	struct vfsmount *vfsmount = (void *)((u64)mount + bpf_core_field_offset(struct mount, mnt));
+	walk->mount = (u64)mount;
+	walk->vfsmount = (u64)vfsmount;
+	walk->root = (u64)BPF_CORE_READ(vfsmount, mnt_root);
+}
+
+/* One step: a name, or from a mount's root to where it is mounted. Returns 1 at the end. `max_target` is the highest
+ * offset at which a name of full length still fits. */
+static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_target)
+{
+	struct dentry *dentry = (void *)walk->dentry;
+	if (walk->dentry == walk->root) {
+		struct mount *mount = (void *)walk->mount;
+		struct mount *parent = BPF_CORE_READ(mount, mnt_parent);
+		if (!parent || parent == mount) {
+			walk->done = 1;
+			return 1;
+		}
+		walk->dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		walk_enter_mount(walk, parent);
+		return 0;
+	}
+	if (walk->length >= WALK_MAX_BYTES)
+		return 1;
+	u64 at = walk->target + walk->length;
+	if (at > max_target)
+		return 1;
+	CLAMP(at, max_target);
+	long written = bpf_probe_read_kernel_str(base + at, COMPONENT_MAX_BYTES, BPF_CORE_READ(dentry, d_name.name));
+	if (written <= 0)
+		return 1;
+	walk->length += written;
+	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+	if (parent == dentry) { /* a file without a folder: memfd, pipe, socket */
+		walk->done = 1;
+		return 1;
+	}
+	walk->dentry = (u64)parent;
+	return 0;
+}
+
+/* Defines `walk_NAME(walk, base, path)`, which writes at most WALK_ROOM bytes at `base + walk->target`. A function of
+ * its own for each buffer, since the bound is part of what the verifier checks. */
+#define DEFINE_WALK(NAME, MAX_TARGET)                                                                  \
+	static long walk_callback_##NAME(u64 index, struct walk_context *context)                      \
+	{                                                                                              \
+		return walk_step(context->walk, context->base, MAX_TARGET);                            \
+	}                                                                                              \
+	static __always_inline void walk_##NAME(struct walk *walk, u8 *base, u64 target, struct path *path) \
+	{                                                                                              \
+		struct vfsmount *vfsmount = BPF_CORE_READ(path, mnt);                                  \
+		walk->dentry = (u64)BPF_CORE_READ(path, dentry);                                       \
+		walk->target = target;                                                                 \
+		walk->length = 0;                                                                      \
+		walk->done = 0;                                                                        \
+		if (!vfsmount || !walk->dentry)                                                        \
+			return;                                                                        \
+		walk_enter_mount(walk, (void *)((u64)vfsmount - bpf_core_field_offset(struct mount, mnt))); \
+		if (bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)) {       \
+			struct walk_context context = { walk, base };                                  \
+			bpf_loop(WALK_STEPS_MAX, walk_callback_##NAME, &context, 0);                   \
+		} else {                                                                               \
+			for (u32 step = 0; step < WALK_STEPS_PLAIN; step++)                            \
+				if (walk_step(walk, base, MAX_TARGET))                                 \
+					break;                                                         \
+		}                                                                                      \
+	}

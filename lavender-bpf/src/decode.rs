@@ -1,0 +1,201 @@
+//! From bytes to typed records. Pure: no bytes make it panic, and it borrows everything.
+//!
+//! ```
+//! use lavender_bpf::decode::{Record, decode};
+//! use lavender_bpf::record::{ExitRecord, RecordHeader, kind};
+//! use zerocopy::IntoBytes;
+//!
+//! let exit = ExitRecord {
+//!     header: RecordHeader { length: 72.into(), kind: kind::EXIT.into(), ..Default::default() },
+//!     exit_code: 0x700.into(),
+//!     ..Default::default()
+//! };
+//! assert!(matches!(decode(exit.as_bytes()), Ok(Record::Exit(record)) if record.exit_code == 0x700));
+//! assert!(decode(&[0; 10]).is_err());
+//! ```
+
+use zerocopy::FromBytes;
+
+use crate::record::{
+    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord, RecordHeader,
+    kind,
+};
+
+/// A record, its parts borrowed from the bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// A process runs a new program.
+    Exec(Program<'a>),
+    /// More of an exec's arguments.
+    Arguments(&'a ArgumentsRecord, &'a [u8]),
+    /// A new process.
+    Fork(&'a ForkRecord),
+    /// A process ended.
+    Exit(&'a ExitRecord),
+    /// A file was opened, or could not be.
+    Open(Open<'a>),
+    /// A socket was connected, or could not be.
+    Connect(&'a ConnectRecord),
+    /// A process found by the snapshot.
+    Task(Program<'a>),
+}
+
+impl<'a> Record<'a> {
+    /// Who and when.
+    pub const fn header(&self) -> &'a RecordHeader {
+        match self {
+            Self::Exec(program) | Self::Task(program) => &program.record.header,
+            Self::Arguments(record, _) => &record.header,
+            Self::Fork(record) => &record.header,
+            Self::Exit(record) => &record.header,
+            Self::Open(open) => &open.record.header,
+            Self::Connect(record) => &record.header,
+        }
+    }
+}
+
+/// A process with its program.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// The fixed part.
+    pub record: &'a ProgramRecord,
+    /// The name that the call gave, without a NUL.
+    pub name: &'a [u8],
+    /// The program's path: its names from the file up, each ended by a NUL.
+    pub program: &'a [u8],
+    /// The working directory: its names from the folder up, each ended by a NUL.
+    pub directory: &'a [u8],
+    /// The first of the arguments.
+    pub arguments: &'a [u8],
+}
+
+/// An open.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    /// The fixed part.
+    pub record: &'a OpenRecord,
+    /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// There are fewer bytes than the record says it has, or than its kind needs.
+    #[error("a record of kind {kind} needs {needed} bytes, and there are {available}")]
+    Short {
+        /// The record's kind; 0 where not even that is there.
+        kind: u16,
+        /// How many bytes it needs.
+        needed: usize,
+        /// How many there are.
+        available: usize,
+    },
+    /// No record has this kind.
+    #[error("there is no record of kind {kind}")]
+    Kind {
+        /// The kind.
+        kind: u16,
+    },
+}
+
+/// Reads one record from the start of `bytes`, which may be longer (rings pad to 8).
+///
+/// # Errors
+///
+/// When the bytes are too few for what they say they are, or of no known kind.
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (header, _) = fixed::<RecordHeader>(bytes, 0)?;
+    let kind = header.kind.get();
+    let length = header.length.get() as usize;
+    let bytes = bytes.get(..length).ok_or(DecodeError::Short {
+        kind,
+        needed: length,
+        available: bytes.len(),
+    })?;
+    match kind {
+        kind::EXEC => Ok(Record::Exec(program(bytes, kind)?)),
+        kind::TASK => Ok(Record::Task(program(bytes, kind)?)),
+        kind::ARGUMENTS => {
+            let (record, rest) = fixed::<ArgumentsRecord>(bytes, kind)?;
+            let (part, _) = take(rest, record.length.get() as usize, kind)?;
+            Ok(Record::Arguments(record, part))
+        }
+        kind::FORK => Ok(Record::Fork(fixed(bytes, kind)?.0)),
+        kind::EXIT => Ok(Record::Exit(fixed(bytes, kind)?.0)),
+        kind::OPEN => {
+            let (record, rest) = fixed::<OpenRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, _) = take(rest, record.name_length.get().into(), kind)?;
+            Ok(Record::Open(Open { record, walk, name: without_nul(name) }))
+        }
+        kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
+        _ => Err(DecodeError::Kind { kind }),
+    }
+}
+
+fn program(bytes: &[u8], kind: u16) -> Result<Program<'_>, DecodeError> {
+    let (record, rest) = fixed::<ProgramRecord>(bytes, kind)?;
+    let (name, rest) = take(rest, record.name_length.get().into(), kind)?;
+    let (program, rest) = take(rest, record.program_length.get().into(), kind)?;
+    let (directory, rest) = take(rest, record.directory_length.get().into(), kind)?;
+    let (arguments, _) = take(rest, record.arguments_length.get() as usize, kind)?;
+    Ok(Program { record, name: without_nul(name), program, directory, arguments })
+}
+
+fn fixed<T>(bytes: &[u8], kind: u16) -> Result<(&T, &[u8]), DecodeError>
+where
+    T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned,
+{
+    T::ref_from_prefix(bytes).map_err(|_| DecodeError::Short {
+        kind,
+        needed: size_of::<T>(),
+        available: bytes.len(),
+    })
+}
+
+fn take(bytes: &[u8], length: usize, kind: u16) -> Result<(&[u8], &[u8]), DecodeError> {
+    bytes.split_at_checked(length).ok_or(DecodeError::Short {
+        kind,
+        needed: length,
+        available: bytes.len(),
+    })
+}
+
+fn without_nul(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\0").unwrap_or(bytes)
+}
+
+/// Reads records that stand one after the other, each with its bytes. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    /// The records in these bytes.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<(&'a [u8], Record<'a>), DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let decoded = decode(self.bytes);
+        let length = match &decoded {
+            Ok(record) => record.header().length.get() as usize,
+            Err(_) => self.bytes.len(),
+        };
+        let (bytes, rest) = self.bytes.split_at_checked(length).unwrap_or((self.bytes, &[]));
+        self.bytes = rest;
+        Some(decoded.map(|record| (bytes, record)))
+    }
+}

@@ -1,0 +1,111 @@
+//! This host, asked live.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::{BootTime, ByteString, Clock, ProcessId};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use super::{FoundProcess, Host, procfs};
+
+/// The most paths that are kept.
+const CACHE_MAX: usize = 16_384;
+/// How often the tree of control groups is searched at the most.
+const TREE_INTERVAL: Duration = Duration::from_secs(1);
+/// The most folders that one search of the tree looks at.
+const TREE_MAX: usize = 10_000;
+
+/// This host: the name service (`getpwuid_r`, `getgrgid_r`), the tree of control groups, `/proc`.
+#[derive(Debug)]
+pub struct LiveHost {
+    clock: Arc<dyn Clock>,
+    cgroup_mount: Option<PathBuf>,
+    cgroups: HashMap<u64, Arc<str>>,
+    tree_searched: Option<BootTime>,
+}
+
+impl LiveHost {
+    /// Nothing asked yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            cgroup_mount: procfs::cgroup_mount().map(PathBuf::from),
+            cgroups: HashMap::new(),
+            tree_searched: None,
+        }
+    }
+
+    /// The path that `/proc` gives, if the folder there has the number that the kernel gave.
+    fn cgroup_of_process(&self, id: u64, process: ProcessId) -> Option<Arc<str>> {
+        let path = procfs::cgroup_path(process)?;
+        let folder = self.cgroup_mount.as_ref()?.join(path.trim_start_matches('/'));
+        (fs::metadata(folder).ok()?.ino() == id).then(|| path.into())
+    }
+
+    /// Notes every control group of the tree, breadth first.
+    fn search_tree(&mut self) {
+        let Some(mount) = self.cgroup_mount.clone() else { return };
+        let mut folders = VecDeque::from([mount.clone()]);
+        let mut seen = 0;
+        while let Some(folder) = folders.pop_front() {
+            if let (Ok(metadata), Some(path)) = (fs::metadata(&folder), below(&mount, &folder)) {
+                self.cgroups.insert(metadata.ino(), path);
+            }
+            seen += 1;
+            if seen == TREE_MAX {
+                return;
+            }
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(
+                entries
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+        }
+    }
+}
+
+fn below(mount: &Path, folder: &Path) -> Option<Arc<str>> {
+    Some(format!("/{}", folder.strip_prefix(mount).ok()?.to_str()?).into())
+}
+
+impl Host for LiveHost {
+    fn user(&mut self, uid: u32) -> Option<Arc<str>> {
+        User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name.into())
+    }
+
+    fn group(&mut self, gid: u32) -> Option<Arc<str>> {
+        Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name.into())
+    }
+
+    fn cgroup(&mut self, id: u64, process: ProcessId) -> Option<Arc<str>> {
+        if let Some(path) = self.cgroups.get(&id) {
+            return Some(Arc::clone(path));
+        }
+        if self.cgroups.len() >= CACHE_MAX {
+            self.cgroups.clear();
+        }
+        if let Some(path) = self.cgroup_of_process(id, process) {
+            self.cgroups.insert(id, Arc::clone(&path));
+            return Some(path);
+        }
+        let now = self.clock.boot_time();
+        if self.tree_searched.is_none_or(|searched| now.since(searched) >= TREE_INTERVAL) {
+            self.tree_searched = Some(now);
+            self.search_tree();
+        }
+        self.cgroups.get(&id).cloned()
+    }
+
+    fn arguments(&mut self, process: ProcessId) -> Option<ByteString> {
+        procfs::arguments(process)
+    }
+
+    fn process(&mut self, process: ProcessId) -> Option<FoundProcess> {
+        procfs::process(process)
+    }
+}

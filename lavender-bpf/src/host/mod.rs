@@ -1,0 +1,115 @@
+//! What the sensor asks the host beside the kernel's records: names of users, paths of control groups,
+//! processes that it has no record of.
+//!
+//! Every answer goes into a capture, so that a replay gets the same ones.
+
+mod container;
+#[cfg(target_os = "linux")]
+mod live;
+#[cfg(target_os = "linux")]
+mod procfs;
+mod recorded;
+
+use std::sync::Arc;
+
+use lavender_core::event::Container;
+use lavender_core::{ByteString, ProcessId};
+use serde::{Deserialize, Serialize};
+
+pub use self::container::container;
+#[cfg(target_os = "linux")]
+pub use self::live::LiveHost;
+#[cfg(target_os = "linux")]
+pub(crate) use self::procfs::{cgroup_mount, start_ticks, starts_at};
+pub(crate) use self::recorded::{RecordedHost, Recorder};
+
+/// Answers about the host. Asked while events are assembled, so it must not wait for long.
+pub trait Host: std::fmt::Debug + Send {
+    /// The name of a user.
+    fn user(&mut self, uid: u32) -> Option<Arc<str>>;
+
+    /// The name of a group.
+    fn group(&mut self, gid: u32) -> Option<Arc<str>>;
+
+    /// The path of a v2 control group below its mount. `process` is one that lives in it, as a hint.
+    fn cgroup(&mut self, id: u64, process: ProcessId) -> Option<Arc<str>>;
+
+    /// The arguments of a running process, NUL-separated, if it is still the same one.
+    fn arguments(&mut self, process: ProcessId) -> Option<ByteString>;
+
+    /// A running process of which there is no record, if it is still the same one.
+    fn process(&mut self, process: ProcessId) -> Option<FoundProcess>;
+}
+
+/// A process as `/proc` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundProcess {
+    /// Its short name.
+    pub name: ByteString,
+    /// The program's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<ByteString>,
+    /// The arguments, NUL-separated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<ByteString>,
+    /// The working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<ByteString>,
+    /// The parent's pid.
+    pub parent_pid: u32,
+    /// Its pid in its own namespace.
+    pub namespace_pid: u32,
+}
+
+/// An answer that the host gave, as a capture holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fact {
+    User(u32, Option<Arc<str>>),
+    Group(u32, Option<Arc<str>>),
+    Cgroup(u64, Option<Arc<str>>),
+    Arguments(ProcessId, Option<ByteString>),
+    Process(ProcessId, Option<Box<FoundProcess>>),
+}
+
+/// The boot that this host runs in.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+#[cfg(target_os = "linux")]
+pub fn boot_id() -> std::io::Result<lavender_core::BootId> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    text.trim().parse().map_err(std::io::Error::other)
+}
+
+/// The container that a control group's path names.
+pub(crate) fn container_of(path: &str) -> Option<Arc<Container>> {
+    container(path).map(Arc::new)
+}
+
+/// A host that knows nothing: for records without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn user(&mut self, _uid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn group(&mut self, _gid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn cgroup(&mut self, _id: u64, _process: ProcessId) -> Option<Arc<str>> {
+        None
+    }
+
+    fn arguments(&mut self, _process: ProcessId) -> Option<ByteString> {
+        None
+    }
+
+    fn process(&mut self, _process: ProcessId) -> Option<FoundProcess> {
+        None
+    }
+}

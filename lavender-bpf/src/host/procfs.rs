@@ -1,0 +1,136 @@
+//! `/proc`: processes as they are now, checked to be the ones that are meant.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+
+use lavender_core::{ByteString, ProcessId};
+
+use super::FoundProcess;
+
+/// The kernel shows start times in ticks of 10 ms (`USER_HZ` is 100 on every architecture but Alpha).
+const TICK_NS: u64 = 10_000_000;
+
+/// The most of the arguments that is read: as much as an exec record carries.
+const ARGUMENTS_MAX_BYTES: u64 = crate::record::ARGUMENTS_MAX_BYTES as u64;
+
+/// When a process started, in ticks after boot; `None` when there is none with this pid.
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+    stat(pid).map(|stat| stat.start_ticks)
+}
+
+/// Whether these ticks are those of a process id.
+pub(crate) const fn starts_at(process: ProcessId, ticks: u64) -> bool {
+    process.start_ns() / TICK_NS == ticks
+}
+
+struct Stat {
+    name: Vec<u8>,
+    parent_pid: u32,
+    start_ticks: u64,
+}
+
+/// `/proc/PID/stat`. The name stands in parentheses and may hold any byte, parentheses included.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    // After the name: state (3), ppid (4), … starttime (22).
+    let parent_pid = fields.nth(1)?.parse().ok()?;
+    let start_ticks = fields.nth(17)?.parse().ok()?;
+    Some(Stat { name: text.get(open + 1..close)?.to_vec(), parent_pid, start_ticks })
+}
+
+/// Runs `read` between two looks at the start time, so that what it read is of the process that is meant.
+fn of_process<T>(process: ProcessId, read: impl FnOnce(u32) -> Option<T>) -> Option<T> {
+    let pid = process.tgid();
+    let same = || start_ticks(pid).is_some_and(|ticks| starts_at(process, ticks));
+    if !same() {
+        return None;
+    }
+    let value = read(pid)?;
+    same().then_some(value)
+}
+
+pub(crate) fn arguments(process: ProcessId) -> Option<ByteString> {
+    of_process(process, read_arguments)
+}
+
+fn read_arguments(pid: u32) -> Option<ByteString> {
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut arguments = Vec::new();
+    file.take(ARGUMENTS_MAX_BYTES).read_to_end(&mut arguments).ok()?;
+    Some(arguments.into())
+}
+
+pub(crate) fn process(process: ProcessId) -> Option<FoundProcess> {
+    of_process(process, |pid| {
+        let stat = stat(pid)?;
+        let link = |name: &str| {
+            let target = fs::read_link(format!("/proc/{pid}/{name}")).ok()?;
+            Some(ByteString::from(target.into_os_string().into_vec()))
+        };
+        Some(FoundProcess {
+            name: stat.name.into(),
+            executable: link("exe"),
+            arguments: read_arguments(pid),
+            working_directory: link("cwd"),
+            parent_pid: stat.parent_pid,
+            namespace_pid: namespace_pid(pid).unwrap_or(pid),
+        })
+    })
+}
+
+/// The last number of `NSpid:` in `/proc/PID/status`.
+fn namespace_pid(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"NSpid:"))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().last()?.parse().ok()
+}
+
+/// The path of the v2 control group in `/proc/PID/cgroup`.
+pub(crate) fn cgroup_path(process: ProcessId) -> Option<String> {
+    of_process(process, |pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+    })
+}
+
+/// Where the v2 control groups are mounted.
+pub(crate) fn cgroup_mount() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        right.starts_with("cgroup2 ").then(|| left.split(' ').nth(4).map(str::to_owned))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lavender_core::BootId;
+
+    fn own_id() -> ProcessId {
+        let ticks = start_ticks(std::process::id()).unwrap();
+        ProcessId::new(BootId::from_u128(1), ticks * TICK_NS + 1, std::process::id())
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_exact_identity() {
+        let found = process(own_id()).unwrap();
+        assert_eq!(found.parent_pid, std::os::unix::process::parent_id());
+        let executable = std::env::current_exe().unwrap().into_os_string().into_vec();
+        assert_eq!(found.executable, Some(executable.into()));
+        assert!(arguments(own_id()).is_some());
+    }
+
+    #[test]
+    fn a_process_with_another_start_is_another() {
+        let own = own_id();
+        let other = ProcessId::new(BootId::from_u128(1), own.start_ns() - TICK_NS, own.tgid());
+        assert_eq!(process(other), None);
+        assert_eq!(arguments(other), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Answers on their way into a capture, and out of one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lavender_core::{ByteString, ProcessId};
+
+use super::{Fact, FoundProcess, Host};
+
+/// Passes answers on and notes them, for the capture.
+#[derive(Debug)]
+pub(crate) struct Recorder<H> {
+    inner: H,
+    noted: Option<Vec<Fact>>,
+}
+
+impl<H> Recorder<H> {
+    /// Notes answers only where there is a capture to put them in.
+    pub(crate) fn new(inner: H, recording: bool) -> Self {
+        Self { inner, noted: recording.then(Vec::new) }
+    }
+
+    /// What was answered since the last call.
+    pub(crate) fn take(&mut self) -> Vec<Fact> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, fact: impl FnOnce() -> Fact) {
+        if let Some(noted) = &mut self.noted {
+            noted.push(fact());
+        }
+    }
+}
+
+impl<H: Host> Host for Recorder<H> {
+    fn user(&mut self, uid: u32) -> Option<Arc<str>> {
+        let answer = self.inner.user(uid);
+        self.note(|| Fact::User(uid, answer.clone()));
+        answer
+    }
+
+    fn group(&mut self, gid: u32) -> Option<Arc<str>> {
+        let answer = self.inner.group(gid);
+        self.note(|| Fact::Group(gid, answer.clone()));
+        answer
+    }
+
+    fn cgroup(&mut self, id: u64, process: ProcessId) -> Option<Arc<str>> {
+        let answer = self.inner.cgroup(id, process);
+        self.note(|| Fact::Cgroup(id, answer.clone()));
+        answer
+    }
+
+    fn arguments(&mut self, process: ProcessId) -> Option<ByteString> {
+        let answer = self.inner.arguments(process);
+        self.note(|| Fact::Arguments(process, answer.clone()));
+        answer
+    }
+
+    fn process(&mut self, process: ProcessId) -> Option<FoundProcess> {
+        let answer = self.inner.process(process);
+        self.note(|| Fact::Process(process, answer.clone().map(Box::new)));
+        answer
+    }
+}
+
+/// Answers out of a capture. An answer holds until the capture has a newer one.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedHost {
+    users: HashMap<u32, Option<Arc<str>>>,
+    groups: HashMap<u32, Option<Arc<str>>>,
+    cgroups: HashMap<u64, Option<Arc<str>>>,
+    arguments: HashMap<ProcessId, Option<ByteString>>,
+    processes: HashMap<ProcessId, Option<FoundProcess>>,
+}
+
+impl RecordedHost {
+    /// Takes the answers of the next batch. Those about one process are of use in that batch only.
+    pub(crate) fn learn(&mut self, facts: Vec<Fact>) {
+        self.arguments.clear();
+        self.processes.clear();
+        for fact in facts {
+            match fact {
+                Fact::User(uid, name) => drop(self.users.insert(uid, name)),
+                Fact::Group(gid, name) => drop(self.groups.insert(gid, name)),
+                Fact::Cgroup(id, path) => drop(self.cgroups.insert(id, path)),
+                Fact::Arguments(process, arguments) => {
+                    drop(self.arguments.insert(process, arguments));
+                }
+                Fact::Process(process, found) => {
+                    drop(self.processes.insert(process, found.map(|found| *found)));
+                }
+            }
+        }
+    }
+}
+
+impl Host for RecordedHost {
+    fn user(&mut self, uid: u32) -> Option<Arc<str>> {
+        self.users.get(&uid).cloned().flatten()
+    }
+
+    fn group(&mut self, gid: u32) -> Option<Arc<str>> {
+        self.groups.get(&gid).cloned().flatten()
+    }
+
+    fn cgroup(&mut self, id: u64, _process: ProcessId) -> Option<Arc<str>> {
+        self.cgroups.get(&id).cloned().flatten()
+    }
+
+    fn arguments(&mut self, process: ProcessId) -> Option<ByteString> {
+        self.arguments.get(&process).cloned().flatten()
+    }
+
+    fn process(&mut self, process: ProcessId) -> Option<FoundProcess> {
+        self.processes.get(&process).cloned().flatten()
+    }
+}

@@ -1,0 +1,261 @@
+//! The records in the rings, byte for byte as `src/bpf/record.h` lays them out.
+//!
+//! Little-endian, naturally aligned, without holes. Strings follow the fixed part, in the order in which
+//! their lengths stand in it.
+
+use zerocopy::little_endian::{I64, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The version of this layout; a capture says which one it holds.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Which record it is: `record_header.kind`.
+pub mod kind {
+    /// A process runs a new program: [`ProgramRecord`](super::ProgramRecord).
+    pub const EXEC: u16 = 1;
+    /// More of an exec's arguments: [`ArgumentsRecord`](super::ArgumentsRecord).
+    pub const ARGUMENTS: u16 = 2;
+    /// A new process: [`ForkRecord`](super::ForkRecord).
+    pub const FORK: u16 = 3;
+    /// A process ended: [`ExitRecord`](super::ExitRecord).
+    pub const EXIT: u16 = 4;
+    /// A file was opened, or could not be: [`OpenRecord`](super::OpenRecord).
+    pub const OPEN: u16 = 5;
+    /// A socket was connected, or could not be: [`ConnectRecord`](super::ConnectRecord).
+    pub const CONNECT: u16 = 6;
+    /// A process found by the snapshot: [`ProgramRecord`](super::ProgramRecord).
+    pub const TASK: u16 = 7;
+    /// One more than the highest.
+    pub const COUNT: usize = 8;
+}
+
+/// What of a record is cut, unreadable or special: bits of `record_header.flags`.
+pub mod flag {
+    /// The program's path is a suffix of the true one.
+    pub const PROGRAM_CUT: u16 = 0x0001;
+    /// The program's path could not be read.
+    pub const PROGRAM_UNREADABLE: u16 = 0x0002;
+    /// The working directory is a suffix of the true one.
+    pub const DIRECTORY_CUT: u16 = 0x0004;
+    /// The working directory could not be read.
+    pub const DIRECTORY_UNREADABLE: u16 = 0x0008;
+    /// The name, as the call gave it, is a prefix of the true one.
+    pub const NAME_CUT: u16 = 0x0010;
+    /// The name could not be read.
+    pub const NAME_UNREADABLE: u16 = 0x0020;
+    /// The arguments, or this part of them, could not be read.
+    pub const ARGUMENTS_UNREADABLE: u16 = 0x0040;
+    /// There are more arguments than are captured.
+    pub const ARGUMENTS_OVER_LIMIT: u16 = 0x0080;
+    /// The walk stopped before it reached the root.
+    pub const WALK_CUT: u16 = 0x0100;
+    /// The walk could not be made.
+    pub const WALK_UNREADABLE: u16 = 0x0200;
+    /// The walk is the path of the opened file itself.
+    pub const WALK_IS_FILE: u16 = 0x0400;
+    /// Absolute names, too, are below the folder of the walk.
+    pub const NAME_IN_ROOT: u16 = 0x0800;
+    /// The process is outside of what the filters let through.
+    pub const TASK_OUTSIDE: u16 = 0x1000;
+    /// The process is a thread of the kernel.
+    pub const TASK_KERNEL_THREAD: u16 = 0x2000;
+    /// No name leads to the program's file any more.
+    pub const PROGRAM_DELETED: u16 = 0x4000;
+    /// The program's file lives in memory only.
+    pub const PROGRAM_IN_MEMORY: u16 = 0x8000;
+}
+
+/// The most bytes of arguments that are captured of one exec: 2 MiB, a quarter of the default stack limit,
+/// which is what the kernel lets arguments and environment take together.
+pub const ARGUMENTS_MAX_BYTES: u32 = 2 * 1024 * 1024;
+
+/// The start of every record: what it is, when, and who did it.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// Bytes of the whole record.
+    pub length: U32,
+    /// One of [`kind`].
+    pub kind: U16,
+    /// Bits of [`flag`].
+    pub flags: U16,
+    /// When, on the boot clock in ns.
+    pub boot_ns: U64,
+    /// When the thread group's leader started, on the boot clock in ns.
+    pub start_ns: U64,
+    /// The thread group's id in the initial pid namespace.
+    pub tgid: U32,
+    /// The thread's id in the initial pid namespace.
+    pub tid: U32,
+    /// The kernel's exec counter of the task.
+    pub generation: U32,
+    /// The processor.
+    pub cpu: U32,
+    /// Real user id.
+    pub uid: U32,
+    /// Effective user id.
+    pub euid: U32,
+    /// Real group id.
+    pub gid: U32,
+    /// Effective group id.
+    pub egid: U32,
+    /// Effective capabilities.
+    pub capabilities: U64,
+}
+
+/// What makes a process.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct TaskBody {
+    /// When the parent's leader started, on the boot clock in ns.
+    pub parent_start_ns: U64,
+    /// The id of the v2 control group.
+    pub cgroup_id: U64,
+    /// The program file's inode number.
+    pub inode: U64,
+    /// The parent's thread group id in the initial pid namespace.
+    pub parent_tgid: U32,
+    /// The parent's exec counter.
+    pub parent_generation: U32,
+    /// The thread group's id in its own pid namespace.
+    pub namespace_tgid: U32,
+    /// Audit's login uid; all ones for none.
+    pub login_uid: U32,
+    /// Audit's session id; all ones for none.
+    pub session_id: U32,
+    /// Major number of the controlling terminal; 0 for none.
+    pub terminal_major: U32,
+    /// Minor number of the controlling terminal.
+    pub terminal_minor: U32,
+    /// Control group namespace.
+    pub ns_cgroup: U32,
+    /// Mount namespace.
+    pub ns_mnt: U32,
+    /// Network namespace.
+    pub ns_net: U32,
+    /// Pid namespace.
+    pub ns_pid: U32,
+    /// User namespace.
+    pub ns_user: U32,
+    /// Host name namespace.
+    pub ns_uts: U32,
+    /// The program file's device, as the kernel numbers it.
+    pub device: U32,
+    /// The task's short name, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// A new process; the header is the child's.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ForkRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// The child.
+    pub task: TaskBody,
+}
+
+/// A process with its program. Then: name, program walk, directory walk, the first of the arguments.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ProgramRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// The process.
+    pub task: TaskBody,
+    /// How many bytes of arguments there are.
+    pub arguments_total: U32,
+    /// How many of them are here.
+    pub arguments_length: U32,
+    /// Bytes of the name that the call gave, its NUL included.
+    pub name_length: U16,
+    /// Bytes of the program's walk.
+    pub program_length: U16,
+    /// Bytes of the working directory's walk.
+    pub directory_length: U16,
+    /// Zero.
+    pub reserved: U16,
+}
+
+/// A further part of an exec's arguments. Then: the bytes.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ArgumentsRecord {
+    /// Who and when: together with the generation, which exec this belongs to.
+    pub header: RecordHeader,
+    /// Which part, from 0.
+    pub index: U32,
+    /// Where in the arguments it belongs.
+    pub offset: U32,
+    /// How many bytes are captured of all the arguments together.
+    pub total: U32,
+    /// How many bytes are here.
+    pub length: U32,
+}
+
+/// A process ended.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ExitRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// As `wait` tells it.
+    pub exit_code: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// An open. Then: the walk, the name.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct OpenRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// The file's inode number; 0 where the open failed.
+    pub inode: U64,
+    /// The file's device; 0 where the open failed.
+    pub device: U32,
+    /// The flags of the call.
+    pub open_flags: U32,
+    /// The mode of the call.
+    pub mode: U32,
+    /// Bytes of the walk: the file's, or the folder's that the name is relative to.
+    pub walk_length: U16,
+    /// Bytes of the name that the call gave, its NUL included; 0 where the walk is the file's.
+    pub name_length: U16,
+}
+
+/// A connect.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ConnectRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// `AF_INET` (2) or `AF_INET6` (10).
+    pub family: U16,
+    /// The IP protocol.
+    pub protocol: U16,
+    /// This side's port; 0 for none.
+    pub source_port: U16,
+    /// The port asked for.
+    pub destination_port: U16,
+    /// This side's address: 4 or 16 bytes in network order.
+    pub source: [u8; 16],
+    /// The address asked for: 4 or 16 bytes in network order.
+    pub destination: [u8; 16],
+}
+
+// Held against the C side in `sensor::object` where probes are compiled.
+const _: () = {
+    assert!(size_of::<RecordHeader>() == 64);
+    assert!(size_of::<ForkRecord>() == 64 + 96);
+    assert!(size_of::<ProgramRecord>() == 64 + 96 + 16);
+    assert!(size_of::<ArgumentsRecord>() == 64 + 16);
+    assert!(size_of::<ExitRecord>() == 64 + 8);
+    assert!(size_of::<OpenRecord>() == 64 + 32);
+    assert!(size_of::<ConnectRecord>() == 64 + 48);
+};

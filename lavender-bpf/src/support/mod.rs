@@ -1,0 +1,242 @@
+//! What this kernel and this process's privileges allow: found by loading and attaching each probe for real.
+
+#[cfg(target_os = "linux")]
+mod check;
+
+use std::fmt;
+
+use lavender_core::event::EventKind;
+use serde::{Deserialize, Serialize};
+
+#[cfg(target_os = "linux")]
+pub use self::check::check;
+
+/// What is missing so that nothing can be watched here: off Linux, everything.
+#[cfg(not(target_os = "linux"))]
+pub fn check() -> Vec<Missing> {
+    vec![Missing::Loader]
+}
+
+/// What this host allows: each probe is loaded and attached by itself, for a moment.
+///
+/// Costs about 0.1 s a probe.
+#[cfg(target_os = "linux")]
+pub fn capabilities() -> Capabilities {
+    let missing = check();
+    Capabilities {
+        kernel_release: check::kernel_release(),
+        architecture: check::architecture(),
+        btf: std::fs::exists(check::BTF).unwrap_or(false),
+        lockdown: check::lockdown(),
+        memlock_bytes: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
+        cgroup_mount: crate::host::cgroup_mount(),
+        probes: probe_all(&missing),
+        missing,
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "load"))]
+fn probe_all(missing: &[Missing]) -> Vec<ProbeReport> {
+    if missing.is_empty() { crate::sensor::probe_all() } else { unavailable(missing) }
+}
+
+#[cfg(all(target_os = "linux", not(feature = "load")))]
+fn probe_all(missing: &[Missing]) -> Vec<ProbeReport> {
+    unavailable(missing)
+}
+
+/// Every probe, with what is missing for it.
+#[cfg(target_os = "linux")]
+fn unavailable(missing: &[Missing]) -> Vec<ProbeReport> {
+    let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let status = ProbeStatus::Unavailable { reason: reasons.join("; ") };
+    Probe::ALL.iter().map(|probe| probe.report(status.clone())).collect()
+}
+
+/// A probe: BPF programs that are loaded and attached together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Probe {
+    /// New processes.
+    ProcessFork,
+    /// New programs in processes.
+    ProcessExec,
+    /// Ends of processes.
+    ProcessExit,
+    /// Opened files.
+    FileOpen,
+    /// Connected sockets.
+    NetConnect,
+    /// The processes that run already.
+    Snapshot,
+}
+
+impl Probe {
+    /// Every probe.
+    pub const ALL: [Self; 6] = [
+        Self::ProcessFork,
+        Self::ProcessExec,
+        Self::ProcessExit,
+        Self::FileOpen,
+        Self::NetConnect,
+        Self::Snapshot,
+    ];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProcessFork => "process_fork",
+            Self::ProcessExec => "process_exec",
+            Self::ProcessExit => "process_exit",
+            Self::FileOpen => "file_open",
+            Self::NetConnect => "net_connect",
+            Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// The kind of events that it delivers; none for the snapshot, which fills the process table.
+    pub const fn kind(self) -> Option<EventKind> {
+        match self {
+            Self::ProcessFork => Some(EventKind::Fork),
+            Self::ProcessExec => Some(EventKind::Exec),
+            Self::ProcessExit => Some(EventKind::Exit),
+            Self::FileOpen => Some(EventKind::FileOpen),
+            Self::NetConnect => Some(EventKind::NetConnect),
+            Self::Snapshot => None,
+        }
+    }
+
+    /// Its row of the capability table.
+    pub(crate) fn report(self, status: ProbeStatus) -> ProbeReport {
+        ProbeReport { probe: self, kind: self.kind(), mechanism: self.mechanism().into(), status }
+    }
+
+    /// What it hooks in the kernel.
+    pub const fn mechanism(self) -> &'static str {
+        match self {
+            Self::ProcessFork => "tp_btf/sched_process_fork",
+            Self::ProcessExec => "tp_btf/sched_process_exec",
+            Self::ProcessExit => "tp_btf/sched_process_exit",
+            Self::FileOpen | Self::NetConnect => "tp_btf/sys_exit",
+            Self::Snapshot => "iter/task",
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a probe can be used here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum ProbeStatus {
+    /// It was loaded and attached.
+    Available,
+    /// It was not.
+    Unavailable {
+        /// Why, as the kernel or its loader says.
+        reason: String,
+    },
+}
+
+/// One row of the capability table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// The probe.
+    pub probe: Probe,
+    /// The kind of events that it delivers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EventKind>,
+    /// What it hooks in the kernel.
+    pub mechanism: String,
+    /// Whether it can be used here.
+    #[serde(flatten)]
+    pub status: ProbeStatus,
+}
+
+impl ProbeReport {
+    /// Whether the probe can be used here.
+    pub const fn is_available(&self) -> bool {
+        matches!(self.status, ProbeStatus::Available)
+    }
+}
+
+/// What this host allows, as `doctor` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The kernel's release, as `uname -r` shows it.
+    pub kernel_release: String,
+    /// The machine's architecture, as `uname -m` shows it.
+    pub architecture: String,
+    /// Whether the kernel describes its types (`/sys/kernel/btf/vmlinux`).
+    pub btf: bool,
+    /// The kernel's lockdown mode, where it has one: `none`, `integrity`, `confidentiality`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockdown: Option<String>,
+    /// How much memory this process may lock, in bytes; `None` for no limit. Counts only before kernel 5.11.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memlock_bytes: Option<u64>,
+    /// Where the v2 control groups are mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_mount: Option<String>,
+    /// What is missing, so that nothing can be watched at all. Empty where the sensor can run.
+    pub missing: Vec<Missing>,
+    /// Each probe.
+    pub probes: Vec<ProbeReport>,
+}
+
+/// Something without which nothing can be watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "missing", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Missing {
+    /// This build cannot load probes: feature `load` is off, or the OS is not Linux.
+    Loader,
+    /// The machine is none that the probes are made for.
+    Architecture {
+        /// What it is.
+        found: String,
+    },
+    /// The kernel does not describe its types.
+    Btf,
+    /// The process may not load probes.
+    Privilege {
+        /// The capabilities that it lacks.
+        capabilities: Vec<String>,
+    },
+    /// The kernel is locked down so far that probes may not read its memory.
+    Lockdown {
+        /// The mode.
+        mode: String,
+    },
+    /// `/proc` is not mounted.
+    Procfs,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loader => f.write_str(
+                "this build cannot load probes: build for Linux with the feature that needs clang and libelf",
+            ),
+            Self::Architecture { found } => {
+                write!(f, "the probes are made for x86_64, and this machine is {found}")
+            }
+            Self::Btf => f.write_str(
+                "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y",
+            ),
+            Self::Privilege { capabilities } => {
+                write!(f, "not privileged: run as root, or with {}", capabilities.join(", "))
+            }
+            Self::Lockdown { mode } => write!(
+                f,
+                "the kernel is locked down ({mode}), so that probes may not read its memory: boot with lockdown=integrity or none"
+            ),
+            Self::Procfs => f.write_str("/proc is not mounted"),
+        }
+    }
+}
