@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::built_in;
 use crate::compile::{Expression, Lowering, Placeholders, Predicates, lower_detection};
 use crate::error::{Fault, RuleErrors};
 use crate::rule::{Detection, Document, FilterDocument, RuleDocument, parse_documents};
@@ -118,6 +119,23 @@ impl RuleSetBuilder {
         self
     }
 
+    /// Adds the rules that come with Lavender, and their placeholders' values; those given by
+    /// [`with_placeholders`](Self::with_placeholders) come first.
+    pub fn add_built_in(&mut self) -> &mut Self {
+        for (name, text) in built_in::built_in_rules() {
+            self.add_str(name, text);
+        }
+        self.add_placeholders(built_in::PLACEHOLDERS, built_in::placeholders());
+        self
+    }
+
+    fn add_placeholders(&mut self, name: &str, text: &str) {
+        match Placeholders::from_yaml(name, text) {
+            Ok(placeholders) => self.placeholders.merge(placeholders),
+            Err(faults) => self.faults.extend(faults),
+        }
+    }
+
     /// Adds a file.
     pub fn add_file(&mut self, path: &Path) -> &mut Self {
         match read(path) {
@@ -127,12 +145,22 @@ impl RuleSetBuilder {
     }
 
     /// Adds every `.yml` and `.yaml` file under a directory, in the order of their names. Files whose names begin
-    /// with a dot, and `*.test.yml` (the events that rules are tested on), are left alone.
+    /// with a dot, and `*.test.yml` (the events that rules are tested on), are left alone. `placeholders.yml` gives
+    /// values to placeholders (see [`Placeholders::from_yaml`]).
     pub fn add_dir(&mut self, directory: &Path) -> &mut Self {
         let mut files = Vec::new();
         self.list(directory, 0, &mut files);
         for file in &files {
-            self.add_file(file);
+            if file.file_name().is_some_and(|name| name == built_in::PLACEHOLDERS) {
+                match read(file) {
+                    Ok(text) => self.add_placeholders(&file.to_string_lossy(), &text),
+                    Err(reason) => {
+                        self.fault_of(file, reason);
+                    }
+                }
+            } else {
+                self.add_file(file);
+            }
         }
         self
     }

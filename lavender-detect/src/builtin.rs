@@ -50,7 +50,8 @@ pub fn placeholders() -> Placeholders {
             if let Some((_, values)) = lists.last_mut() {
                 values.push(value);
             }
-        } else if let Some(name) = text.strip_suffix(':').filter(|_| !line.starts_with([' ', '#'])) {
+        } else if let Some(name) = text.strip_suffix(':').filter(|_| !line.starts_with([' ', '#']))
+        {
             lists.push((name, Vec::new()));
         }
     }

@@ -49,6 +49,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod built_in;
 pub mod builtin;
 mod compile;
 mod detector;
@@ -63,9 +64,11 @@ mod record;
 mod rule;
 mod ruleset;
 mod schema;
+mod testing;
 mod truth;
 
 pub use crate::builder::{Loaded, RuleSetBuilder};
+pub use crate::built_in::{built_in_rules, built_in_tests};
 pub use crate::compile::Placeholders;
 pub use crate::detector::{RuleHandle, SigmaDetector, UndeterminedPolicy};
 pub use crate::error::{Fault, RuleErrors};
@@ -78,4 +81,5 @@ pub use crate::record::{
 };
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
+pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

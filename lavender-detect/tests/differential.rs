@@ -18,16 +18,17 @@ const FIELDS: [&str; 5] = ["A", "B", "C", "D.e", "Image"];
 fn any_text(parts: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
     // An empty text has no offset in base64.
     let least = usize::from(parts == PLAIN_PARTS);
-    prop::collection::vec(prop::sample::select(parts), least..=most).prop_map(|parts| parts.concat())
+    prop::collection::vec(prop::sample::select(parts), least..=most)
+        .prop_map(|parts| parts.concat())
 }
 
 const VALUE_PARTS: &[&str] = &[
-    "a", "b", "ab", "B", "/sh", "/bash", " -e", "é", "É", "\u{212a}", "10", "-", "/", "\\", "*", "?",
-    "\n", "x", "k", "aGk", "=",
+    "a", "b", "ab", "B", "/sh", "/bash", " -e", "é", "É", "\u{212a}", "10", "-", "/", "\\", "*",
+    "?", "\n", "x", "k", "aGk", "=",
 ];
 const PATTERN_PARTS: &[&str] = &[
-    "a", "b", "ab", "AB", "/sh", "/bash", " -e", "é", "k", "10", "*", "?", "\\*", "\\\\", "\\", "-a",
-    "/a", "x",
+    "a", "b", "ab", "AB", "/sh", "/bash", " -e", "é", "k", "10", "*", "?", "\\*", "\\\\", "\\",
+    "-a", "/a", "x",
 ];
 const PLAIN_PARTS: &[&str] = &["a", "b", "hi", "sh", "x", "10"];
 
@@ -75,18 +76,44 @@ fn item() -> impl Strategy<Value = (String, Value)> {
         ]
     };
     let plain_text = prop::sample::select(vec![
-        "", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased",
-        "|windash", "|windash|contains", "|neq", "|contains|neq", "|all", "|endswith|cased",
+        "",
+        "|contains",
+        "|startswith",
+        "|endswith",
+        "|contains|all",
+        "|cased",
+        "|contains|cased",
+        "|windash",
+        "|windash|contains",
+        "|neq",
+        "|contains|neq",
+        "|all",
+        "|endswith|cased",
     ]);
     let encoded = prop::sample::select(vec![
-        "|base64", "|base64offset|contains", "|wide|base64offset|contains", "|base64|contains",
+        "|base64",
+        "|base64offset|contains",
+        "|wide|base64offset|contains",
+        "|base64|contains",
         "|utf16be|base64|contains",
     ]);
     let regex = (
         prop::sample::select(vec!["|re", "|re|i", "|re|s", "|re|m|i", "|re|neq"]),
         prop::sample::select(vec![
-            "a+b", "^a.*b$", "(sh|bash)$", "(?i)AB", "[^a]", "é", "\\d{2}", "^$", "a.b", "x?", "(ab){2}",
-            "[Kk]", "k", "/ba?sh",
+            "a+b",
+            "^a.*b$",
+            "(sh|bash)$",
+            "(?i)AB",
+            "[^a]",
+            "é",
+            "\\d{2}",
+            "^$",
+            "a.b",
+            "x?",
+            "(ab){2}",
+            "[Kk]",
+            "k",
+            "/ba?sh",
         ])
         .prop_map(Value::from),
     );
@@ -105,11 +132,21 @@ fn item() -> impl Strategy<Value = (String, Value)> {
             prop::sample::select(vec!["|gt", "|gte", "|lt", "|lte", "|gte|neq"]),
             (-3_i64..15).prop_map(Value::from)
         ),
-        (Just(""), prop_oneof![Just(Value::Null), (-3_i64..15).prop_map(Value::from), any::<bool>().prop_map(Value::from)]),
+        (
+            Just(""),
+            prop_oneof![
+                Just(Value::Null),
+                (-3_i64..15).prop_map(Value::from),
+                any::<bool>().prop_map(Value::from)
+            ]
+        ),
         (Just("|neq"), Just(Value::Null)),
         (
             prop::sample::select(vec![
-                "|fieldref", "|fieldref|contains", "|fieldref|startswith", "|fieldref|endswith|neq",
+                "|fieldref",
+                "|fieldref|contains",
+                "|fieldref|startswith",
+                "|fieldref|endswith|neq",
                 "|fieldref|cased"
             ]),
             prop::sample::select(FIELDS.to_vec()).prop_map(Value::from)
@@ -144,8 +181,16 @@ fn search() -> impl Strategy<Value = Value> {
 
 fn condition() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "sel_a", "sel_b", "_hidden", "1 of sel*", "all of sel_*", "all of them", "1 of them", "any of _h*",
-        "not sel_a", "not 1 of sel_*",
+        "sel_a",
+        "sel_b",
+        "_hidden",
+        "1 of sel*",
+        "all of sel_*",
+        "all of them",
+        "1 of them",
+        "any of _h*",
+        "not sel_a",
+        "not 1 of sel_*",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(3, 8, 2, |inner| {

@@ -2,7 +2,7 @@
 
 mod condition;
 mod parse;
-pub(crate) mod yaml;
+mod yaml;
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use lavender_core::RuleMeta;
 use rsigma_parser::{ConditionExpr, Modifier};
 
 pub(crate) use self::condition::names_matching;
-pub(crate) use self::parse::{Document, parse_documents};
+pub(crate) use self::parse::{Document, parse_documents, to_json};
+pub(crate) use self::yaml::{Node, read as read_yaml};
 use crate::logsource::LogSource;
 
 /// A detection rule.

@@ -102,12 +102,7 @@ pub(crate) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     })
 }
 
-fn field(
-    modifiers: &[Modifier],
-    value: &SigmaValue,
-    found: Option<&Value>,
-    event: &Value,
-) -> bool {
+fn field(modifiers: &[Modifier], value: &SigmaValue, found: Option<&Value>, event: &Value) -> bool {
     if modifiers.contains(&Modifier::Exists) {
         return found.is_some() == (*value == SigmaValue::Bool(true));
     }
@@ -281,9 +276,7 @@ fn encode(bytes: &[u8]) -> String {
 
 /// Every way to write the dashes of flags.
 fn windash(pattern: &[Token]) -> Vec<Vec<Token>> {
-    let word = |token: Option<&Token>| {
-        matches!(token, Some(Token::Char(c)) if c.is_alphanumeric() || *c == '_')
-    };
+    let word = |token: Option<&Token>| matches!(token, Some(Token::Char(c)) if c.is_alphanumeric() || *c == '_');
     let mut all: Vec<Vec<Token>> = vec![Vec::new()];
     for (at, token) in pattern.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|before| pattern.get(before));

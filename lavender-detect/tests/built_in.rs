@@ -1,0 +1,29 @@
+//! The rules that come with Lavender, on the events that they should and should not match.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use lavender_detect::{RuleSetBuilder, built_in_tests, run_tests};
+
+#[test]
+fn every_built_in_rule_passes_its_cases() {
+    let mut builder = RuleSetBuilder::new();
+    builder.add_built_in();
+    let rules = builder.build().unwrap_or_else(|errors| panic!("{errors}")).rules;
+    let results =
+        run_tests(&rules, built_in_tests()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn built_in_rules_say_what_an_analyst_needs() {
+    let mut builder = RuleSetBuilder::new();
+    builder.add_built_in();
+    let rules = builder.build().unwrap_or_else(|errors| panic!("{errors}")).rules;
+    for rule in rules.iter() {
+        let meta = rule.meta();
+        assert!(meta.techniques().next().is_some(), "{}: no ATT&CK technique", meta.title);
+        assert!(meta.description.is_some(), "{}: no description", meta.title);
+        assert!(!meta.false_positives.is_empty(), "{}: no false positives", meta.title);
+    }
+}
