@@ -56,6 +56,8 @@
 mod alert;
 #[cfg(feature = "json")]
 pub mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 pub mod event;
 mod id;

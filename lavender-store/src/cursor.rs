@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "e", "e.", "e.1", "e.1.2", "e.x.00", "e.1.+0000000000000000000000000000001"] {
+        for text in
+            ["", "e", "e.", "e.1", "e.1.2", "e.x.00", "e.1.+0000000000000000000000000000001"]
+        {
             let error = Listing::Events.position(Some(&Cursor(text.to_owned()))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
         }

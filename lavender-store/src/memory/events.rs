@@ -7,9 +7,7 @@ use lavender_core::event::{Event, EventData, EventKind, LossStage, Process};
 use lavender_core::store::{
     AgentRecord, EventQuery, Inserted, LossEntry, LossQuery, Page, StoredEvent,
 };
-use lavender_core::{
-    AgentId, AgentIdentity, EventId, ExecId, Origin, Result, TenantId, Timestamp,
-};
+use lavender_core::{AgentId, AgentIdentity, EventId, ExecId, Origin, Result, TenantId, Timestamp};
 
 use crate::cursor::{Listing, Position};
 use crate::day::Day;

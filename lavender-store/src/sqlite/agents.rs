@@ -96,7 +96,9 @@ pub(super) fn hear(
         ])?;
     for event in events {
         let (version, kernel_release, stopped) = match &event.data {
-            EventData::AgentStart(start) => (Some(&*start.version), Some(&*start.kernel_release), false),
+            EventData::AgentStart(start) => {
+                (Some(&*start.version), Some(&*start.kernel_release), false)
+            }
             EventData::AgentStop(_) => (None, None, true),
             EventData::Lost(loss) => {
                 connection

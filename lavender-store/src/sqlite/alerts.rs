@@ -54,10 +54,8 @@ pub(super) fn read(
     after: Option<Position>,
 ) -> Result<Page<Arc<Alert>>> {
     let mut conditions = String::from("observed_at >= ? AND observed_at < ?");
-    let mut values = vec![
-        Value::Integer(query.time.from.as_nanos()),
-        Value::Integer(query.time.to.as_nanos()),
-    ];
+    let mut values =
+        vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(query.time.to.as_nanos())];
     if let Some(after) = after {
         conditions += " AND (observed_at, alert_id) < (?, ?)";
         values.push(Value::Integer(after.time.as_nanos()));
@@ -89,10 +87,8 @@ pub(super) fn read(
     while let Some(row) = rows.next()? {
         items.push(parse(row)?);
     }
-    Ok(Listing::Alerts.page(items, limit, |alert| Position {
-        time: alert.observed_at,
-        id: alert.id.as_u128(),
-    }))
+    Ok(Listing::Alerts
+        .page(items, limit, |alert| Position { time: alert.observed_at, id: alert.id.as_u128() }))
 }
 
 /// The body holds the alert as it was raised; its status is the column's.

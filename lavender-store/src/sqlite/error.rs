@@ -14,25 +14,35 @@ pub enum SqliteError {
     #[error("no room is left: free space on its disk, or keep events for fewer days ({0})")]
     Full(String),
     /// The file or its directory cannot be written.
-    #[error("it cannot be written: check owner and permissions of the file and its directory ({0})")]
+    #[error(
+        "it cannot be written: check owner and permissions of the file and its directory ({0})"
+    )]
     ReadOnly(String),
     /// The file cannot be opened or made.
-    #[error("it cannot be opened: check the path, and owner and permissions of its directory ({0})")]
+    #[error(
+        "it cannot be opened: check the path, and owner and permissions of its directory ({0})"
+    )]
     CannotOpen(String),
     /// Another process has it open.
-    #[error("another process uses it; one at a time may: stop the other, or choose another path ({0})")]
+    #[error(
+        "another process uses it; one at a time may: stop the other, or choose another path ({0})"
+    )]
     InUse(String),
     /// A lock was not had in time.
     #[error("it is locked by another process for too long ({0})")]
     Locked(String),
     /// What is in the file is not what was written.
-    #[error("it is damaged: move it away and let a new one be made, or restore it from a backup ({0})")]
+    #[error(
+        "it is damaged: move it away and let a new one be made, or restore it from a backup ({0})"
+    )]
     Damaged(String),
     /// A database of something else.
     #[error("it is not a database of Lavender's; choose another path ({0})")]
     Foreign(String),
     /// A database of a later version.
-    #[error("its schema has version {found}, made by a later Lavender; this one knows up to {known}")]
+    #[error(
+        "its schema has version {found}, made by a later Lavender; this one knows up to {known}"
+    )]
     FromTheFuture {
         /// The version found.
         found: i64,
@@ -117,7 +127,9 @@ impl From<rusqlite::Error> for SqliteError {
                 | ErrorCode::FileLockingProtocolFailed => Self::Locked(text),
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged(text),
                 // The shared-memory file of the write-ahead log could not grow: no room for it.
-                ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
+                ErrorCode::SystemIoFailure
+                    if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE =>
+                {
                     Self::Full(text)
                 }
                 ErrorCode::SystemIoFailure => Self::Disk(text),

@@ -93,9 +93,12 @@ pub struct SqliteStore {
     path: PathBuf,
     options: SqliteOptions,
     /// `None` once it is closed.
-    running: Mutex<Option<(Writer, Readers)>>,
+    running: Mutex<Option<Running>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
+
+/// The ways to the threads.
+type Running = (Writer, Readers);
 
 impl SqliteStore {
     /// Opens a database file, and makes it and its directory where there is none, for its owner alone.
@@ -121,20 +124,21 @@ impl SqliteStore {
     fn start(
         path: &Path,
         options: &SqliteOptions,
-    ) -> error::Result<((Writer, Readers), Vec<JoinHandle<()>>)> {
+    ) -> error::Result<(Running, Vec<JoinHandle<()>>)> {
         let no_thread = |error: std::io::Error| SqliteError::Other(format!("no thread: {error}"));
         let lock = connection::lock(path)?;
         let writing = connection::open_writer(path, options)?;
         let reading = (0..options.readers.max(1))
             .map(|_| connection::open_reader(path))
             .collect::<error::Result<Vec<_>>>()?;
-        let (writer, thread) = Writer::start(writing, lock).map_err(no_thread)?;
-        let (readers, mut threads) = Readers::start(reading).map_err(no_thread)?;
+        let (alive, readers_gone) = std::sync::mpsc::channel();
+        let (readers, mut threads) = Readers::start(reading, &alive).map_err(no_thread)?;
+        let (writer, thread) = Writer::start(writing, lock, readers_gone).map_err(no_thread)?;
         threads.push(thread);
         Ok(((writer, readers), threads))
     }
 
-    fn running(&self) -> error::Result<(Writer, Readers)> {
+    fn running(&self) -> error::Result<Running> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.clone().ok_or(SqliteError::Closed)
     }

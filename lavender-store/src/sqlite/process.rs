@@ -172,8 +172,9 @@ impl<'a> ProcessReader<'a> {
                 if known.is_some() || line.len() > Process::MAX_ANCESTORS {
                     break;
                 }
-                let (parent, body) =
-                    select.query_row([row], |columns| Ok((columns.get(0)?, columns.get(1)?)))?;
+                let (parent, body) = select.query_row([row], |columns| {
+                    Ok((columns.get(0)?, columns.get::<_, String>(1)?))
+                })?;
                 line.push((row, parse(&body)?));
                 next = parent;
             }
@@ -202,6 +203,6 @@ impl<'a> ProcessReader<'a> {
     }
 }
 
-fn parse(body: &String) -> Result<Process> {
+fn parse(body: &str) -> Result<Process> {
     serde_json::from_str(body).map_err(|error| SqliteError::unreadable("a process", &error))
 }

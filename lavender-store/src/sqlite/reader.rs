@@ -20,19 +20,23 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts a thread for each connection. They end when every `Readers` is gone.
+    /// Starts a thread for each connection. They end when every `Readers` is gone; each drops its
+    /// `alive` once its connection is closed.
     pub(super) fn start(
         connections: Vec<Connection>,
+        alive: &std::sync::mpsc::Sender<()>,
     ) -> std::io::Result<(Self, Vec<thread::JoinHandle<()>>)> {
         let (queue, requests) = mpsc::channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
         let threads = connections
             .into_iter()
             .map(|connection| {
-                let requests = Arc::clone(&requests);
-                thread::Builder::new()
-                    .name("lavender-sqlite-read".into())
-                    .spawn(move || run(&connection, &requests))
+                let (requests, alive) = (Arc::clone(&requests), alive.clone());
+                thread::Builder::new().name("lavender-sqlite-read".into()).spawn(move || {
+                    run(&connection, &requests);
+                    drop(connection);
+                    drop(alive);
+                })
             })
             .collect::<std::io::Result<_>>()?;
         Ok((Self { queue }, threads))

@@ -181,8 +181,7 @@ pub(super) fn drop_day(connection: &Connection, day: Day) -> Result<()> {
     let name = day.name();
     connection.execute("DELETE FROM days WHERE day = ?1", [day.0])?;
     create_view(connection)?;
-    connection
-        .execute_batch(&format!("DROP TABLE events_{name}; DROP TABLE processes_{name};"))?;
+    connection.execute_batch(&format!("DROP TABLE events_{name}; DROP TABLE processes_{name};"))?;
     Ok(())
 }
 

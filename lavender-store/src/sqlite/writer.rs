@@ -1,6 +1,7 @@
 //! The thread that writes: one transaction for what has gathered, one answer to each who asked.
 
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,9 @@ const QUEUE: usize = 256;
 /// After so many rows a transaction is closed, even where more requests wait: it bounds how long the
 /// first of them waits, and what a transaction holds in memory.
 const TRANSACTION_ROWS: usize = 10_000;
+
+/// How long the end waits for reads that are under way.
+const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// What a request does, inside a transaction.
 pub(super) type Work<T> = Box<dyn FnOnce(&Connection, &mut Remembered) -> Result<T> + Send>;
@@ -65,15 +69,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when every `Writer` is gone, or when it is closed.
+    /// Starts the thread. It ends when every `Writer` is gone, or when it is closed; its connection is
+    /// the last to be closed, after those of the `readers`, since the last one tidies up.
     pub(super) fn start(
         connection: Connection,
         lock: Lock,
+        readers: std::sync::mpsc::Receiver<()>,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, requests) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new()
-            .name("lavender-sqlite-write".into())
-            .spawn(move || Thread { connection, remembered: Remembered::default() }.run(requests, lock))?;
+        let thread =
+            thread::Builder::new().name("lavender-sqlite-write".into()).spawn(move || {
+                Thread { connection, readers, remembered: Remembered::default() }
+                    .run(requests, lock);
+            })?;
         Ok((Self { queue }, thread))
     }
 
@@ -98,6 +106,8 @@ impl Writer {
 
 struct Thread {
     connection: Connection,
+    /// Nothing is ever sent; it is at its end when the readers are gone.
+    readers: std::sync::mpsc::Receiver<()>,
     remembered: Remembered,
 }
 
@@ -132,6 +142,8 @@ impl Thread {
     }
 
     fn close(self) -> Result<()> {
+        // Not for ever: who holds on to a read and does not go on with it must not hold up the end.
+        let _ = self.readers.recv_timeout(READERS_WAIT);
         self.connection.flush_prepared_statement_cache();
         // The log goes into the file where there is room for it; it is as durable beside it.
         self.connection.close().map_err(|(_, error)| error.into())
@@ -152,7 +164,7 @@ impl Thread {
     }
 
     fn transaction(&mut self, group: &mut [Box<dyn Request>]) -> Result<()> {
-        let Self { connection, remembered } = self;
+        let Self { connection, remembered, .. } = self;
         // Dropped without a commit, it is taken back.
         let mut transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

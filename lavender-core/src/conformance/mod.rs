@@ -1,0 +1,31 @@
+//! Suites that every implementation of a trait must pass, and the data that they are fed.
+//!
+//! Each suite is an async function over `&dyn Trait` that panics where the contract is broken. It takes a
+//! store with nothing in it, of its own. Not API-stable: a later version asks for more.
+//!
+//! ```
+//! use lavender_core::EventStore;
+//! use lavender_core::conformance;
+//!
+//! async fn my_store_keeps_its_promises(store: &dyn EventStore) {
+//!     conformance::event_store(store).await;
+//! }
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "suites speak by panicking, as tests do; nothing but tests calls them"
+)]
+
+mod alert_store;
+mod event_store;
+pub mod sample;
+mod state_store;
+mod transport;
+
+pub use self::alert_store::alert_store;
+pub use self::event_store::{event_store, last_sequence_over_alerts};
+pub use self::state_store::state_store;
+pub use self::transport::{TransportFixture, transport};
