@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::OutputConfig;
 use crate::exit::{Exit, Failure};
-use crate::output::{JsonLines, LineWriter};
+use crate::output::{LineSink, LineWriter};
 use crate::tally::Tally;
 
 /// How long the last lines may take where the rest has already taken too long.
@@ -67,7 +67,7 @@ impl Backend {
         output: OutputConfig,
         overflow: Overflow,
     ) -> Result<Self> {
-        let (lines, line_writer) = JsonLines::new(io::stdout(), overflow);
+        let (lines, line_writer) = LineSink::new(io::stdout(), overflow);
         let tally = Tally::default();
         let subscribe = async |topic, durable: &str| {
             let consumer = transport.subscribe(Subscription { topic, durable: durable.into() });

@@ -22,10 +22,10 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use lavender_agent::output::JsonLines;
+/// use lavender_agent::output::LineSink;
 /// use lavender_core::pipeline::Overflow;
 ///
-/// let (lines, writer) = JsonLines::new(Vec::new(), Overflow::Wait);
+/// let (lines, writer) = LineSink::new(Vec::new(), Overflow::Wait);
 /// let alerts = lines.clone(); // a `Sink` of alerts
 /// drop((lines, alerts));
 /// assert_eq!(writer.skipped(), 0);
@@ -33,14 +33,14 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct JsonLines {
+pub struct LineSink {
     queue: mpsc::UnboundedSender<String>,
     free: Arc<Semaphore>,
     overflow: Overflow,
     skipped: Arc<AtomicU64>,
 }
 
-/// The thread behind [`JsonLines`].
+/// The thread behind [`LineSink`].
 #[derive(Debug)]
 pub struct LineWriter {
     done: oneshot::Receiver<()>,
@@ -48,7 +48,7 @@ pub struct LineWriter {
     skipped: Arc<AtomicU64>,
 }
 
-impl JsonLines {
+impl LineSink {
     /// Lines to `stream`. With [`Overflow::Wait`] whoever writes waits for a slow reader; with
     /// [`Overflow::Shed`] lines that do not fit are skipped and counted.
     pub fn new(stream: impl Write + Send + 'static, overflow: Overflow) -> (Self, LineWriter) {
@@ -101,7 +101,7 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything is written. Every [`JsonLines`] must have been dropped before.
+    /// Waits until everything is written. Every [`LineSink`] must have been dropped before.
     pub async fn finish(self) {
         // An error means that the thread is gone, and with it whatever it could still have written.
         let _ = self.done.await;
@@ -154,7 +154,7 @@ fn lines<T>(
 }
 
 #[async_trait]
-impl Sink<Arc<Alert>> for JsonLines {
+impl Sink<Arc<Alert>> for LineSink {
     async fn write(&self, alerts: &[Arc<Alert>]) -> Result<()> {
         self.push(lines(alerts, |alert| codec::alert_to_json(alert))?, alerts.len()).await;
         Ok(())
@@ -162,7 +162,7 @@ impl Sink<Arc<Alert>> for JsonLines {
 }
 
 #[async_trait]
-impl Sink<Arc<Event>> for JsonLines {
+impl Sink<Arc<Event>> for LineSink {
     async fn write(&self, events: &[Arc<Event>]) -> Result<()> {
         self.push(lines(events, |event| codec::event_to_json(event))?, events.len()).await;
         Ok(())
@@ -243,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn every_event_is_a_line_of_json() {
         let stream = Shared::default();
-        let (lines, writer) = JsonLines::new(stream.clone(), Overflow::Wait);
+        let (lines, writer) = LineSink::new(stream.clone(), Overflow::Wait);
         lines.write(&events(3)).await.unwrap();
         lines.write(&events(1)).await.unwrap();
         drop(lines);
@@ -258,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_goes_is_told_and_stops_nobody() {
-        let (lines, writer) = JsonLines::new(Closed, Overflow::Wait);
+        let (lines, writer) = LineSink::new(Closed, Overflow::Wait);
         lines.write(&events(1)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(5), writer.reader_gone()).await.unwrap();
         lines.write(&events(100)).await.unwrap();
@@ -270,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_stops_costs_lines_and_they_are_counted() {
         let (go_on, stalled) = std::sync::mpsc::channel();
-        let (lines, writer) = JsonLines::new(Stalled(stalled), Overflow::Shed);
+        let (lines, writer) = LineSink::new(Stalled(stalled), Overflow::Shed);
         let batch = events(1_000);
         let one = super::lines(&batch, |event| codec::event_to_json(event)).unwrap().len();
         let fit = WAITING_BYTES_MAX / one;

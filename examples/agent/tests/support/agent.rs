@@ -136,6 +136,14 @@ impl Agent {
         }
     }
 
+    /// Whether such a line has come by now.
+    pub fn has(&mut self, wanted: impl Fn(&Value) -> bool) -> bool {
+        while let Ok((at, line)) = self.lines.try_recv() {
+            self.seen.push((at, json(&line)));
+        }
+        self.seen.iter().any(|(_, line)| wanted(line))
+    }
+
     /// Sends a signal to the agent.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();

@@ -68,6 +68,6 @@ impl Drop for Cgroup {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        eprintln!("{} could not be removed", self.path.display());
+        println!("{} could not be removed", self.path.display());
     }
 }

@@ -1,10 +1,12 @@
 //! What the tests of the real binary on the real kernel share: a control group of their own, so that they
 //! see nothing but themselves; the agent as a child process; harmless stand-ins of attacks.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod agent;
 pub mod cgroup;
+pub mod setting;
 pub mod stand_in;
+pub mod store;
 
 use std::fs;
 use std::path::Path;

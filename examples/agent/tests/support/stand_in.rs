@@ -1,8 +1,8 @@
 //! Harmless stand-ins of attacks: they look like one to the kernel and do nothing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::fs;
 
 use super::cgroup::Cgroup;
 

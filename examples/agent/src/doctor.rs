@@ -1,0 +1,58 @@
+//! `lavender-agent doctor`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use lavender_bpf::support::{self, Capabilities, ProbeStatus};
+
+use crate::cli::DoctorArgs;
+use crate::exit::{Exit, Failure};
+use crate::live::cannot;
+
+/// Says what this host's kernel and this process's privileges allow. Each probe is really loaded and attached,
+/// for a moment.
+///
+/// # Errors
+///
+/// [`Exit::Host`] when nothing can be watched here.
+pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
+    let capabilities = support::capabilities();
+    let text = if args.json {
+        serde_json::to_string(&capabilities).map_err(|e| Failure::new(Exit::Failure, e))? + "\n"
+    } else {
+        table(&capabilities)
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Failure::new(Exit::Failure, format!("stdout: {error}")))?;
+    if capabilities.missing.is_empty() { Ok(()) } else { Err(cannot(&capabilities.missing)) }
+}
+
+fn table(capabilities: &Capabilities) -> String {
+    let yes_no = |yes| if yes { "yes" } else { "no" };
+    let mut rows = vec![
+        ("kernel", format!("{} {}", capabilities.kernel_release, capabilities.architecture)),
+        ("types (BTF)", yes_no(capabilities.btf).to_owned()),
+    ];
+    if let Some(lockdown) = &capabilities.lockdown {
+        rows.push(("lockdown", lockdown.clone()));
+    }
+    if let Some(bytes) = capabilities.memlock_bytes {
+        rows.push(("lockable memory", format!("{bytes} bytes (counts before kernel 5.11)")));
+    }
+    let mount = capabilities.cgroup_mount.as_deref().unwrap_or("not mounted");
+    rows.push(("cgroup v2", mount.to_owned()));
+    let mut text = String::new();
+    for (name, value) in rows {
+        let _ = writeln!(text, "{name:<16} {value}");
+    }
+    text.push('\n');
+    for probe in &capabilities.probes {
+        let status = match &probe.status {
+            ProbeStatus::Available => "yes".to_owned(),
+            ProbeStatus::Unavailable { reason } => format!("no: {reason}"),
+        };
+        let _ = writeln!(text, "{:<16} {:<28} {status}", probe.probe.as_str(), probe.mechanism);
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! `lavender-agent run`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_bpf::host;
+use lavender_bpf::{KillPolicy, ProcessKiller};
+use lavender_core::event::AgentStart;
+use lavender_core::pipeline::{Overflow, Pipeline};
+use lavender_core::{Origin, Sequencer, SystemClock, Transport};
+use lavender_detect::RuleHandle;
+use lavender_store::Store;
+use lavender_transport::{MemoryOptions, MemoryTransport};
+use tokio::task::JoinHandle;
+
+use crate::backend::{Backend, Unstored};
+use crate::cli::RunArgs;
+use crate::config::{self, Config, ResponseConfig};
+use crate::exit::{Exit, Failure};
+use crate::identity::{identity, kernel_release};
+use crate::rules::RuleSource;
+use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
+use crate::{live, store};
+
+/// Watches this host until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot start, cannot go on, or could not store everything.
+pub async fn run(args: RunArgs) -> Result<(), Failure> {
+    let (mut config, path) = config::load(args.config.config.as_deref())?;
+    if let Some(path) = path {
+        tracing::info!("configured by {}", path.display());
+    }
+    config.store.url = args.store.clone().unwrap_or(config.store.url);
+    config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
+    config.output.events |= args.events;
+    let rule_source = RuleSource::new(&config, &args.rules);
+    let rules = RuleHandle::new(rule_source.load()?);
+    live::check()?;
+    let store = store::open(&config.store.url)?;
+    let result = watch(&args, &config, &rule_source, &rules, &store).await;
+    let closed = tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await;
+    if let Ok(Err(error)) = closed {
+        tracing::error!(%error, "the store did not close in order");
+    }
+    result
+}
+
+async fn watch(
+    args: &RunArgs,
+    config: &Config,
+    rule_source: &RuleSource,
+    rules: &RuleHandle,
+    store: &Arc<dyn Store>,
+) -> Result<(), Failure> {
+    let identity = identity(&config.agent)?;
+    let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
+    let origin = Origin::new(&identity.tenant, &identity.agent, boot);
+    let last = store.last_sequence(origin).await.map_err(|e| Failure::new(Exit::Store, e))?;
+    let first = last.map_or(1, |last| last + 1);
+    let sequencer = Sequencer::resume(origin, first);
+
+    let who = (identity.clone(), boot, sequencer.clone());
+    let sensor = live::open(&config.sensor, args.record.as_deref(), who)?;
+    let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
+    let backend = Backend::start(
+        Arc::clone(&transport) as Arc<dyn Transport>,
+        Arc::clone(store),
+        config.output,
+        Overflow::Shed,
+    )
+    .await
+    .map_err(|error| Failure::new(Exit::Failure, error))?;
+    let start = AgentStart {
+        host: Arc::clone(&identity.host),
+        version: env!("CARGO_PKG_VERSION").into(),
+        kernel_release: kernel_release().into(),
+        rules: rules.rules().len() as u64,
+        kinds: live::kinds(&sensor),
+    };
+    let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
+    let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), backend.publisher())
+        .with_agent_start(start)
+        .with_heartbeat(heartbeat)
+        .with_queue(config.store.queue_events.get() as usize, Overflow::Shed)
+        .with_detector(rule_source.detector(rules))
+        .with_responder(ProcessKiller::new(kill_policy(&config.response), Arc::new(SystemClock)));
+
+    let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
+    let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
+    let _retention =
+        Background(tokio::spawn(store::retain(Arc::clone(store), config.store.clone())));
+    let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
+    let tally = backend.tally().clone();
+    let ended = tokio::select! {
+        report = pipeline.run(shutdown) => Some(report),
+        () = asked.clone().overdue() => None,
+    };
+    transport.close();
+    let unstored = backend
+        .finish(tokio::time::sleep_until(asked.deadline()))
+        .await
+        .map_err(|error| Failure::new(Exit::Store, error))?;
+    match ended {
+        Some(Ok(report)) => {
+            tracing::info!(
+                events = report.events,
+                alerts = report.alerts,
+                lost = report.lost,
+                "stopped"
+            );
+            unstored.check()
+        }
+        Some(Err(error)) => Err(Failure::new(Exit::Failure, error)),
+        // Not all of them got as far as the transport; each has a number.
+        None => {
+            let events = sequencer.peek() - first - tally.events_done();
+            Unstored { events, ..unstored }.check()
+        }
+    }
+}
+
+fn kill_policy(config: &ResponseConfig) -> KillPolicy {
+    KillPolicy {
+        dry_run: config.dry_run,
+        severity: config.kill_severity,
+        protected_executables: config
+            .protected_executables
+            .iter()
+            .map(|path| path.as_ref().into())
+            .collect(),
+        max_per_minute: config.max_kills_per_minute.get(),
+    }
+}
+
+/// A task that ends with the run.
+struct Background(JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Loads the rules again at every SIGHUP.
+fn reload_on_hangup(source: RuleSource, rules: RuleHandle) -> Result<JoinHandle<()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|error| Failure::new(Exit::Failure, error))?;
+    Ok(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (source, rules) = (source.clone(), rules.clone());
+            // Reads and compiles files; the pipeline goes on meanwhile.
+            let reload = tokio::task::spawn_blocking(move || source.reload(&rules));
+            if let Err(error) = reload.await {
+                tracing::error!(%error, "the rules could not be loaded again, those in use stay");
+            }
+        }
+    }))
+}

@@ -1,0 +1,163 @@
+//! Attacks, by harmless stand-ins on the live kernel: each is an alert on stdout within a second, is in the
+//! store in full, and is the same when the recorded capture is replayed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use lavender_core::Alert;
+use lavender_core::event::Process;
+use serde_json::Value;
+use support::agent::{Agent, output};
+use support::setting::Setting;
+use support::stand_in;
+
+const UNEXPECTED_SHELL: &str = "Shell Started by an Unexpected Program";
+const SENSITIVE_FILE: &str = "Sensitive File Read by an Unexpected Program";
+const SUSPICIOUS_PORT: &str = "Connection to a Port of Known Attack Tools";
+const DECODED_PAYLOAD: &str = "Command That Decodes and Runs Its Payload";
+
+/// Runs an attack and waits for its alert, which must come within a second of its end.
+fn alert_of(agent: &mut Agent, title: &str, attack: impl FnOnce()) -> Value {
+    attack();
+    let done = Instant::now();
+    let (came, line) = agent.wait_for(title, |line| line["rule"]["title"] == title);
+    let took = came.saturating_duration_since(done);
+    assert!(took < Duration::from_secs(1), "{title}: the alert took {took:?}");
+    line
+}
+
+fn command_line(process: &Process) -> String {
+    String::from_utf8_lossy(process.arguments.value.command_line()).into_owned()
+}
+
+/// The executables of the ancestors, the parent first.
+fn ancestors(alert: &Alert) -> Vec<String> {
+    let process = alert.process.as_ref().expect("an alert has its process");
+    process.ancestors().map(|parent| parent.executable.path.value.to_string()).collect()
+}
+
+fn the<'a>(alerts: &'a [std::sync::Arc<Alert>], title: &str) -> &'a Alert {
+    alerts.iter().find(|alert| &*alert.rule.title == title).unwrap_or_else(|| panic!("{title}"))
+}
+
+#[test]
+fn each_attack_is_an_alert_on_stdout_and_in_the_store_and_again_in_the_replay() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let (folder, cgroup) = (setting.folder.path(), &setting.cgroup);
+    let capture = setting.path("capture.lavcap");
+    let service = stand_in::service(folder).canonicalize().unwrap();
+    let mut agent = setting.run(&["--record", capture.to_str().unwrap()]);
+
+    let shell = alert_of(&mut agent, UNEXPECTED_SHELL, || {
+        stand_in::shell_from_service(cgroup, folder);
+    });
+    assert_eq!(shell["source"]["agent"].as_str().or(shell["agent"].as_str()), Some("test-agent"));
+    alert_of(&mut agent, SENSITIVE_FILE, || stand_in::read_sensitive(cgroup, &setting.sensitive()));
+    alert_of(&mut agent, SUSPICIOUS_PORT, || stand_in::connect(cgroup, folder, 4444));
+    alert_of(&mut agent, DECODED_PAYLOAD, || stand_in::decoded_payload(cgroup));
+    let live = agent.stop();
+    assert_eq!(live.code, Some(0), "{live:?}");
+
+    let stored = setting.stored().alerts();
+    let printed: BTreeSet<String> =
+        live.alerts().iter().map(|alert| alert["id"].as_str().unwrap().to_owned()).collect();
+    let kept: BTreeSet<String> = stored.iter().map(|alert| alert.id.to_string()).collect();
+    assert_eq!(printed, kept);
+
+    let alert = the(&stored, UNEXPECTED_SHELL);
+    assert_eq!(command_line(alert.process.as_ref().unwrap()), "/bin/sh -c id; true");
+    assert_eq!(ancestors(alert)[0], service.to_str().unwrap());
+    let parent = alert.process.as_ref().unwrap().parent.as_ref().unwrap();
+    assert!(command_line(parent).ends_with(r#"-e system("/bin/sh", "-c", "id; true")"#));
+
+    let alert = the(&stored, SENSITIVE_FILE);
+    let expected = format!("/bin/cat {}", setting.sensitive().display());
+    assert_eq!(command_line(alert.process.as_ref().unwrap()), expected);
+    let path = alert.evidence.iter().find(|evidence| &*evidence.field == "TargetFilename").unwrap();
+    assert_eq!(path.value.to_string(), setting.sensitive().to_str().unwrap());
+
+    let alert = the(&stored, SUSPICIOUS_PORT);
+    assert!(command_line(alert.process.as_ref().unwrap()).contains("sockaddr_in(4444"));
+
+    let alert = the(&stored, DECODED_PAYLOAD);
+    let expected = format!("/bin/bash -c {}", stand_in::PAYLOAD);
+    assert_eq!(command_line(alert.process.as_ref().unwrap()), expected);
+
+    for alert in &stored {
+        let process = alert.process.as_ref().unwrap();
+        assert_eq!(process.user.as_deref(), Some("root"), "{}", alert.rule.title);
+        // The shell that moved it into the group made it, then became it; the test made that shell.
+        let test = std::env::current_exe().unwrap().canonicalize().unwrap();
+        let line = ancestors(alert);
+        assert!(
+            line.contains(&test.to_str().unwrap().to_owned()),
+            "{}: {line:?}",
+            alert.rule.title
+        );
+    }
+
+    let replayed = output(&[
+        "replay",
+        capture.to_str().unwrap(),
+        "--config",
+        setting.config().to_str().unwrap(),
+    ]);
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    assert_eq!(comparable(&live.stdout), comparable(&replayed.stdout));
+}
+
+/// Alerts by id, without the time at which the rule found them.
+fn comparable(lines: &[Value]) -> Vec<Value> {
+    let mut alerts: Vec<Value> =
+        lines.iter().filter(|line| line["kind"] == "alert").cloned().collect();
+    for alert in &mut alerts {
+        alert.as_object_mut().unwrap().remove("created_at");
+    }
+    alerts.sort_by_key(|alert| alert["id"].as_str().unwrap().to_owned());
+    alerts
+}
+
+#[test]
+fn the_capture_that_the_agent_brings_along_shows_the_same_attacks() {
+    let finished = output(&["replay"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let titles: BTreeSet<&str> =
+        finished.alerts().iter().map(|alert| alert["rule"]["title"].as_str().unwrap()).collect();
+    for title in [UNEXPECTED_SHELL, SENSITIVE_FILE, SUSPICIOUS_PORT, DECODED_PAYLOAD] {
+        assert!(titles.contains(title), "{title} is not among {titles:?}");
+    }
+}
+
+#[test]
+fn an_ignored_program_raises_no_alert_and_one_that_took_its_name_does() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let excepted = setting.path("cat");
+    std::fs::copy("/bin/cat", &excepted).unwrap();
+    let other = setting.path("other/cat");
+    support::write(&other, "");
+    std::fs::copy("/bin/cat", &other).unwrap();
+    let config = std::fs::read_to_string(setting.config()).unwrap();
+    let line = format!("{config}ignored_executables = [{:?}]\n", excepted.to_str().unwrap());
+    std::fs::write(setting.config(), line).unwrap();
+    let mut agent = setting.run(&[]);
+    for program in [&excepted, &other] {
+        let status = setting.cgroup.command(program).arg(setting.sensitive()).output().unwrap();
+        assert!(status.status.success());
+    }
+    agent.wait_for(SENSITIVE_FILE, |line| line["rule"]["title"] == SENSITIVE_FILE);
+    let finished = agent.stop();
+    let executables: Vec<&Value> =
+        finished.alerts().iter().map(|alert| &alert["process"]["executable"]["path"]).collect();
+    assert_eq!(executables, [other.to_str().unwrap()], "{finished:?}");
+}

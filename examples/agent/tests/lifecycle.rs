@@ -1,0 +1,165 @@
+//! How a run begins and ends: signals, the end of stdout, new rules while it runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
+
+mod support;
+
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lavender_core::event::{EventData, EventKind, StopReason};
+use support::setting::Setting;
+use support::write;
+
+#[test]
+fn sigterm_and_sigint_flush_everything() {
+    need_kernel!();
+    for signal in ["TERM", "INT"] {
+        let setting = Setting::new("");
+        let agent = setting.run(&["--events"]);
+        for _ in 0..20 {
+            setting.cgroup.command("/bin/true").status().unwrap();
+        }
+        // At once: what was seen a moment ago is still on its way.
+        agent.signal(signal);
+        let finished = agent.wait();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let stored = setting.stored();
+        let execs = stored.events(Some(EventKind::Exec));
+        let trues = execs
+            .iter()
+            .filter(|stored| {
+                let process = stored.event.process.as_ref().unwrap();
+                process.executable.path.value.ends_with(b"/true")
+            })
+            .count();
+        assert_eq!(trues, 20, "{signal}");
+        let events = stored.events(None);
+        assert_eq!(
+            finished.stdout.iter().filter(|line| line["kind"] != "alert").count(),
+            events.len()
+        );
+        let last = events.iter().max_by_key(|stored| stored.event.id.sequence()).unwrap();
+        match &last.event.data {
+            EventData::AgentStop(stop) => assert_eq!(stop.reason, StopReason::Shutdown),
+            other => panic!("the last event is {other:?}"),
+        }
+        // Nothing is missing between the first event and the last.
+        let mut sequences: Vec<u64> =
+            events.iter().map(|stored| stored.event.id.sequence()).collect();
+        sequences.sort_unstable();
+        assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
+    }
+}
+
+#[test]
+fn it_stops_by_itself_when_its_time_is_up() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let started = Instant::now();
+    let finished = setting.run(&["--duration", "300ms"]).wait();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(!setting.stored().events(Some(EventKind::AgentStart)).is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_cleanly() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let mut child = setting
+        .command(&["--events"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        // Something to print.
+        setting.cgroup.command("/bin/true").status().unwrap();
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it did not end");
+    };
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(setting.stored().events(Some(EventKind::AgentStop)).len() == 1, "{said}");
+}
+
+fn rule(title: &str, name: &str) -> String {
+    format!(
+        "title: {title}\n\
+         id: 8b2a7c1e-0000-4000-8000-000000000001\n\
+         logsource: {{product: linux, category: process_creation}}\n\
+         detection:\n\
+         \x20   selection: {{Image|endswith: '/{name}'}}\n\
+         \x20   condition: selection\n\
+         level: low\n"
+    )
+}
+
+#[test]
+fn sighup_takes_new_rules_whole_or_not_at_all() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let file = setting.path("rules/one.yml");
+    write(&file, &rule("First", "true"));
+    let folder = setting.path("rules");
+    let mut agent = setting.run(&["--rules", folder.to_str().unwrap()]);
+    setting.cgroup.command("/bin/true").status().unwrap();
+    agent.wait_for("First", |line| line["rule"]["title"] == "First");
+
+    // A fault anywhere: the old rules stay.
+    write(&file, &rule("Second", "true"));
+    let broken = setting.path("rules/two.yml");
+    write(&broken, "title: Broken\nlogsource: {product: linux}\n");
+    agent.signal("HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    setting.cgroup.command("/usr/bin/true").status().unwrap();
+
+    std::fs::remove_file(&broken).unwrap();
+    agent.signal("HUP");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline && !agent.has(|line| line["rule"]["title"] == "Second") {
+        setting.cgroup.command("/bin/true").status().unwrap();
+    }
+    agent.wait_for("Second", |line| line["rule"]["title"] == "Second");
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains("two.yml"), "{}", finished.stderr);
+    let titles: Vec<&str> =
+        finished.alerts().iter().map(|alert| alert["rule"]["title"].as_str().unwrap()).collect();
+    let first_second = titles.iter().position(|title| *title == "Second").unwrap();
+    assert_eq!(titles[..first_second].iter().filter(|title| **title == "First").count(), 2);
+}
+
+#[test]
+fn a_heartbeat_comes_at_its_interval_however_busy_the_host_is() {
+    need_kernel!();
+    let setting = Setting::new("heartbeat_interval_secs = 1");
+    let agent = setting.run(&[]);
+    let mut busy = setting
+        .cgroup
+        .command("/usr/bin/perl")
+        .args(["-e", r#"open(my $f, "<", "/dev/null") while 1"#])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(3_500));
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+    let asked = Instant::now();
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    let heartbeats = setting.stored().events(Some(EventKind::Heartbeat)).len();
+    assert!((3..=6).contains(&heartbeats), "{heartbeats} heartbeats in 3.5 s");
+}
