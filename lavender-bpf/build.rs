@@ -44,6 +44,7 @@ mod probes {
             .obj(out.join("sensor.bpf.o"))
             .clang(clang)
             .clang_args(arguments)
+            .reference_obj(true)
             .build_and_generate(out.join("sensor.skel.rs"));
         if let Err(error) = result {
             fail(&format!("the probes cannot be compiled: {error:#}"));

@@ -71,4 +71,6 @@ pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 pub use crate::enforce::{KillPolicy, ProcessKiller};
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
-pub use crate::sensor::{Sensor, SensorBuilder, SensorError, SensorSource, SensorStats};
+pub use crate::sensor::{
+    CaptureState, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
+};

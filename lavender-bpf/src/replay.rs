@@ -71,7 +71,8 @@ impl Replay {
         }
         match self.frames.next() {
             Ok(Frame::Batch(meta, records)) => self.assemble(*meta, &records).map(Some),
-            Ok(Frame::End(_)) => {
+            Ok(Frame::End(end)) => {
+                tracing::debug!(?end, "the capture ends");
                 self.ended = true;
                 Ok(None)
             }

@@ -282,3 +282,82 @@ fn a_thread_of_the_kernel_is_protected() {
     let outcome = killer(KillPolicy::default()).kill(id_of(2));
     assert!(is_protected(&outcome), "{outcome:?}");
 }
+
+/// A process whose first thread has ended while another goes on: `/proc` shows it as a zombie without memory
+/// and without a program.
+fn start_without_leader() -> Option<Victim> {
+    let program = format!(
+        "import ctypes,threading,time\n\
+         threading.Thread(target=time.sleep, args=(60,)).start()\n\
+         ctypes.CDLL(None).syscall({}, 0)",
+        libc::SYS_exit
+    );
+    let mut command = Command::new("python3");
+    command.args(["-c", &program]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut victim = Victim(command.stderr(Stdio::null()).spawn().ok()?);
+    let stat = format!("/proc/{}/stat", victim.pid());
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        // Python without ctypes ends, and is no victim.
+        if !victim.lives() {
+            return None;
+        }
+        std::thread::yield_now();
+    }
+    Some(victim)
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_still_dies() {
+    let Some(mut victim) = start_without_leader() else {
+        println!("skipped: there is no python3 with ctypes to make such a process with");
+        return;
+    };
+    assert!(victim.lives());
+    assert_eq!(killer(armed()).kill(victim.id()), Outcome::Done);
+    assert_eq!(victim.end().signal(), Some(libc::SIGKILL));
+}
+
+#[test]
+fn a_protected_program_whose_first_thread_has_ended_lives() {
+    let Some(mut victim) = start_without_leader() else {
+        println!("skipped: there is no python3 with ctypes to make such a process with");
+        return;
+    };
+    let tasks = fs::read_dir(format!("/proc/{}/task", victim.pid())).unwrap();
+    let program = tasks.flatten().find_map(|task| fs::read_link(task.path().join("exe")).ok());
+    let protected_executables = vec![program.unwrap()];
+    let outcome = killer(KillPolicy { protected_executables, ..armed() }).kill(victim.id());
+    assert!(is_protected(&outcome), "{outcome:?}");
+    assert!(victim.lives());
+}
+
+#[test]
+fn an_undecided_match_is_not_answered() {
+    let mut victim = Victim::start();
+    let certainty = Certainty::Undetermined { fields: vec!["CommandLine".into()] };
+    let alert = Alert { certainty, ..alert(Severity::Critical, Some(victim.id())) };
+    assert_eq!(killer(armed()).respond(&alert), None);
+    assert!(victim.lives());
+}
+
+#[test]
+fn a_process_of_another_boot_is_another() {
+    let mut victim = Victim::start();
+    let own = victim.id();
+    let other = ProcessId::new(BootId::from_u128(7), own.start_ns(), own.tgid());
+    let outcome = killer(armed()).kill(other);
+    assert!(victim.lives(), "{outcome:?}");
+    assert_eq!(outcome, Outcome::Gone);
+}
+
+#[test]
+fn a_dead_process_that_is_not_reaped_is_gone() {
+    let mut victim = Victim::start();
+    let target = victim.id();
+    victim.0.kill().unwrap();
+    let stat = format!("/proc/{}/stat", victim.pid());
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    assert_eq!(killer(armed()).kill(target), Outcome::Gone);
+}

@@ -106,5 +106,5 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 	record->name_length = name_length;
 	at += name_length;
 	CLAMP(at, OPEN_ROOM);
-	emit(&file_ring, RING_FILE, &record->header, sizeof(*record) + at, 0);
+	emit(&file_ring, RING_FILE, &record->header, sizeof(*record) + at);
 }

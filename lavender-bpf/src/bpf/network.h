@@ -62,47 +62,58 @@ static __always_inline bool holds_peer(s64 result)
 	return result == 0 || result == -EINPROGRESS || result == -EALREADY || result == -EINTR || result == -EISCONN;
 }
 
+SCRATCH(connect_scratch, struct connect_record);
+
+/* The peer as the caller wrote it: all there is where the kernel has forgotten the peer, or never took it. */
+static __always_inline bool fill_asked(struct connect_record *record, struct socket_address *asked)
+{
+	if (asked->family != AF_INET && asked->family != AF_INET6)
+		return false;
+	record->family = asked->family;
+	record->destination_port = (u16)asked->port[0] << 8 | asked->port[1];
+	if (asked->family == AF_INET)
+		__builtin_memcpy(record->destination, asked->in, 4);
+	else
+		__builtin_memcpy(record->destination, asked->in6, 16);
+	return true;
+}
+
 static __always_inline void emit_connect(struct task_struct *task, s32 descriptor, u64 address, s64 result)
 {
-	struct connect_record record = {};
 	struct socket_address asked = {};
 	struct sock *sock = sock_of(task, descriptor);
+	u32 zero = 0;
+	struct connect_record *record = bpf_map_lookup_elem(&connect_scratch, &zero);
 
-	if (!sock)
+	if (!sock || !record)
 		return; /* no socket, no connection */
-	record.family = BPF_CORE_READ(sock, __sk_common.skc_family);
-	if (record.family != AF_INET && record.family != AF_INET6)
+	__builtin_memset(record, 0, sizeof(*record));
+	record->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	if (record->family != AF_INET && record->family != AF_INET6)
 		return;
-	fill_header(&record.header, RECORD_CONNECT, task);
-	record.result = result;
-	record.protocol = BPF_CORE_READ(sock, sk_protocol);
-	/* An IPv4 address is 8 bytes long and may lie at the end of a page. */
+	fill_header(&record->header, RECORD_CONNECT, task);
+	record->result = result;
+	record->protocol = BPF_CORE_READ(sock, sk_protocol);
+	/* An IPv4 address is short and may lie at the end of a page. */
 	bool readable = !bpf_probe_read_user(&asked, 8, (void *)address);
 	if (readable && asked.family == AF_INET6)
 		readable = !bpf_probe_read_user(&asked, sizeof(asked), (void *)address);
 	if (readable && asked.family == 0)
 		return; /* AF_UNSPEC: a disconnect */
 	if (holds_peer(result)) {
-		fill_source(&record, sock);
-		fill_destination(&record, sock);
+		fill_source(record, sock);
+		fill_destination(record, sock);
 	}
-	if (!record.destination_port) {
-		/* The kernel has forgotten the peer, or never took it. */
+	if (!record->destination_port) {
 		if (!readable) {
 			if (result != -EFAULT)
 				count_read_loss(RECORD_CONNECT);
 			return;
 		}
-		if (asked.family != AF_INET && asked.family != AF_INET6)
+		__builtin_memset(record->source, 0, sizeof(record->source));
+		record->source_port = 0;
+		if (!fill_asked(record, &asked))
 			return;
-		record.family = asked.family;
-		record.destination_port = (u16)asked.port[0] << 8 | asked.port[1];
-		if (asked.family == AF_INET)
-			__builtin_memcpy(record.destination, asked.in, 4);
-		else
-			__builtin_memcpy(record.destination, asked.in6, 16);
-		__builtin_memset(record.source, 0, sizeof(record.source));
-		record.source_port = 0;
 	}
-	emit(&network_ring, RING_NETWORK, &record.header, sizeof(record), 0);
+	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
 }

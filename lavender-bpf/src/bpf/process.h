@@ -25,6 +25,7 @@ struct arguments_scratch {
 SCRATCH(exec_scratch, struct program_scratch);
 SCRATCH(exec_arguments_scratch, struct arguments_scratch);
 SCRATCH(fork_scratch, struct fork_record);
+SCRATCH(exit_scratch, struct exit_record);
 
 DEFINE_WALK(program, PROGRAM_ROOM - COMPONENT_MAX_BYTES - ARGUMENTS_INLINE_BYTES)
 
@@ -39,7 +40,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		return 0;
 	fill_header(&record->header, RECORD_FORK, child);
 	fill_task(&record->task, child, parent);
-	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record), sizeof(*record));
+	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record));
 	return 0;
 }
 
@@ -107,7 +108,7 @@ static long emit_arguments(u64 index, struct arguments_context *context)
 	}
 	record->length = length;
 	CLAMP(length, ARGUMENTS_CHUNK_BYTES);
-	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + length, 0);
+	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + length);
 	return 0;
 }
 
@@ -153,7 +154,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	record->arguments_length = length;
 	at += length;
 	CLAMP(at, PROGRAM_ROOM);
-	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + at, 0);
+	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + at);
 
 	if (arguments.total <= ARGUMENTS_INLINE_BYTES)
 		return 0;
@@ -185,16 +186,18 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	/* A leader that ends before its threads, or whose thread execs, does not end the process. */
 	if (task->signal->live.counter != 0 || !is_wanted(task))
 		return 0;
-	struct exit_record record = {};
 	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
+	u32 zero = 0;
 	u8 value = 1;
-
-	fill_header(&record.header, RECORD_EXIT, task);
+	struct exit_record *record = bpf_map_lookup_elem(&exit_scratch, &zero);
+	if (!record)
+		return 0;
+	fill_header(&record->header, RECORD_EXIT, task);
 	if (bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
 		return 0;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */
-	record.exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code
-								  : task->group_leader->exit_code;
-	emit(&process_ring, RING_PROCESS, &record.header, sizeof(record), sizeof(record));
+	record->exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code
+								    : task->group_leader->exit_code;
+	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record));
 	return 0;
 }

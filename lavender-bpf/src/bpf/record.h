@@ -132,6 +132,7 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {
 	u32 wake_bytes[RINGS];
+	u32 opens, connects;
 	u32 include_count, exclude_count, uid_count;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];

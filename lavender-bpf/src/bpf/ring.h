@@ -39,7 +39,7 @@ static __always_inline void count_read_loss(u32 kind)
 
 /* Copies a record of its true length into a ring, or counts it. The reader drains on a timer; it is woken only by the
  * record with which the unread bytes pass the mark, because a wake-up costs more than a record. */
-static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length, u64 max)
+static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length)
 {
 	u64 unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 	u64 mark = config.wake_bytes[ring_index];

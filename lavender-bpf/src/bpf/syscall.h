@@ -82,13 +82,13 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 {
 	struct open_call open = {};
 
-	if (call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
+	if (config.connects && call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
 		emit_connect(task, call->argument[0], call->argument[1], call->result);
-	else if (compat && call->nr == NR32_SOCKETCALL)
+	else if (config.connects && compat && call->nr == NR32_SOCKETCALL)
 		exit_socketcall(task, call);
-	else if (call->nr == NR_OPENAT2)
+	else if (config.opens && call->nr == NR_OPENAT2)
 		exit_openat2(task, call);
-	else if (read_open(call, compat, &open))
+	else if (config.opens && read_open(call, compat, &open))
 		emit_open(task, &open, call->result);
 }
 

@@ -40,6 +40,11 @@ fn checksum(kind: u8, first: &[u8], second: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The version of the format: the last four bytes of the magic, as far as they are there.
+fn magic_version(magic: &[u8]) -> u32 {
+    magic.iter().skip(12).take(4).rev().fold(0, |version, byte| version << 8 | u32::from(*byte))
+}
+
 /// One frame.
 #[derive(Debug)]
 pub(crate) enum Frame {
@@ -87,8 +92,8 @@ impl FrameReader {
                 path,
                 reason: format!(
                     "format version {} is not known; this build reads version {}",
-                    magic.get(12).copied().unwrap_or(0),
-                    MAGIC[12]
+                    magic_version(&magic),
+                    magic_version(MAGIC)
                 ),
             });
         }

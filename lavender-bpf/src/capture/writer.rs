@@ -110,12 +110,23 @@ impl CaptureWriter {
         let Some(output) = &mut self.output else { return Ok(()) };
         let result = output.write_all(bytes);
         self.written += bytes.len() as u64;
-        self.checked(result)
+        self.checked_write(result)
     }
 
     fn flush(&mut self) -> Result<(), CaptureError> {
         let Some(output) = &mut self.output else { return Ok(()) };
         let result = output.flush();
+        self.checked_write(result)
+    }
+
+    /// A frame that did not go out whole is where the capture ends: nothing after it could be read.
+    fn checked_write(&mut self, result: io::Result<()>) -> Result<(), CaptureError> {
+        if result.is_err()
+            && let Some(output) = self.output.take()
+        {
+            // Without another try to write what is buffered.
+            drop(output.into_parts());
+        }
         self.checked(result)
     }
 

@@ -3,25 +3,28 @@
 mod limit;
 mod protect;
 
+use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use lavender_core::{
     Alert, Clock, Outcome, ProcessId, Responder, ResponseAction, ResponseOutcome, Severity,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use self::limit::RateLimit;
 use self::protect::Protection;
-use crate::host::{start_ticks, starts_at};
+use crate::host::{boot_id, start_ticks, starts_at};
 
 /// When to kill, and what never.
 #[derive(Clone, Debug)]
 pub struct KillPolicy {
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Kill the process of an alert this bad or worse; `None` never does.
+    /// Kill the process of an alert this bad or worse, if it matched for certain; `None` never does.
     pub severity: Option<Severity>,
     /// Programs that are never killed, by absolute path.
     pub protected_executables: Vec<PathBuf>,
@@ -74,6 +77,12 @@ impl ProcessKiller {
 
     /// Kills a process, unless it is gone, protected, or too many were killed of late.
     pub fn kill(&mut self, target: ProcessId) -> Outcome {
+        match boot_id() {
+            Ok(boot) if ProcessId::new(boot, target.start_ns(), target.tgid()) == target => {}
+            // Daemons that start with the host have the same pid in the same tick in many a boot.
+            Ok(_) => return Outcome::Gone,
+            Err(error) => return failed("it is not known which boot this is", error),
+        }
         let Some(pid) = i32::try_from(target.tgid()).ok().and_then(Pid::from_raw) else {
             return Outcome::Gone;
         };
@@ -85,6 +94,11 @@ impl ProcessKiller {
         // The descriptor holds the process that has the pid now. As long as that one lives, /proc/PID is it.
         if !start_ticks(target.tgid()).is_some_and(|ticks| starts_at(target, ticks)) {
             return Outcome::Gone;
+        }
+        match has_ended(&process) {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Gone,
+            Err(error) => return failed("it cannot be asked whether it lives", error),
         }
         if let Some(by) = self.protection.of(target.tgid()) {
             return Outcome::Protected { by };
@@ -103,7 +117,15 @@ impl ProcessKiller {
     }
 }
 
-fn failed(what: &str, error: Errno) -> Outcome {
+/// Whether all threads have ended: then the descriptor is readable, whether or not the process was reaped. Its
+/// state in `/proc` is that of the first thread, which may end long before the others.
+fn has_ended(process: &OwnedFd) -> rustix::io::Result<bool> {
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut polled, Some(&at_once))? > 0)
+}
+
+fn failed(what: &str, error: impl Display) -> Outcome {
     Outcome::Failed { reason: format!("{what}: {error}").into() }
 }
 
@@ -111,7 +133,7 @@ impl Responder for ProcessKiller {
     fn respond(&mut self, alert: &Alert) -> Option<ResponseOutcome> {
         let severity = self.policy.severity?;
         let process = alert.process.as_ref()?;
-        (alert.severity >= severity).then(|| ResponseOutcome {
+        (alert.severity >= severity && alert.certainty.is_certain()).then(|| ResponseOutcome {
             alert: alert.id,
             action: ResponseAction::Kill,
             target: process.id(),

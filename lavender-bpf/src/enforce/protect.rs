@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::host::is_kernel_thread;
+
 /// Processes and programs that are never acted upon.
 #[derive(Debug)]
 pub(super) struct Protection {
@@ -52,28 +54,29 @@ fn parent(pid: u32) -> Option<u32> {
     status_field(pid, "PPid")?.parse().ok().filter(|pid| *pid != 0)
 }
 
-/// A thread of the kernel has no address space of its own, so no `VmSize`; neither has a zombie, which cannot
-/// be killed either.
-fn is_kernel_thread(pid: u32) -> bool {
-    status_field(pid, "VmSize").is_none()
-}
-
 /// Whether a process runs a program. It is the file that counts: a container may hold another file under the
 /// same path. Where the program was replaced under a running process (an upgrade), its path counts, if the
 /// process sees the same file systems as the agent.
 fn runs(pid: u32, program: &Path) -> bool {
-    let link = PathBuf::from(format!("/proc/{pid}/exe"));
+    let Some(link) = executable_link(pid) else { return false };
     let same_file = match (fs::metadata(&link), fs::metadata(program)) {
         (Ok(running), Ok(protected)) => {
             (running.dev(), running.ino()) == (protected.dev(), protected.ino())
         }
         _ => false,
     };
-    same_file || (same_mounts(pid) && path_of(&link).is_some_and(|path| path == program))
+    same_file || (same_mounts(&link) && path_of(&link).is_some_and(|path| path == program))
 }
 
-fn same_mounts(pid: u32) -> bool {
-    match (fs::read_link(format!("/proc/{pid}/ns/mnt")), fs::read_link("/proc/self/ns/mnt")) {
+/// The link to the program, at a thread that still has one: a thread that has ended has none, and the first may
+/// end before the others.
+fn executable_link(pid: u32) -> Option<PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads.flatten().map(|thread| thread.path().join("exe")).find(|link| link.read_link().is_ok())
+}
+
+fn same_mounts(link: &Path) -> bool {
+    match (fs::read_link(link.with_file_name("ns/mnt")), fs::read_link("/proc/self/ns/mnt")) {
         (Ok(theirs), Ok(ours)) => theirs == ours,
         _ => false,
     }

@@ -44,9 +44,10 @@ fn one(parts: &[&str], at: usize) -> Option<Container> {
     if above == Some("lxc") {
         return Some(found(part, Some("lxc")));
     }
-    if above == Some("machine.slice") && part.ends_with(".scope") {
-        let name = scope.strip_prefix("machine-")?;
-        return Some(found(name, Some("systemd-nspawn")));
+    if above == Some("machine.slice")
+        && let Some(name) = nspawn_name(part)
+    {
+        return Some(found(&name, Some("systemd-nspawn")));
     }
     if is_container_id(scope) {
         let runtime = parts[..at].iter().rev().find_map(|part| match *part {
@@ -57,6 +58,31 @@ fn one(parts: &[&str], at: usize) -> Option<Container> {
         return Some(found(scope, runtime));
     }
     None
+}
+
+/// The machine that systemd-nspawn runs in this unit. Machines of libvirt are registered in the same slice, as
+/// `machine-qemu\x2dN\x2dNAME.scope` and `machine-lxc\x2d…`: the former are virtual machines, not containers.
+fn nspawn_name(unit: &str) -> Option<String> {
+    let name = unit
+        .strip_prefix("machine-")
+        .and_then(|unit| unit.strip_suffix(".scope"))
+        .or_else(|| unit.strip_prefix("systemd-nspawn@")?.strip_suffix(".service"))?;
+    let of_libvirt = ["qemu\\x2d", "lxc\\x2d"].iter().any(|driver| name.starts_with(driver));
+    (!name.is_empty() && !of_libvirt).then(|| unescape(name)).flatten()
+}
+
+/// Undoes systemd's escape: `\xHH` is a byte. `None` where that makes no text.
+fn unescape(name: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut parts = name.split("\\x");
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let digits =
+            part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// 64 hexadecimal digits: what all the runtimes give.
@@ -93,6 +119,16 @@ mod tests {
         check("/kubepods.slice/x.slice/crio-ID.scope", Some((ID, Some("cri-o"))));
         check("/machine.slice/libpod-ID.scope/container", Some((ID, Some("podman"))));
         check("/machine.slice/machine-web.scope/payload", Some(("web", Some("systemd-nspawn"))));
+        check(r"/machine.slice/machine-web\x2d1.scope", Some(("web-1", Some("systemd-nspawn"))));
+        check(
+            "/machine.slice/systemd-nspawn@web.service/payload",
+            Some(("web", Some("systemd-nspawn"))),
+        );
+        check(
+            "/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope",
+            Some((ID, Some("podman"))),
+        );
+        check("/docker/ID/docker/ID/init.scope", Some((ID, Some("docker"))));
         check("/lxc.payload.web/system.slice", Some(("web", Some("lxc"))));
         check("/lxc/web", Some(("web", Some("lxc"))));
     }
@@ -103,5 +139,13 @@ mod tests {
         check("/user.slice/user-1000.slice/session-1.scope", None);
         check("/system.slice/docker.service", None);
         check("/docker-cafe.scope", None);
+        check("/machine.slice/libpod-conmon-ID.scope", None);
+        check("/kubepods.slice/crio-conmon-ID.scope", None);
+        check("/lxc.monitor.web", None);
+        check("/system.slice/containerd.service", None);
+        check("/machine.slice/machine.slice", None);
+        check(r"/machine.slice/machine-qemu\x2d1\x2dvm.scope/libvirt/emulator", None);
+        check(r"/machine.slice/machine-web\x2.scope", None);
+        check("/machine.slice/machine-.scope", None);
     }
 }

@@ -20,7 +20,7 @@ pub use self::container::container;
 #[cfg(target_os = "linux")]
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
-pub(crate) use self::procfs::{cgroup_mount, start_ticks, starts_at};
+pub(crate) use self::procfs::{cgroup_mount, is_kernel_thread, start_ticks, starts_at};
 pub(crate) use self::recorded::{RecordedHost, Recorder};
 
 /// Answers about the host. Asked while events are assembled, so it must not wait for long.

@@ -24,7 +24,17 @@ pub(crate) const fn starts_at(process: ProcessId, ticks: u64) -> bool {
     process.start_ns() / TICK_NS == ticks
 }
 
+/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// Whether this is a thread of the kernel. Its flags tell; that it has no memory or program of its own does
+/// not, for neither has a process whose first thread has ended before the others.
+pub(crate) fn is_kernel_thread(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.flags & KERNEL_THREAD != 0)
+}
+
 struct Stat {
+    flags: u32,
     name: Vec<u8>,
     parent_pid: u32,
     start_ticks: u64,
@@ -37,10 +47,11 @@ fn stat(pid: u32) -> Option<Stat> {
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // After the name: state (3), ppid (4), … starttime (22).
+    // After the name: state (3), ppid (4), … flags (9), … starttime (22).
     let parent_pid = fields.nth(1)?.parse().ok()?;
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { name: text.get(open + 1..close)?.to_vec(), parent_pid, start_ticks })
+    let flags = fields.nth(4)?.parse().ok()?;
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    Some(Stat { flags, name: text.get(open + 1..close)?.to_vec(), parent_pid, start_ticks })
 }
 
 /// Runs `read` between two looks at the start time, so that what it read is of the process that is meant.

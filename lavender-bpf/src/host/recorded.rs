@@ -25,6 +25,11 @@ impl<H> Recorder<H> {
         self.noted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Notes nothing any more.
+    pub(crate) fn stop(&mut self) {
+        self.noted = None;
+    }
+
     fn note(&mut self, fact: impl FnOnce() -> Fact) {
         if let Some(noted) = &mut self.noted {
             noted.push(fact());

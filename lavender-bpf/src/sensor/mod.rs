@@ -1,25 +1,107 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
+mod config;
+mod live;
+mod losses;
+mod object;
+mod rings;
+mod snapshot;
+mod source;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::event::{EventBatch, EventKind, Priority};
-use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock, async_trait};
+use lavender_core::event::{EventKind, Priority};
+use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
 
-use crate::capture::CaptureWriter;
-use crate::support::ProbeReport;
+use self::config::{Config, RingBytes};
+pub use self::live::{CaptureState, Sensor, SensorStats};
+pub use self::source::SensorSource;
+use crate::capture::{CaptureError, CaptureWriter};
+use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
 
 /// Why the sensor cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SensorError {
+    /// This host, or this process's privileges, allow no sensor at all.
+    #[error("nothing can be watched here: {}", list(.0))]
+    Missing(Vec<Missing>),
     /// Not one of the probes that were asked for can be used.
     #[error("no probe can be used here: {reasons}")]
     NoProbe {
         /// Why, for each.
         reasons: String,
     },
+    /// The probes cannot be loaded together.
+    #[error("the probes cannot be loaded: {reason}")]
+    Load {
+        /// Why, as the kernel or its loader says.
+        reason: String,
+    },
+    /// A ring cannot have this size.
+    #[error("the ring `{ring}` cannot have {bytes} bytes: {reason}")]
+    Ring {
+        /// Which ring.
+        ring: &'static str,
+        /// The size that was asked for.
+        bytes: u32,
+        /// Why not.
+        reason: String,
+    },
+    /// A control group cannot be filtered by.
+    #[error("control group {}: {reason}", .folder.display())]
+    Cgroup {
+        /// Its folder.
+        folder: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// More of something than the probes have room for.
+    #[error("{given} {what} to filter by; at most {max} can be given")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many were given.
+        given: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The rings or the counters cannot be read.
+    #[error("{what} cannot be read: {source}")]
+    Read {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The thread of the sensor cannot be started, or ended before its time.
+    #[error("the sensor's thread: {source}")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The capture cannot be begun.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+}
+
+impl SensorError {
+    fn no_probe(statuses: &[(Probe, ProbeStatus)]) -> Self {
+        let reasons: Vec<String> = statuses
+            .iter()
+            .filter_map(|(probe, status)| match status {
+                ProbeStatus::Available => None,
+                ProbeStatus::Unavailable { reason } => Some(format!("{probe}: {reason}")),
+            })
+            .collect();
+        Self::NoProbe { reasons: reasons.join("; ") }
+    }
+}
+
+fn list(missing: &[Missing]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Says what to watch, then opens the sensor.
@@ -32,6 +114,7 @@ pub struct SensorBuilder {
     included_cgroups: Vec<PathBuf>,
     excluded_cgroups: Vec<PathBuf>,
     included_uids: Vec<u32>,
+    rings: RingBytes,
     drain_interval: Duration,
     clock: Arc<dyn Clock>,
     capture: Option<CaptureWriter>,
@@ -48,6 +131,7 @@ impl SensorBuilder {
             included_cgroups: Vec::new(),
             excluded_cgroups: Vec::new(),
             included_uids: Vec::new(),
+            rings: RingBytes::default(),
             drain_interval: Duration::from_millis(10),
             clock: Arc::new(SystemClock),
             capture: None,
@@ -84,15 +168,18 @@ impl SensorBuilder {
         self
     }
 
-    /// The size of a ring in bytes; a power of two and a multiple of the page size.
+    /// The size of a ring in bytes: a power of two, at least a page. By default 8 MiB for process life, 2 MiB
+    /// for network, 8 MiB for files.
     #[must_use]
-    pub fn with_ring_bytes(self, _ring: Priority, _bytes: u32) -> Self {
+    pub const fn with_ring_bytes(mut self, ring: Priority, bytes: u32) -> Self {
+        self.rings.set(ring, bytes);
         self
     }
 
-    /// How long a record may wait in its ring at the most before it is read, unless much comes at once.
+    /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with much
+    /// in it is read earlier.
     #[must_use]
-    pub fn with_drain_interval(mut self, interval: Duration) -> Self {
+    pub const fn with_drain_interval(mut self, interval: Duration) -> Self {
         self.drain_interval = interval;
         self
     }
@@ -115,93 +202,50 @@ impl SensorBuilder {
     ///
     /// # Errors
     ///
-    /// When nothing can be watched; see [`SensorError`].
+    /// When nothing can be watched, or what was asked for cannot be had; see [`SensorError`].
     pub fn open(self) -> Result<Sensor, SensorError> {
-        Err(SensorError::NoProbe { reasons: String::new() })
+        let missing = crate::support::check();
+        if !missing.is_empty() {
+            return Err(SensorError::Missing(missing));
+        }
+        self.rings.validate()?;
+        Sensor::open(self)
     }
 
-    /// Opens the sensor on a thread of its own, which polls it.
+    /// Opens the sensor on a thread of its own, which polls it, and returns once it watches.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn spawn(self) -> Result<SensorSource, SensorError> {
-        Err(SensorError::NoProbe { reasons: String::new() })
-    }
-}
-
-/// What the sensor has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SensorStats {
-    /// Records read from the rings.
-    pub records: u64,
-    /// Events delivered.
-    pub events: u64,
-    /// Events lost.
-    pub lost: u64,
-}
-
-/// The live sensor, owned by one thread.
-#[derive(Debug)]
-pub struct Sensor {}
-
-impl Sensor {
-    /// Waits for events, at the most for `timeout`, and returns what there is.
-    ///
-    /// # Errors
-    ///
-    /// When the rings cannot be read.
-    pub fn poll(&mut self, _timeout: Duration) -> Result<EventBatch, SensorError> {
-        Ok(EventBatch::default())
+        SensorSource::spawn(self)
     }
 
-    /// Detaches the probes and returns what was still in the rings, with the last losses.
-    ///
-    /// # Errors
-    ///
-    /// When the rings cannot be read.
-    pub fn finish(self) -> Result<Vec<EventBatch>, SensorError> {
-        Ok(Vec::new())
+    fn config(&self) -> Result<Config, SensorError> {
+        Config::new(
+            &self.included_cgroups,
+            &self.excluded_cgroups,
+            &self.included_uids,
+            &self.rings,
+        )
     }
 
-    /// The probes, and whether each could be used.
-    pub fn probes(&self) -> &[ProbeReport] {
-        &[]
+    /// Process life always, the rest as asked.
+    fn probes(&self) -> Vec<Probe> {
+        let asked = |probe: &Probe| match probe {
+            Probe::FileOpen | Probe::NetConnect => {
+                self.kinds.is_empty() || probe.kind().is_some_and(|kind| self.kinds.contains(&kind))
+            }
+            _ => true,
+        };
+        Probe::ALL.into_iter().filter(asked).collect()
     }
-
-    /// What it has done so far.
-    pub fn stats(&self) -> SensorStats {
-        SensorStats::default()
-    }
-}
-
-/// The live sensor on a thread of its own: a [`Source`](lavender_core::Source).
-#[derive(Debug)]
-pub struct SensorSource {}
-
-impl SensorSource {
-    /// The probes, and whether each could be used.
-    pub fn probes(&self) -> &[ProbeReport] {
-        &[]
-    }
-
-    /// What it has done so far.
-    pub fn stats(&self) -> SensorStats {
-        SensorStats::default()
-    }
-}
-
-#[async_trait]
-impl lavender_core::Source for SensorSource {
-    async fn next_batch(&mut self) -> lavender_core::Result<Option<EventBatch>> {
-        Ok(None)
-    }
-
-    fn stop(&mut self) {}
 }
 
 /// Loads and attaches each probe by itself, for a moment.
 pub(crate) fn probe_all() -> Vec<ProbeReport> {
-    Vec::new()
+    object::try_each(&Probe::ALL, &Config::default())
+        .into_iter()
+        .map(|(probe, status)| probe.report(status))
+        .collect()
 }

@@ -1,0 +1,190 @@
+//! What is fixed before probes are loaded: filters, wanted calls, sizes of rings.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{MapHandle, MapType};
+use lavender_core::event::Priority;
+use zerocopy::{Immutable, IntoBytes};
+
+use super::SensorError;
+use super::object::RINGS;
+use crate::support::Probe;
+
+/// `CGROUPS_MAX`.
+const CGROUPS_MAX: usize = 16;
+/// `UIDS_MAX`.
+const UIDS_MAX: usize = 16;
+
+/// Calls on x86-64, and in the 32-bit table, by number: `arch/x86/entry/syscalls`.
+const OPENS: [usize; 4] = [2, 85, 257, 437];
+const OPENS_COMPAT: [usize; 4] = [5, 8, 295, 437];
+const CONNECTS: [usize; 1] = [42];
+const CONNECTS_COMPAT: [usize; 2] = [102, 362];
+
+/// `struct cgroup_filter`.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub(super) struct CgroupFilter {
+    id: u64,
+    level: u32,
+    reserved: u32,
+}
+
+/// `struct sensor_config`.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub(super) struct Config {
+    wake_bytes: [u32; 3],
+    opens: u32,
+    connects: u32,
+    include_count: u32,
+    exclude_count: u32,
+    uid_count: u32,
+    include: [CgroupFilter; CGROUPS_MAX],
+    exclude: [CgroupFilter; CGROUPS_MAX],
+    uids: [u32; UIDS_MAX],
+    wanted: [u64; 8],
+    wanted_compat: [u64; 8],
+}
+
+impl Config {
+    pub(super) fn new(
+        include: &[PathBuf],
+        exclude: &[PathBuf],
+        uids: &[u32],
+        rings: &RingBytes,
+    ) -> Result<Self, SensorError> {
+        let mut config = Self { wake_bytes: rings.0.map(wake_bytes), ..Self::default() };
+        config.include_count = fill_cgroups(&mut config.include, include)?;
+        config.exclude_count = fill_cgroups(&mut config.exclude, exclude)?;
+        let places = config
+            .uids
+            .get_mut(..uids.len())
+            .ok_or(SensorError::TooMany { what: "user ids", given: uids.len(), max: UIDS_MAX })?;
+        places.copy_from_slice(uids);
+        config.uid_count = uids.len() as u32;
+        Ok(config)
+    }
+
+    /// Turns on the calls that these probes need.
+    pub(super) fn want(&mut self, probes: &[Probe]) {
+        let has = |probe| probes.contains(&probe);
+        self.opens = has(Probe::FileOpen).into();
+        self.connects = has(Probe::NetConnect).into();
+        if has(Probe::FileOpen) {
+            set_bits(&mut self.wanted, &OPENS);
+            set_bits(&mut self.wanted_compat, &OPENS_COMPAT);
+        }
+        if has(Probe::NetConnect) {
+            set_bits(&mut self.wanted, &CONNECTS);
+            set_bits(&mut self.wanted_compat, &CONNECTS_COMPAT);
+        }
+    }
+}
+
+fn set_bits(words: &mut [u64; 8], calls: &[usize]) {
+    for call in calls {
+        words[call / 64] |= 1 << (call % 64);
+    }
+}
+
+/// Unread bytes at which the reader is woken before its time: an eighth of the ring, between the size of the
+/// largest record and what the reader empties in about a millisecond.
+const fn wake_bytes(ring_bytes: u32) -> u32 {
+    let eighth = ring_bytes / 8;
+    if eighth > 512 << 10 { 512 << 10 } else { eighth }
+}
+
+fn fill_cgroups(
+    places: &mut [CgroupFilter; CGROUPS_MAX],
+    folders: &[PathBuf],
+) -> Result<u32, SensorError> {
+    if folders.len() > CGROUPS_MAX {
+        return Err(SensorError::TooMany {
+            what: "control groups",
+            given: folders.len(),
+            max: CGROUPS_MAX,
+        });
+    }
+    for (place, folder) in places.iter_mut().zip(folders) {
+        *place = cgroup(folder)?;
+    }
+    Ok(folders.len() as u32)
+}
+
+/// A control group by its folder. Its id is the folder's inode number; its level is how far it is below the
+/// mount, which is the root of the hierarchy unless the agent lives in a control group namespace.
+fn cgroup(folder: &Path) -> Result<CgroupFilter, SensorError> {
+    let refuse = |reason: String| SensorError::Cgroup { folder: folder.to_owned(), reason };
+    let mount = crate::host::cgroup_mount()
+        .ok_or_else(|| refuse("no v2 hierarchy (cgroup2) is mounted".into()))?;
+    let real = fs::canonicalize(folder).map_err(|error| refuse(error.to_string()))?;
+    let below = real
+        .strip_prefix(&mount)
+        .map_err(|_| refuse(format!("it is not below {mount}, where the v2 hierarchy is mounted")))?;
+    let metadata = fs::metadata(&real).map_err(|error| refuse(error.to_string()))?;
+    if !metadata.is_dir() {
+        return Err(refuse("it is not a folder".into()));
+    }
+    let level = below.components().count() as u32;
+    Ok(CgroupFilter { id: metadata.ino(), level, reserved: 0 })
+}
+
+/// The sizes of the rings, in the order of [`RINGS`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RingBytes(pub(super) [u32; 3]);
+
+impl Default for RingBytes {
+    /// 8 MiB for process life, 2 MiB for network, 8 MiB for files. A burst of 10 ms at the rate that one
+    /// producer can write (about 500,000 opens of 200 bytes a second) is 1 MiB.
+    fn default() -> Self {
+        Self([8 << 20, 2 << 20, 8 << 20])
+    }
+}
+
+impl RingBytes {
+    /// As small as rings get: to try probes out.
+    pub(super) const fn smallest() -> Self {
+        Self([4096; 3])
+    }
+
+    pub(super) const fn set(&mut self, ring: Priority, bytes: u32) {
+        self.0[match ring {
+            Priority::Process => 0,
+            Priority::Network => 1,
+            Priority::File => 2,
+        }] = bytes;
+    }
+
+    /// Whether they are sizes that a ring can have.
+    pub(super) fn validate(&self) -> Result<(), SensorError> {
+        let page = rustix::param::page_size() as u32;
+        for (ring, bytes) in RINGS.iter().zip(self.0) {
+            if !bytes.is_power_of_two() || bytes < page {
+                let reason = format!("it must be a power of two and at least {page}");
+                return Err(SensorError::Ring { ring, bytes, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes each ring by itself, to find the one that the kernel refuses.
+    pub(super) fn check(&self) -> Result<(), SensorError> {
+        for (ring, bytes) in RINGS.iter().zip(self.0) {
+            let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
+                sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as _,
+                ..Default::default()
+            };
+            MapHandle::create(MapType::RingBuf, Some(ring), 0, 0, bytes, &options).map_err(
+                |error| SensorError::Ring {
+                    ring,
+                    bytes,
+                    reason: format!("the kernel refuses it ({error}); choose a smaller one"),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! The live sensor: reads rings, assembles events, counts what was lost.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lavender_core::event::EventBatch;
+use lavender_core::{BootTime, Clock, Sequencer};
+use rustix::thread::{MembarrierCommand, membarrier};
+
+use super::losses::{Losses, Lost};
+use super::object::{Loaded, load_what_loads};
+use super::rings::Rings;
+use super::{SensorBuilder, SensorError, snapshot};
+use crate::assemble::{Assembler, BatchInput};
+use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
+use crate::host::{LiveHost, Recorder};
+use crate::record::RECORD_VERSION;
+use crate::support::{ProbeReport, ProbeStatus};
+
+/// How often the process table is rebuilt at the most, however much is lost.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the sensor has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SensorStats {
+    /// Records read from the rings.
+    pub records: u64,
+    /// Events delivered.
+    pub events: u64,
+    /// Events lost: [`EventBatch::lost`], summed up.
+    pub lost: u64,
+    /// Parts of arguments lost. The events that they belong to were delivered, and say so.
+    pub argument_parts_lost: u64,
+    /// Snapshots of all processes taken: one at the start, and one after losses of process life.
+    pub snapshots: u64,
+    /// What became of the capture.
+    pub capture: CaptureState,
+}
+
+/// What became of a capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CaptureState {
+    /// There is none.
+    #[default]
+    Off,
+    /// It is being written.
+    Recording,
+    /// It reached its bound, and is complete up to there.
+    Full,
+    /// It could not be written any more; the log says why. It ends where it ended.
+    Failed,
+}
+
+/// [`SensorStats`], shared with other threads.
+#[derive(Debug, Default)]
+pub(super) struct SharedStats {
+    records: AtomicU64,
+    events: AtomicU64,
+    lost: AtomicU64,
+    argument_parts_lost: AtomicU64,
+    snapshots: AtomicU64,
+    capture: AtomicU8,
+}
+
+impl SharedStats {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> SensorStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SensorStats {
+            records: read(&self.records),
+            events: read(&self.events),
+            lost: read(&self.lost),
+            argument_parts_lost: read(&self.argument_parts_lost),
+            snapshots: read(&self.snapshots),
+            capture: match self.capture.load(Ordering::Relaxed) {
+                0 => CaptureState::Off,
+                1 => CaptureState::Recording,
+                2 => CaptureState::Full,
+                _ => CaptureState::Failed,
+            },
+        }
+    }
+
+    fn set_capture(&self, state: CaptureState) {
+        self.capture.store(state as u8, Ordering::Relaxed);
+    }
+}
+
+/// The live sensor, owned by one thread. Dropping it detaches and unloads the probes.
+#[derive(Debug)]
+pub struct Sensor {
+    loaded: Loaded,
+    rings: Rings,
+    losses: Losses,
+    assembler: Assembler<Recorder<LiveHost>>,
+    ids: Sequencer,
+    clock: Arc<dyn Clock>,
+    drain_interval: Duration,
+    capture: Option<CaptureWriter>,
+    probes: Vec<ProbeReport>,
+    stats: Arc<SharedStats>,
+    /// The bytes of the current batch; kept for their room.
+    records: Vec<u8>,
+    snapshot_due: bool,
+    snapshot_at: Option<BootTime>,
+}
+
+impl Sensor {
+    pub(super) fn open(builder: SensorBuilder) -> Result<Self, SensorError> {
+        let mut builder = builder;
+        let config = builder.config()?;
+        let (loaded, statuses) = load_what_loads(&builder.probes(), &config, &builder.rings)?;
+        let failed = |error: libbpf_rs::Error| SensorError::Read {
+            what: "the rings",
+            source: io::Error::other(error),
+        };
+        let rings = Rings::new(&loaded).map_err(failed)?;
+        let losses = Losses::new(loaded.map("losses").map_err(failed)?);
+        let stats = Arc::new(SharedStats::default());
+        let capture = begin_capture(&mut builder, &stats)?;
+        let host = LiveHost::new(Arc::clone(&builder.clock));
+        for (probe, status) in &statuses {
+            if let ProbeStatus::Unavailable { reason } = status {
+                tracing::warn!(%probe, reason, "a probe cannot be used here");
+            }
+        }
+        Ok(Self {
+            assembler: Assembler::new(builder.boot, Recorder::new(host, capture.is_some())),
+            loaded,
+            rings,
+            losses,
+            ids: builder.ids,
+            clock: builder.clock,
+            drain_interval: builder.drain_interval,
+            capture,
+            probes: statuses.into_iter().map(|(probe, status)| probe.report(status)).collect(),
+            stats,
+            records: Vec::new(),
+            snapshot_due: true,
+            snapshot_at: None,
+        })
+    }
+
+    /// Waits for events, at the most for `timeout`, and returns what there is: often nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the rings cannot be read.
+    pub fn poll(&mut self, timeout: Duration) -> Result<EventBatch, SensorError> {
+        let start = self.clock.boot_time();
+        loop {
+            let left = timeout.saturating_sub(self.clock.boot_time().since(start));
+            if !self.snapshot_due {
+                let wait = self.rings.wait(left.min(self.drain_interval));
+                wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
+            }
+            let batch = self.drain(false)?;
+            if !batch.is_empty() || left.is_zero() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Detaches the probes and returns what was still in the rings, with the last losses. What the probes had
+    /// seen is then delivered or counted, to the last record. Closes the capture.
+    ///
+    /// # Errors
+    ///
+    /// When the rings cannot be read.
+    pub fn finish(mut self) -> Result<Vec<EventBatch>, SensorError> {
+        self.loaded.links.clear();
+        // A probe may still run on another processor. Once every processor has been through the scheduler,
+        // none does.
+        if membarrier(MembarrierCommand::Global).is_err() {
+            let wait = self.rings.wait(Duration::from_millis(50));
+            wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
+        }
+        let mut batches = Vec::new();
+        loop {
+            let batch = self.drain(false)?;
+            let done = batch.is_empty() && !self.rings.has_more();
+            if !batch.is_empty() {
+                batches.push(batch);
+            }
+            if done {
+                break;
+            }
+        }
+        let last = self.drain(true)?;
+        if !last.is_empty() {
+            batches.push(last);
+        }
+        if let Some(capture) = self.capture.take()
+            && let Err(error) = capture.close()
+        {
+            tracing::error!(%error, "the capture could not be closed");
+            self.stats.set_capture(CaptureState::Failed);
+        }
+        Ok(batches)
+    }
+
+    /// The probes that were asked for, and whether each could be used.
+    pub fn probes(&self) -> &[ProbeReport] {
+        &self.probes
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> SensorStats {
+        self.stats.read()
+    }
+
+    pub(super) fn shared_stats(&self) -> Arc<SharedStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// One reading of everything. `last`: nothing waits for more.
+    fn drain(&mut self, last: bool) -> Result<EventBatch, SensorError> {
+        self.records.clear();
+        let snapshot_at = self.take_snapshot()?;
+        let snapshot_bytes = self.records.len();
+        let records = self
+            .rings
+            .drain(&mut self.records)
+            .map_err(|source| SensorError::Read { what: "the rings", source })?;
+        // After the rings: what is counted from here on comes with the next batch.
+        let lost = self.losses.read().map_err(|error| SensorError::Read {
+            what: "the loss counters",
+            source: io::Error::other(error),
+        })?;
+        self.note(records, &lost);
+        let nothing = self.records.is_empty() && lost.events.is_empty();
+        if nothing && !self.assembler.is_waiting() {
+            return Ok(EventBatch::default());
+        }
+        let meta = BatchMeta {
+            drained_at: self.clock.boot_time(),
+            wall_offset_ns: self.clock.wall_offset_ns(),
+            snapshot_at,
+            snapshot_bytes: snapshot_bytes as u64,
+            last,
+            lost: lost.events,
+            ..BatchMeta::default()
+        };
+        let batch = self.assemble(meta);
+        SharedStats::add(&self.stats.events, batch.events.len() as u64);
+        SharedStats::add(&self.stats.lost, batch.lost.iter().map(|loss| loss.count).sum());
+        Ok(batch)
+    }
+
+    fn note(&mut self, records: u64, lost: &Lost) {
+        SharedStats::add(&self.stats.records, records);
+        SharedStats::add(&self.stats.argument_parts_lost, lost.argument_parts);
+        self.snapshot_due |= lost.process_life;
+    }
+
+    /// Puts the records of a snapshot into the batch, if one is due. Returns when it was begun.
+    fn take_snapshot(&mut self) -> Result<Option<BootTime>, SensorError> {
+        let now = self.clock.boot_time();
+        let too_soon = self.snapshot_at.is_some_and(|at| now.since(at) < SNAPSHOT_INTERVAL);
+        if !self.snapshot_due || too_soon || self.loaded.links.is_empty() {
+            return Ok(None);
+        }
+        self.snapshot_due = false;
+        self.snapshot_at = Some(now);
+        let Some(records) = snapshot::read(&self.loaded)? else { return Ok(None) };
+        self.records.extend_from_slice(&records);
+        SharedStats::add(&self.stats.snapshots, 1);
+        Ok(Some(now))
+    }
+
+    fn assemble(&mut self, mut meta: BatchMeta) -> EventBatch {
+        let (snapshot, records) = self.records.split_at(meta.snapshot_bytes as usize);
+        let input = BatchInput {
+            drained_at: meta.drained_at,
+            wall_offset_ns: meta.wall_offset_ns,
+            snapshot: meta.snapshot_at.map(|at| (at, snapshot)),
+            records,
+            lost: meta.lost.clone(),
+            last: meta.last,
+        };
+        let ids = &self.ids;
+        let mut first = 0;
+        let batch = self.assembler.assemble(input, |count| {
+            first = ids.reserve(count);
+            (ids.origin(), first)
+        });
+        meta.first_sequence = first;
+        meta.events = batch.events.len() as u64;
+        self.record(meta);
+        batch
+    }
+
+    /// Writes the batch to the capture, where there is one.
+    fn record(&mut self, mut meta: BatchMeta) {
+        let Some(capture) = &mut self.capture else { return };
+        meta.facts = self.assembler.host_mut().take();
+        let state = match capture.batch(&meta, &self.records) {
+            Ok(()) if capture.is_open() => return,
+            Ok(()) => CaptureState::Full,
+            Err(error) => {
+                tracing::error!(%error, "the capture ends here");
+                CaptureState::Failed
+            }
+        };
+        self.stats.set_capture(state);
+        self.capture = None;
+        self.assembler.host_mut().stop();
+    }
+}
+
+fn begin_capture(
+    builder: &mut SensorBuilder,
+    stats: &SharedStats,
+) -> Result<Option<CaptureWriter>, SensorError> {
+    let Some(mut capture) = builder.capture.take() else { return Ok(None) };
+    let kernel = rustix::system::uname();
+    capture.begin(&CaptureHeader {
+        record_version: RECORD_VERSION,
+        identity: builder.identity.clone(),
+        boot: builder.boot,
+        kernel_release: kernel.release().to_string_lossy().into(),
+        architecture: kernel.machine().to_string_lossy().into(),
+        created_at: builder.clock.now(),
+    })?;
+    stats.set_capture(CaptureState::Recording);
+    Ok(Some(capture))
+}

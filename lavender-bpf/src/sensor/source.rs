@@ -1,0 +1,128 @@
+//! The live sensor on a thread of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use lavender_core::event::EventBatch;
+use lavender_core::{Error, ErrorKind, Source, async_trait};
+
+use super::live::{Sensor, SensorStats, SharedStats};
+use super::{SensorBuilder, SensorError};
+use crate::support::ProbeReport;
+
+/// How many batches wait to be taken. Beyond it the thread waits, the rings fill, and what they cannot take is
+/// counted there.
+const BATCHES_MAX: usize = 16;
+
+/// How often the thread looks whether it is to stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The live sensor on a thread of its own: a [`Source`].
+///
+/// After [`stop`](Source::stop) it detaches the probes, delivers what is in the rings and the last losses, and
+/// ends. Dropping it ends the thread too.
+#[derive(Debug)]
+pub struct SensorSource {
+    batches: Receiver<Result<EventBatch, SensorError>>,
+    stopping: Arc<AtomicBool>,
+    probes: Vec<ProbeReport>,
+    stats: Arc<SharedStats>,
+}
+
+/// What the thread tells once it watches.
+struct Ready {
+    probes: Vec<ProbeReport>,
+    stats: Arc<SharedStats>,
+}
+
+impl SensorSource {
+    pub(super) fn spawn(builder: SensorBuilder) -> Result<Self, SensorError> {
+        let (sender, batches) = async_channel::bounded(BATCHES_MAX);
+        let (ready, is_ready) = async_channel::bounded(1);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        thread::Builder::new()
+            .name("lavender-sensor".into())
+            .spawn(move || run(builder, &ready, &sender, &stop))
+            .map_err(|source| SensorError::Thread { source })?;
+        let Ready { probes, stats } = is_ready.recv_blocking().unwrap_or_else(|_| {
+            Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
+        })?;
+        Ok(Self { batches, stopping, probes, stats })
+    }
+
+    /// The probes that were asked for, and whether each could be used.
+    pub fn probes(&self) -> &[ProbeReport] {
+        &self.probes
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> SensorStats {
+        self.stats.read()
+    }
+}
+
+type Batches = Sender<Result<EventBatch, SensorError>>;
+
+fn run(
+    builder: SensorBuilder,
+    ready: &Sender<Result<Ready, SensorError>>,
+    batches: &Batches,
+    stop: &AtomicBool,
+) {
+    let sensor = match builder.open() {
+        Ok(sensor) => sensor,
+        Err(error) => {
+            // The other side waits for this answer, or is gone.
+            let _ = ready.send_blocking(Err(error));
+            return;
+        }
+    };
+    let watching = Ready { probes: sensor.probes().to_vec(), stats: sensor.shared_stats() };
+    if ready.send_blocking(Ok(watching)).is_ok()
+        && let Err(error) = deliver(sensor, batches, stop)
+    {
+        let _ = batches.send_blocking(Err(error));
+    }
+}
+
+fn deliver(mut sensor: Sensor, batches: &Batches, stop: &AtomicBool) -> Result<(), SensorError> {
+    while !stop.load(Ordering::Relaxed) {
+        let batch = sensor.poll(STOP_INTERVAL)?;
+        if !batch.is_empty() && batches.send_blocking(Ok(batch)).is_err() {
+            return Ok(()); // nobody listens
+        }
+    }
+    for batch in sensor.finish()? {
+        if batches.send_blocking(Ok(batch)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Source for SensorSource {
+    async fn next_batch(&mut self) -> lavender_core::Result<Option<EventBatch>> {
+        match self.batches.recv().await {
+            Ok(Ok(batch)) => Ok(Some(batch)),
+            Ok(Err(error)) => Err(Error::new(ErrorKind::Internal, "sensor", error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SensorSource {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.batches.close();
+    }
+}
