@@ -258,3 +258,6 @@ struct bpf_iter__task {
 
 /* Bounds a value on the register that is used: clang may check a copy, and the verifier then knows nothing. */
 #define CLAMP(value, max) asm volatile("if %0 <= %1 goto +1\n %0 = %1" : "+r"(value) : "i"(max))
+
+/* Stands before a loop. Kernels before 6.4 refuse a loop whose first instruction follows a call directly. */
+#define BEFORE_LOOP asm volatile("goto +0")

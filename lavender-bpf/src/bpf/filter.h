@@ -6,6 +6,17 @@
  * where the agent lives in a pid namespace of its own. */
 volatile u32 self_tgid SEC(".data.self") = 0;
 
+/* A function of its own, so that the compiler does not move the offset, which newer kernels do not have, out of
+ * the branch that they never take. */
+static __noinline u64 ancestor_id_before_6_1(u64 cgroup, u64 at)
+{
+	u64 id = 0;
+
+	bpf_probe_read_kernel(&id, sizeof(id),
+			      (u8 *)cgroup + bpf_core_field_offset(struct cgroup___before_6_1, ancestor_ids) + at);
+	return id;
+}
+
 /* The id of a control group's ancestor at a level that it is known to have. */
 static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 {
@@ -17,10 +28,7 @@ static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 				      (u8 *)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + at);
 		return BPF_CORE_READ(ancestor, kn, id);
 	}
-	u64 id = 0;
-	bpf_probe_read_kernel(&id, sizeof(id),
-			      (u8 *)cgroup + bpf_core_field_offset(struct cgroup___before_6_1, ancestor_ids) + at);
-	return id;
+	return ancestor_id_before_6_1((u64)cgroup, at);
 }
 
 static __always_inline bool is_below(struct cgroup *cgroup, u32 level, u64 wanted_id, u32 wanted_level)
@@ -28,7 +36,7 @@ static __always_inline bool is_below(struct cgroup *cgroup, u32 level, u64 wante
 	if (level < wanted_level)
 		return false;
 	if (level == wanted_level)
-		return cgroup->kn->id == wanted_id;
+		return BPF_CORE_READ(cgroup, kn, id) == wanted_id;
 	return ancestor_id(cgroup, wanted_level) == wanted_id;
 }
 
@@ -36,14 +44,17 @@ static __always_inline bool passes_cgroups(struct task_struct *task)
 {
 	if (!config.include_count && !config.exclude_count)
 		return true;
-	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
-	u32 level = cgroup->level;
+	/* Read and not dereferenced: a plain number, which older verifiers let be reckoned with. */
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	u32 level = BPF_CORE_READ(cgroup, level);
 
+	BEFORE_LOOP;
 	for (u32 i = 0; i < CGROUPS_MAX && i < config.exclude_count; i++)
 		if (is_below(cgroup, level, config.exclude[i].id, config.exclude[i].level))
 			return false;
 	if (!config.include_count)
 		return true;
+	BEFORE_LOOP;
 	for (u32 i = 0; i < CGROUPS_MAX && i < config.include_count; i++)
 		if (is_below(cgroup, level, config.include[i].id, config.include[i].level))
 			return true;
@@ -55,6 +66,7 @@ static __always_inline bool passes_uids(struct task_struct *task)
 	if (!config.uid_count)
 		return true;
 	u32 uid = task->real_cred->uid.val;
+	BEFORE_LOOP;
 	for (u32 i = 0; i < UIDS_MAX && i < config.uid_count; i++)
 		if (config.uids[i] == uid)
 			return true;

@@ -161,6 +161,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	if (bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)) {
 		bpf_loop(ARGUMENTS_CHUNKS_MAX, emit_arguments, &arguments, 0);
 	} else {
+		BEFORE_LOOP;
 		for (u32 index = 0; index < ARGUMENTS_CHUNKS_PLAIN; index++)
 			if (emit_arguments(index, &arguments))
 				break;

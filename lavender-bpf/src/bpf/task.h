@@ -39,7 +39,7 @@ static __always_inline void fill_terminal(struct task_body *body, struct task_st
 static __always_inline void fill_namespaces(struct task_body *body, struct task_struct *task)
 {
 	struct nsproxy *proxy = task->nsproxy;
-	struct pid *pid = task->group_leader->thread_pid;
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
 
 	body->ns_cgroup = body->ns_mnt = body->ns_net = body->ns_uts = 0;
 	if (proxy) { /* gone once a task is past exit_task_namespaces */
@@ -54,7 +54,7 @@ static __always_inline void fill_namespaces(struct task_body *body, struct task_
 	if (pid) {
 		/* The last of the numbers is the one in the process's own namespace. */
 		struct upid *own = (void *)((u64)pid + bpf_core_field_offset(struct pid, numbers) +
-					    (u64)pid->level * bpf_core_type_size(struct upid));
+					    (u64)BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid));
 		body->namespace_tgid = BPF_CORE_READ(own, nr);
 		body->ns_pid = BPF_CORE_READ(own, ns, ns.inum);
 	}

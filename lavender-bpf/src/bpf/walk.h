@@ -87,6 +87,7 @@ static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_targe
 			struct walk_context context = { walk, base };                                  \
 			bpf_loop(WALK_STEPS_MAX, walk_callback_##NAME, &context, 0);                   \
 		} else {                                                                               \
+			BEFORE_LOOP;                                                                   \
 			for (u32 step = 0; step < WALK_STEPS_PLAIN; step++)                            \
 				if (walk_step(walk, base, MAX_TARGET))                                 \
 					break;                                                         \
