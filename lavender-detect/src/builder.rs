@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::built_in;
+use crate::builtin;
 use crate::compile::{Expression, Lowering, Placeholders, Predicates, lower_detection};
 use crate::error::{Fault, RuleErrors};
 use crate::rule::{Detection, Document, FilterDocument, RuleDocument, parse_documents};
@@ -121,11 +121,11 @@ impl RuleSetBuilder {
 
     /// Adds the rules that come with Lavender, and their placeholders' values; those given by
     /// [`with_placeholders`](Self::with_placeholders) come first.
-    pub fn add_built_in(&mut self) -> &mut Self {
-        for (name, text) in built_in::built_in_rules() {
+    pub fn add_builtin(&mut self) -> &mut Self {
+        for (name, text) in builtin::rules() {
             self.add_str(name, text);
         }
-        self.add_placeholders(built_in::PLACEHOLDERS, built_in::placeholders());
+        self.placeholders.merge(builtin::placeholders());
         self
     }
 
@@ -151,7 +151,7 @@ impl RuleSetBuilder {
         let mut files = Vec::new();
         self.list(directory, 0, &mut files);
         for file in &files {
-            if file.file_name().is_some_and(|name| name == built_in::PLACEHOLDERS) {
+            if file.file_name().is_some_and(|name| name == builtin::PLACEHOLDERS) {
                 match read(file) {
                     Ok(text) => self.add_placeholders(&file.to_string_lossy(), &text),
                     Err(reason) => {

@@ -49,7 +49,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
-mod built_in;
 pub mod builtin;
 mod compile;
 mod detector;
@@ -68,7 +67,6 @@ mod testing;
 mod truth;
 
 pub use crate::builder::{Loaded, RuleSetBuilder};
-pub use crate::built_in::{built_in_rules, built_in_tests};
 pub use crate::compile::Placeholders;
 pub use crate::detector::{RuleHandle, SigmaDetector, UndeterminedPolicy};
 pub use crate::error::{Fault, RuleErrors};

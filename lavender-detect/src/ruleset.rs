@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lavender_core::RuleMeta;
 
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) keywords_on_structured: bool,
     /// Plans made so far, by log source and whether its records are structured.
     plans: Mutex<HashMap<(LogSource, bool), Arc<Plan>>>,
+    /// The plan of all rules, once it was asked for.
+    unrouted: OnceLock<Arc<Plan>>,
 }
 
 /// A rule of a [`RuleSet`].
@@ -169,6 +171,17 @@ impl RuleSet {
         Evaluator::new(self.clone(), self.plan(logsource, true))
     }
 
+    /// An evaluator with every rule, whatever its log source: for records of which it is not known.
+    pub fn unrouted_evaluator(&self) -> Evaluator {
+        let inner = &*self.inner;
+        let plan = inner.unrouted.get_or_init(|| {
+            let rules = inner.rules.iter().enumerate();
+            let rules = rules.map(|(number, rule)| (number as u32, &rule.expression));
+            Arc::new(Plan::new(rules, &inner.predicates))
+        });
+        Evaluator::new(self.clone(), Arc::clone(plan))
+    }
+
     fn plan(&self, logsource: &LogSource, structured: bool) -> Arc<Plan> {
         let inner = &*self.inner;
         let structured = structured && !inner.keywords_on_structured;
@@ -210,7 +223,7 @@ impl RuleSet {
     /// What the indexes made so far take, in bytes.
     pub fn index_bytes(&self) -> usize {
         let plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.values().map(|plan| plan.heap_bytes()).sum()
+        plans.values().chain(self.inner.unrouted.get()).map(|plan| plan.heap_bytes()).sum()
     }
 }
 
@@ -228,6 +241,7 @@ impl Inner {
             rules: rules.into(),
             keywords_on_structured,
             plans: Mutex::new(HashMap::new()),
+            unrouted: OnceLock::new(),
         }
     }
 

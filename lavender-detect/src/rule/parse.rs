@@ -24,7 +24,9 @@ pub(crate) fn parse_documents(
     text: &str,
     faults: &mut Vec<Fault>,
 ) -> Vec<Document> {
-    let (nodes, broken) = yaml::read(text.trim_start_matches('\u{feff}'));
+    let (mut nodes, broken) = yaml::read(text.trim_start_matches('\u{feff}'));
+    // What stands between two `---`, or after the last, may be nothing.
+    nodes.retain(|node| !matches!(node.value, Value::Null));
     let mut documents = Vec::new();
     let some = !nodes.is_empty();
     for node in nodes {

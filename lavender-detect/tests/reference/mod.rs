@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test that includes this uses a part of it")]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use regex_automata::meta::Regex;
@@ -297,32 +299,55 @@ fn windash(pattern: &[Token]) -> Vec<Vec<Token>> {
 }
 
 fn same(a: char, b: char, cased: bool) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        return if cased { a == b } else { a.eq_ignore_ascii_case(&b) };
+    }
     a == b
         || !cased
             && (a.to_lowercase().eq(b.to_lowercase()) || a.to_uppercase().eq(b.to_uppercase()))
 }
 
+/// The textbook algorithm: on a mismatch, the last `*` takes one character more.
 fn glob(pattern: &[Token], text: &[char], cased: bool) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((Token::AnyRun, rest)) => {
-            (0..=text.len()).any(|taken| glob(rest, &text[taken..], cased))
-        }
-        Some((Token::AnyChar, rest)) => !text.is_empty() && glob(rest, &text[1..], cased),
-        Some((Token::Char(wanted), rest)) => {
-            text.first().is_some_and(|found| same(*wanted, *found, cased))
-                && glob(rest, &text[1..], cased)
+    let (mut at, mut place) = (0, 0);
+    let mut retry = None;
+    while place < text.len() {
+        match pattern.get(at) {
+            Some(Token::AnyRun) => {
+                retry = Some((at + 1, place));
+                at += 1;
+            }
+            Some(Token::AnyChar) => (at, place) = (at + 1, place + 1),
+            Some(Token::Char(wanted)) if same(*wanted, text[place], cased) => {
+                (at, place) = (at + 1, place + 1);
+            }
+            _ => match retry {
+                Some((after, from)) => {
+                    (at, place) = (after, from + 1);
+                    retry = Some((after, from + 1));
+                }
+                None => return false,
+            },
         }
     }
+    pattern[at..].iter().all(|token| *token == Token::AnyRun)
 }
 
 fn regex(modifiers: &[Modifier], pattern: &str, text: &str) -> bool {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
     let has = |modifier| modifiers.contains(&modifier);
     let syntax = syntax::Config::new()
         .case_insensitive(has(Modifier::IgnoreCase))
         .multi_line(has(Modifier::Multiline))
         .dot_matches_new_line(has(Modifier::DotAll));
-    Regex::builder().syntax(syntax).build(pattern).unwrap().is_match(text)
+    COMPILED.with_borrow_mut(|compiled| {
+        compiled
+            .entry(format!("{modifiers:?} {pattern}"))
+            .or_insert_with(|| Regex::builder().syntax(syntax).build(pattern).unwrap())
+            .is_match(text)
+    })
 }
 
 fn cidr(network: &str, text: &str) -> bool {

@@ -2,23 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use lavender_detect::{RuleSetBuilder, built_in_tests, run_tests};
+use lavender_detect::{RuleSetBuilder, builtin, run_tests};
 
 #[test]
-fn every_built_in_rule_passes_its_cases() {
+fn every_builtin_rule_passes_its_cases() {
     let mut builder = RuleSetBuilder::new();
-    builder.add_built_in();
+    builder.add_builtin();
     let rules = builder.build().unwrap_or_else(|errors| panic!("{errors}")).rules;
     let results =
-        run_tests(&rules, built_in_tests()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        run_tests(&rules, builtin::tests()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
-fn built_in_rules_say_what_an_analyst_needs() {
+fn every_placeholder_of_the_builtin_rules_has_values() {
+    let text = include_str!("../rules/placeholders.yml");
+    assert_eq!(
+        lavender_detect::Placeholders::from_yaml("placeholders.yml", text),
+        Ok(builtin::placeholders())
+    );
+}
+
+#[test]
+fn builtin_rules_say_what_an_analyst_needs() {
     let mut builder = RuleSetBuilder::new();
-    builder.add_built_in();
+    builder.add_builtin();
     let rules = builder.build().unwrap_or_else(|errors| panic!("{errors}")).rules;
     for rule in rules.iter() {
         let meta = rule.meta();

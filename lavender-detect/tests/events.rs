@@ -1,0 +1,197 @@
+//! Rules on Lavender's own events: what each field holds, and which rules an event goes to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use lavender_core::event::Event;
+use lavender_core::{Certainty, Detection, Detector, Provenance};
+use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
+use support::{connect, exec, open, process, truncated};
+
+/// A rule of this category with one search.
+fn rule(category: &str, search: &str) -> RuleSet {
+    RuleSet::from_yaml(&format!(
+        "title: Test\nlogsource: {{category: {category}, product: linux}}\n\
+         detection:\n  selection: {search}\n  condition: selection\n"
+    ))
+    .unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn detect(rules: RuleSet, event: &Arc<Event>) -> Vec<Detection> {
+    let handle = RuleHandle::new(rules);
+    let mut detector = SigmaDetector::new(&handle, UndeterminedPolicy::Report);
+    let mut found = Vec::new();
+    detector.detect(event, &mut found);
+    found
+}
+
+fn lineage() -> lavender_core::event::Process {
+    let init = Arc::new(process("/usr/lib/systemd/systemd", &["/sbin/init"], None));
+    let server = Arc::new(process("/usr/sbin/nginx", &["nginx: worker"], Some(init)));
+    process("/usr/bin/bash", &["bash", "-c", "id; cat /etc/passwd"], Some(server))
+}
+
+#[test]
+fn every_field_of_a_process_is_there() {
+    let event = exec(lineage());
+    let id = event.process.as_ref().unwrap().id();
+    for search in [
+        "{Image: /usr/bin/bash}",
+        "{Image|endswith: /BASH}",
+        "{CommandLine|contains: '-c id; cat'}",
+        "{ParentImage|endswith: /nginx}",
+        "{ParentCommandLine: 'nginx: worker'}",
+        "{GrandparentImage|endswith: /systemd}",
+        "{AncestorImages|endswith: /systemd}",
+        "{CurrentDirectory: /root}",
+        "{User: root, ParentUser: root, UserId: 0, EffectiveUserId: '0'}",
+        "{LogonId: 1000}",
+        "{ProcessId: 102, ParentProcessId: 101}",
+        &format!("{{ProcessGuid: {id}}}"),
+        "{UtcTime|year: 2025, UtcTime|hour|gte: 23}",
+        "{UtcTime|startswith: '2025-12-31 23:59:59.123'}",
+        "{ProcessName: bash, ScriptPath: /usr/bin/bash}",
+        "{ImageDeleted: false, ImageMemoryBacked: 'false'}",
+        "{TargetFilename|exists: false, Terminal: null, ContainerId: null}",
+        "{Image|fieldref: ScriptPath}",
+    ] {
+        assert_eq!(detect(rule("process_creation", search), &event).len(), 1, "{search}");
+    }
+    for search in ["{ParentImage|endswith: /systemd}", "{AncestorImages|endswith: /cron}"] {
+        assert_eq!(detect(rule("process_creation", search), &event), [], "{search}");
+    }
+}
+
+#[test]
+fn opens_go_to_the_rules_for_what_they_do() {
+    const RDONLY: u32 = 0;
+    const RDWR: u32 = 2;
+    const WRONLY_CREAT: u32 = 0o101;
+    const ENOENT: i64 = -2;
+    for (flags, result, event, access) in [
+        (RDONLY, 3, 0, 1),
+        (RDONLY, ENOENT, 0, 1),
+        (WRONLY_CREAT, 3, 1, 0),
+        (WRONLY_CREAT, ENOENT, 0, 0),
+        (RDWR, 3, 1, 1),
+    ] {
+        let open = open(lineage(), "/etc/shadow", flags, result);
+        let search = "{TargetFilename: /etc/shadow, Image|endswith: /bash}";
+        assert_eq!(detect(rule("file_event", search), &open).len(), event, "{flags:o} {result}");
+        assert_eq!(detect(rule("file_access", search), &open).len(), access, "{flags:o} {result}");
+        assert_eq!(detect(rule("process_creation", search), &open), []);
+    }
+    let created = open(lineage(), "/etc/cron.d/x", WRONLY_CREAT, 3);
+    for (search, expected) in [
+        ("{Access: write}", 1),
+        ("{Access: create}", 1),
+        ("{Access|all: [write, create]}", 1),
+        ("{Access: read}", 0),
+        ("{OpenFlags: 'O_WRONLY|O_CREAT'}", 1),
+        ("{Result: success}", 1),
+    ] {
+        assert_eq!(detect(rule("file_event", search), &created).len(), expected, "{search}");
+    }
+    let denied = open(lineage(), "/etc/shadow", RDONLY, -13);
+    assert_eq!(detect(rule("file_access", "{Result: EACCES}"), &denied).len(), 1);
+}
+
+#[test]
+fn connects_have_both_sides() {
+    let event = connect(lineage(), "[2001:db8::1]:4444".parse().unwrap(), -115);
+    for search in [
+        "{DestinationPort: 4444, DestinationPort|gte: '4000'}",
+        "{DestinationIp: 2001:db8::1, DestinationIp|cidr: '2001:db8::/32'}",
+        "{DestinationIsIpv6: true, Initiated: 'true', Protocol: tcp, Result: success}",
+        "{SourceIp: null}",
+    ] {
+        assert_eq!(detect(rule("network_connection", search), &event).len(), 1, "{search}");
+    }
+    let outside = "{DestinationIp|cidr: ['10.0.0.0/8', 'fe80::/10']}";
+    assert_eq!(detect(rule("network_connection", outside), &event), []);
+}
+
+#[test]
+fn detections_say_which_fields_and_values() {
+    let found = detect(
+        rule(
+            "process_creation",
+            "{Image|endswith: [/sh, /bash], CommandLine|contains|all: [id, passwd]}",
+        ),
+        &exec(lineage()),
+    );
+    let evidence: Vec<_> =
+        found[0].evidence.iter().map(|one| (&*one.field, one.value.to_string())).collect();
+    assert_eq!(
+        evidence,
+        [
+            ("Image", "/usr/bin/bash".to_owned()),
+            ("CommandLine", "bash -c id; cat /etc/passwd".to_owned())
+        ]
+    );
+    let list = rule("process_creation", "{AncestorImages|endswith: /systemd}");
+    let found = detect(list, &exec(lineage()));
+    assert_eq!(found[0].evidence[0].value, "/usr/lib/systemd/systemd");
+}
+
+#[test]
+fn a_truncated_or_unreadable_field_leaves_a_rule_undetermined() {
+    let event = exec(truncated(lineage(), 10));
+    let certainty = |search: &str| {
+        let mut found = detect(rule("process_creation", search), &event);
+        found.pop().map(|detection| detection.certainty)
+    };
+    let open = Certainty::Undetermined { fields: vec!["CommandLine".into()] };
+    assert_eq!(certainty("{CommandLine|contains: passwd}"), Some(open.clone()));
+    assert_eq!(certainty("{CommandLine|contains: passwd, Image|endswith: /zsh}"), None);
+    assert_eq!(certainty("{CommandLine|re: 'pass.?wd'}"), Some(open.clone()));
+    assert_eq!(certainty("{CommandLine|startswith: 'bash -c'}"), Some(Certainty::Certain));
+    assert_eq!(certainty("{CommandLine|startswith: 'zsh -c'}"), None);
+
+    let mut unreadable = lineage();
+    unreadable.arguments.provenance = Provenance::Unreadable;
+    let found = detect(rule("process_creation", "{CommandLine|contains: x}"), &exec(unreadable));
+    assert_eq!(found[0].certainty, open);
+}
+
+#[test]
+fn what_is_undetermined_is_counted_and_not_raised_unless_asked_for() {
+    let handle = RuleHandle::new(rule("process_creation", "{CommandLine|contains: passwd}"));
+    let mut found = Vec::new();
+    handle.detector().detect(&exec(truncated(lineage(), 10)), &mut found);
+    assert_eq!((found.len(), handle.undetermined()), (0, 1));
+}
+
+#[test]
+fn bytes_that_are_no_text_match_as_they_are() {
+    let mut odd = lineage();
+    odd.executable.path.value = b"/tmp/\xff\xfe/Sh"[..].into();
+    let event = exec(odd);
+    assert_eq!(detect(rule("process_creation", "{Image|endswith: /sh}"), &event).len(), 1);
+    assert_eq!(detect(rule("process_creation", "{Image: '/tmp/??/sh'}"), &event).len(), 1);
+}
+
+#[test]
+fn rules_of_keywords_are_for_text_unless_asked_for() {
+    let text = "title: Keywords\nlogsource: {product: linux}\ndetection:\n  \
+                keywords: [passwd]\n  condition: keywords\n";
+    let event = exec(lineage());
+    assert_eq!(detect(RuleSet::from_yaml(text).unwrap(), &event), []);
+    let mut builder = RuleSetBuilder::new().with_keywords_on_structured_records();
+    builder.add_str("keywords", text);
+    assert_eq!(detect(builder.build().unwrap().rules, &event).len(), 1);
+}
+
+#[test]
+fn rules_without_a_category_apply_to_every_event_of_the_product() {
+    let text = "title: Any\nlogsource: {product: linux}\ndetection:\n  \
+                selection: {Image|endswith: /bash}\n  condition: selection\n";
+    for event in [exec(lineage()), connect(lineage(), "192.0.2.1:80".parse().unwrap(), 0)] {
+        assert_eq!(detect(RuleSet::from_yaml(text).unwrap(), &event).len(), 1);
+    }
+    let windows = text.replace("linux", "windows");
+    assert_eq!(detect(RuleSet::from_yaml(&windows).unwrap(), &exec(lineage())), []);
+}
