@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lavender_bpf::support::{self, Missing};
-use lavender_bpf::{CaptureWriter, SensorBuilder, SensorSource};
+use lavender_bpf::{CaptureWriter, SensorBuilder, SensorError, SensorSource};
 use lavender_core::event::Priority;
 use lavender_core::{AgentIdentity, BootId, Sequencer};
 
@@ -35,6 +35,20 @@ fn refuse(why: &dyn Display) -> Failure {
             "this host cannot be watched: {why}\nTo see alerts here all the same: lavender-agent replay"
         ),
     )
+}
+
+/// Why the sensor does not start, by what can be done about it.
+fn failure(error: SensorError) -> Failure {
+    let exit = match error {
+        SensorError::Cgroup { .. } | SensorError::TooMany { .. } => Exit::Configuration,
+        SensorError::Capture(_) => Exit::Capture,
+        SensorError::Read { .. } | SensorError::Thread { .. } => Exit::Failure,
+        SensorError::Ring { ring, .. } => {
+            return Failure::new(Exit::Host, format!("{error} (`{ring}_bytes` under [sensor])"));
+        }
+        _ => return refuse(&error),
+    };
+    Failure::new(exit, error)
 }
 
 /// Loads the probes and takes the snapshot; writes what is learned to `capture` as well.
@@ -71,7 +85,7 @@ pub fn open(
             .map_err(|error| Failure::new(Exit::Capture, error))?;
         builder = builder.with_capture(capture);
     }
-    let sensor = builder.spawn().map_err(|error| refuse(&error))?;
+    let sensor = builder.spawn().map_err(failure)?;
     for probe in sensor.probes().iter().filter(|probe| !probe.is_available()) {
         tracing::warn!(?probe, "not watched");
     }

@@ -32,8 +32,8 @@ impl RuleSource {
             dirs: [&config.rules.dirs[..], more_dirs].concat(),
             placeholders,
             undetermined: match config.rules.undetermined {
-                UndeterminedPolicy::Alert => lavender_detect::UndeterminedPolicy::Report,
-                UndeterminedPolicy::Ignore => lavender_detect::UndeterminedPolicy::Count,
+                UndeterminedPolicy::Report => lavender_detect::UndeterminedPolicy::Report,
+                UndeterminedPolicy::Count => lavender_detect::UndeterminedPolicy::Count,
             },
             ignored: config.filters.ignored_executables.clone(),
         }

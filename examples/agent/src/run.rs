@@ -109,6 +109,7 @@ async fn watch(
                 events = report.events,
                 alerts = report.alerts,
                 lost = report.lost,
+                undetermined = rules.undetermined(),
                 "stopped"
             );
             unstored.check()

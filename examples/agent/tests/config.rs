@@ -59,7 +59,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[rules]\nundetermined = \"maybe\"\n",
             "lavender.toml:2:16: unknown variant `maybe`",
-            "`ignore`",
+            "`report`",
         ),
     ];
     for (text, start, allowed) in cases {

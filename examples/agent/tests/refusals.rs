@@ -178,10 +178,7 @@ fn the_command_line_is_checked() {
 /// Without root's capabilities the agent says what is missing and offers the capture that it brings along.
 #[test]
 fn without_privileges_it_says_what_is_missing() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: not root, so there are no capabilities to drop");
-        return;
-    }
+    need_kernel!();
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("lavender.db").display());
     let agent = command(&["run", "--duration", "1s", "--store", &store]);

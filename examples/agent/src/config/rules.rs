@@ -26,9 +26,9 @@ impl Default for RulesConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UndeterminedPolicy {
-    /// It raises an alert that says so: padding a command line until it is cut hides nothing.
+    /// It is counted, and the count is logged.
     #[default]
-    Alert,
-    /// It raises none.
-    Ignore,
+    Count,
+    /// It raises an alert, too, that says so.
+    Report,
 }

@@ -13,6 +13,9 @@ use std::path::Path;
 
 /// Why this machine cannot run the sensor's tests, if it cannot. The caller prints it and returns.
 pub fn missing() -> Option<String> {
+    if !cfg!(feature = "live") {
+        return Some("built without the feature `live`".to_owned());
+    }
     if !rustix::process::geteuid().is_root() {
         return Some("not root".to_owned());
     }
