@@ -29,12 +29,25 @@ pub fn output(arguments: &[&str]) -> Finished {
 }
 
 /// An agent that has ended.
-#[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub stdout: Vec<Value>,
     pub stderr: String,
+}
+
+impl std::fmt::Debug for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let titles: Vec<&Value> =
+            self.alerts().iter().map(|alert| &alert["rule"]["title"]).collect();
+        f.debug_struct("Finished")
+            .field("code", &self.code)
+            .field("signal", &self.signal)
+            .field("lines", &self.stdout.len())
+            .field("alerts", &titles)
+            .finish()?;
+        write!(f, "\n{}", self.stderr)
+    }
 }
 
 impl From<Output> for Finished {
@@ -128,9 +141,18 @@ impl Agent {
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    let seen: Vec<String> =
-                        self.seen.iter().map(|(_, line)| line.to_string()).collect();
-                    panic!("{what} did not come; this did:\n{}", seen.join("\n"));
+                    let seen: Vec<&Value> = self
+                        .seen
+                        .iter()
+                        .map(|(_, line)| {
+                            if line["rule"].is_null() {
+                                &line["kind"]
+                            } else {
+                                &line["rule"]["title"]
+                            }
+                        })
+                        .collect();
+                    panic!("{what} did not come; this did: {seen:?}");
                 }
             }
         }

@@ -37,11 +37,15 @@ pub fn read_sensitive(cgroup: &Cgroup, file: &Path) {
 /// A connection to a port that remote-control tools listen on; on this machine, to nobody.
 pub fn connect(cgroup: &Cgroup, folder: &Path, port: u16) {
     let mut command = cgroup.command(service(folder));
-    let program = format!(
-        r#"use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0); connect($s, sockaddr_in({port}, inet_aton("127.0.0.1")))"#
-    );
-    command.args(["-e", &program]);
+    command.args(["-e", &connect_program(port)]);
     run(command);
+}
+
+/// The program of [`connect`].
+pub fn connect_program(port: u16) -> String {
+    format!(
+        r#"use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0); connect($s, sockaddr_in({port}, inet_aton("127.0.0.1")))"#
+    )
 }
 
 /// The script of [`decoded_payload`]: `aWQ=` is `id`.
