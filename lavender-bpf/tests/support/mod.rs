@@ -1,5 +1,5 @@
 //! What the live tests share: control groups of their own, children that act in them, a sensor that watches.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 #![allow(unsafe_code, reason = "children are forked, so that a test decides what they do down to the call")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
