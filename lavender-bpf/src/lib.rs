@@ -45,7 +45,6 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `load` | yes | loading probes: Linux, with clang, libelf and zlib at build time |
-//! | `vendored` | | libelf and zlib built from source and linked in |
 //!
 //! Without `load` everything but loading builds on any OS. Probes are for x86-64; kernel 5.15 or newer, with BTF.
 
