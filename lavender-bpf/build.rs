@@ -25,7 +25,9 @@ mod probes {
             return;
         }
         if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
-            fail("the probes are for x86-64; build with --no-default-features for other architectures");
+            fail(
+                "the probes are for x86-64; build with --no-default-features for other architectures",
+            );
         }
         let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
         let clang = env::var_os("CLANG").unwrap_or_else(|| "clang".into());

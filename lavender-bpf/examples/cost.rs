@@ -61,7 +61,11 @@ impl Group {
         let before = self.cpu_ns();
         // A shell that joins the group before it becomes the worker: the sensor's thread stays outside.
         let status = Command::new("/bin/sh")
-            .args(["-c", "echo $$ >\"$1/cgroup.procs\" && exec \"$2\" --work \"$3\" \"$4\"", "cost"])
+            .args([
+                "-c",
+                "echo $$ >\"$1/cgroup.procs\" && exec \"$2\" --work \"$3\" \"$4\"",
+                "cost",
+            ])
             .arg(&self.0)
             .arg(std::env::current_exe().unwrap())
             .args([verb, &count.to_string()])
@@ -139,7 +143,10 @@ fn main() {
     }
     let rounds = arguments.get(1).map_or(5, |rounds| rounds.parse().unwrap());
     let group = Group::new();
-    println!("{:>8}  {:>12}  {:>12}  {:>10}  {:>7}  {:>14}", "", "nothing ns", "attached ns", "added ns", "ratio", "sensor ns/event");
+    println!(
+        "{:>8}  {:>12}  {:>12}  {:>10}  {:>7}  {:>14}",
+        "", "nothing ns", "attached ns", "added ns", "ratio", "sensor ns/event"
+    );
     let (mut all_events, mut all_lost) = (0, 0);
     for (verb, count) in WORK {
         let (mut bare, mut watched, mut sensor) = (Vec::new(), Vec::new(), Vec::new());
@@ -154,7 +161,8 @@ fn main() {
             all_lost += seen.lost;
         }
         let (bare, watched) = (median(bare), median(watched));
-        let sensor = if sensor.is_empty() { String::from("-") } else { format!("{:.0}", median(sensor)) };
+        let sensor =
+            if sensor.is_empty() { String::from("-") } else { format!("{:.0}", median(sensor)) };
         println!(
             "{verb:>8}  {bare:>12.0}  {watched:>12.0}  {:>10.0}  {:>7.3}  {sensor:>14}",
             watched - bare,

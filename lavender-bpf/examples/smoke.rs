@@ -87,9 +87,8 @@ mod smoke {
             }
         }
         println!("{stats:?}");
-        let of_child = |event: &&Arc<Event>| {
-            event.process.as_ref().is_some_and(|process| process.pid == pid)
-        };
+        let of_child =
+            |event: &&Arc<Event>| event.process.as_ref().is_some_and(|process| process.pid == pid);
         let events: Vec<Arc<Event>> = events.iter().filter(of_child).cloned().collect();
         check(&events, port, argument.len())
     }

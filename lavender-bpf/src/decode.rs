@@ -17,8 +17,8 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord, RecordHeader,
-    kind,
+    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord,
+    RecordHeader, kind,
 };
 
 /// A record, its parts borrowed from the bytes.

@@ -44,7 +44,10 @@ impl Replay {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> Result<Self, CaptureError> {
+    pub fn from_reader(
+        name: &str,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Self, CaptureError> {
         Self::new(name.into(), Box::new(reader))
     }
 

@@ -100,7 +100,9 @@ fn every_call_that_opens() {
     let child = group.fork(move || {
         // SAFETY: plain calls with strings that live.
         unsafe {
-            assert!(libc::syscall(libc::SYS_open, c(&at.join("there")).as_ptr(), libc::O_RDONLY) >= 0);
+            assert!(
+                libc::syscall(libc::SYS_open, c(&at.join("there")).as_ptr(), libc::O_RDONLY) >= 0
+            );
             assert!(libc::creat(c(&at.join("made")).as_ptr(), 0o640) >= 0);
         }
         let folder = rustix::fs::open(&at, OFlags::DIRECTORY, Mode::empty()).unwrap();
@@ -120,7 +122,9 @@ fn every_call_that_opens() {
     let there = path("there");
     let opens: Vec<_> = of_kind(&watch.seen.events, EventKind::FileOpen)
         .filter_map(|event| match &event.data {
-            lavender_core::event::EventData::FileOpen(open) if *open.path.value == *there => Some(open),
+            lavender_core::event::EventData::FileOpen(open) if *open.path.value == *there => {
+                Some(open)
+            }
             _ => None,
         })
         .collect();
@@ -148,7 +152,8 @@ fn opens_that_fail_have_absolute_paths() {
         let read = |name: &str| assert!(fs::read(name).is_err());
         let folder = rustix::fs::open(&at, OFlags::DIRECTORY, Mode::empty()).unwrap();
         assert!(openat(&folder, "sub/./../no-dirfd", OFlags::RDONLY, Mode::empty()).is_err());
-        let in_root = openat2(&folder, "/../no-inroot", OFlags::RDONLY, Mode::empty(), ResolveFlags::IN_ROOT);
+        let in_root =
+            openat2(&folder, "/../no-inroot", OFlags::RDONLY, Mode::empty(), ResolveFlags::IN_ROOT);
         assert!(in_root.is_err());
         std::env::set_current_dir(at.join("sub")).unwrap();
         read("no-cwd");

@@ -81,9 +81,8 @@ fn an_exit_says_how() {
     let (code, _) = watch.run(group.command("/bin/sh").args(["-c", "exit 7"]));
     let (killed, _) = watch.run(group.command("/bin/sh").args(["-c", "kill -9 $$"]));
     let end_of = |watch: &mut Watch, pid: u32| {
-        let exit = watch.event("exit", |event| {
-            event.kind() == EventKind::Exit && process(event).pid == pid
-        });
+        let exit = watch
+            .event("exit", |event| event.kind() == EventKind::Exit && process(event).pid == pid);
         exit_status(&exit)
     };
     assert_eq!(end_of(&mut watch, code), ExitStatus::Code(7));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lavender_core::event::{
-    Arguments, Credentials, EventData, Exec, Executable, Exit, ExitStatus, Fork, Namespaces, Process,
-    Terminal,
+    Arguments, Credentials, EventData, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
+    Process, Terminal,
 };
 use lavender_core::{ByteString, Captured, ExecId, ProcessId, Provenance};
 

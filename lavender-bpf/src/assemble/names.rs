@@ -24,11 +24,21 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn user(&mut self, host: &mut impl Host, now: BootTime, uid: u32) -> Option<Arc<str>> {
+    pub(super) fn user(
+        &mut self,
+        host: &mut impl Host,
+        now: BootTime,
+        uid: u32,
+    ) -> Option<Arc<str>> {
         cached(&mut self.users, now, uid, || host.user(uid))
     }
 
-    pub(super) fn group(&mut self, host: &mut impl Host, now: BootTime, gid: u32) -> Option<Arc<str>> {
+    pub(super) fn group(
+        &mut self,
+        host: &mut impl Host,
+        now: BootTime,
+        gid: u32,
+    ) -> Option<Arc<str>> {
         cached(&mut self.groups, now, gid, || host.group(gid))
     }
 

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use lavender_core::event::{EventData, FileOpen, NetConnect, NetworkTransport, OpenFlags, SyscallResult};
+use lavender_core::event::{
+    EventData, FileOpen, NetConnect, NetworkTransport, OpenFlags, SyscallResult,
+};
 use lavender_core::{ByteString, Captured, Provenance};
 
 use crate::decode::Open;
@@ -42,8 +44,7 @@ fn open_path(open: &Open<'_>) -> Captured<ByteString> {
         return Captured::unreadable();
     }
     let folder_missing = has(flag::WALK_CUT) || has(flag::WALK_UNREADABLE);
-    let provenance =
-        if folder_missing || has(flag::NAME_CUT) { cut } else { Provenance::Complete };
+    let provenance = if folder_missing || has(flag::NAME_CUT) { cut } else { Provenance::Complete };
     let path = path::join(open.walk, open.name, has(flag::NAME_IN_ROOT));
     Captured::new(path.into(), provenance)
 }
@@ -51,8 +52,7 @@ fn open_path(open: &Open<'_>) -> Captured<ByteString> {
 /// `None` for an address family that is not IP.
 pub(super) fn connect(record: &ConnectRecord) -> Option<EventData> {
     let family = record.family.get();
-    let destination =
-        address(family, &record.destination, record.destination_port.get())?;
+    let destination = address(family, &record.destination, record.destination_port.get())?;
     let source = address(family, &record.source, record.source_port.get())
         .filter(|source| source.port() != 0);
     let protocol = match record.protocol.get() {

@@ -24,9 +24,8 @@ impl<H: Host> Assembler<H> {
             }
         }
         // Parents first: nobody starts before the parent.
-        tasks.sort_by_key(|task| {
-            (task.record.header.start_ns.get(), task.record.header.tgid.get())
-        });
+        tasks
+            .sort_by_key(|task| (task.record.header.start_ns.get(), task.record.header.tgid.get()));
         let mut living = HashSet::with_capacity(tasks.len());
         for task in &tasks {
             living.insert(self.process_id(&task.record.header));

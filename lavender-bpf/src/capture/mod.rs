@@ -109,9 +109,7 @@ pub enum CaptureError {
         reason: String,
     },
     /// The file ends within a frame, or without the mark that a capture ends with.
-    #[error(
-        "capture {path}: cut at byte {offset}: {reason}; what stands before it was read"
-    )]
+    #[error("capture {path}: cut at byte {offset}: {reason}; what stands before it was read")]
     Truncated {
         /// The file.
         path: PathBuf,

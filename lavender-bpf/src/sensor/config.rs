@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{MapHandle, MapType};
 use lavender_core::event::Priority;
+use libbpf_rs::{MapHandle, MapType};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::SensorError;
@@ -14,6 +14,9 @@ use crate::support::Probe;
 
 /// `CGROUPS_MAX`.
 const CGROUPS_MAX: usize = 16;
+/// The largest ring. The kernel would take twice that, and maps it twice; a reader that falls so far behind does
+/// not catch up.
+const RING_MAX_BYTES: u32 = 1 << 30;
 /// `UIDS_MAX`.
 const UIDS_MAX: usize = 16;
 
@@ -59,10 +62,11 @@ impl Config {
         let mut config = Self { wake_bytes: rings.0.map(wake_bytes), ..Self::default() };
         config.include_count = fill_cgroups(&mut config.include, include)?;
         config.exclude_count = fill_cgroups(&mut config.exclude, exclude)?;
-        let places = config
-            .uids
-            .get_mut(..uids.len())
-            .ok_or(SensorError::TooMany { what: "user ids", given: uids.len(), max: UIDS_MAX })?;
+        let places = config.uids.get_mut(..uids.len()).ok_or(SensorError::TooMany {
+            what: "user ids",
+            given: uids.len(),
+            max: UIDS_MAX,
+        })?;
         places.copy_from_slice(uids);
         config.uid_count = uids.len() as u32;
         Ok(config)
@@ -121,9 +125,9 @@ fn cgroup(folder: &Path) -> Result<CgroupFilter, SensorError> {
     let mount = crate::host::cgroup_mount()
         .ok_or_else(|| refuse("no v2 hierarchy (cgroup2) is mounted".into()))?;
     let real = fs::canonicalize(folder).map_err(|error| refuse(error.to_string()))?;
-    let below = real
-        .strip_prefix(&mount)
-        .map_err(|_| refuse(format!("it is not below {mount}, where the v2 hierarchy is mounted")))?;
+    let below = real.strip_prefix(&mount).map_err(|_| {
+        refuse(format!("it is not below {mount}, where the v2 hierarchy is mounted"))
+    })?;
     let metadata = fs::metadata(&real).map_err(|error| refuse(error.to_string()))?;
     if !metadata.is_dir() {
         return Err(refuse("it is not a folder".into()));
@@ -162,8 +166,8 @@ impl RingBytes {
     pub(super) fn validate(&self) -> Result<(), SensorError> {
         let page = rustix::param::page_size() as u32;
         for (ring, bytes) in RINGS.iter().zip(self.0) {
-            if !bytes.is_power_of_two() || bytes < page {
-                let reason = format!("it must be a power of two and at least {page}");
+            if !bytes.is_power_of_two() || bytes < page || bytes > RING_MAX_BYTES {
+                let reason = format!("it must be a power of two from {page} to {RING_MAX_BYTES}");
                 return Err(SensorError::Ring { ring, bytes, reason });
             }
         }

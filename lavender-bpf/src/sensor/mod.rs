@@ -168,7 +168,7 @@ impl SensorBuilder {
         self
     }
 
-    /// The size of a ring in bytes: a power of two, at least a page. By default 8 MiB for process life, 2 MiB
+    /// The size of a ring in bytes: a power of two, from a page to 1 GiB. By default 8 MiB for process life, 2 MiB
     /// for network, 8 MiB for files.
     #[must_use]
     pub const fn with_ring_bytes(mut self, ring: Priority, bytes: u32) -> Self {

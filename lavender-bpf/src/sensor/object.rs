@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 
-use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print};
+use libbpf_rs::{
+    Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print,
+};
 use zerocopy::IntoBytes;
 
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord, RecordHeader,
-    TaskBody, kind,
+    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord,
+    RecordHeader, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeStatus};
 
@@ -159,9 +161,8 @@ pub(super) fn load_what_loads(
     if usable.iter().all(|probe| *probe == Probe::Snapshot) {
         return Err(SensorError::no_probe(&statuses));
     }
-    let loaded = Loaded::new(&usable, *config, rings).map_err(|error| SensorError::Load {
-        reason: reason(&error),
-    })?;
+    let loaded = Loaded::new(&usable, *config, rings)
+        .map_err(|error| SensorError::Load { reason: reason(&error) })?;
     Ok((loaded, statuses))
 }
 

@@ -72,7 +72,8 @@ impl Rings {
             tv_nsec: timeout.subsec_nanos().into(),
         };
         let mut events = Vec::with_capacity(RINGS.len());
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout))
+        {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }

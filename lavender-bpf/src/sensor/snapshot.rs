@@ -16,7 +16,8 @@ pub(super) fn read(loaded: &Loaded) -> Result<Option<Vec<u8>>, SensorError> {
         return Ok(None);
     }
     let failed = |source: std::io::Error| SensorError::Read { what: "the snapshot", source };
-    let Some(program) = loaded.object.progs_mut().find(|program| program.name() == "snapshot") else {
+    let Some(program) = loaded.object.progs_mut().find(|program| program.name() == "snapshot")
+    else {
         return Ok(None);
     };
     let link = program

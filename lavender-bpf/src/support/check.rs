@@ -47,7 +47,9 @@ fn lacking() -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let needed = [("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)];
-    Some(needed.iter().filter(|(_, number)| !has(*number)).map(|(name, _)| (*name).into()).collect())
+    Some(
+        needed.iter().filter(|(_, number)| !has(*number)).map(|(name, _)| (*name).into()).collect(),
+    )
 }
 
 /// The mode in brackets of `none [integrity] confidentiality`.

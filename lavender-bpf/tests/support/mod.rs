@@ -1,6 +1,9 @@
 //! What the live tests share: control groups of their own, children that act in them, a sensor that watches.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
-#![allow(unsafe_code, reason = "children are forked, so that a test decides what they do down to the call")]
+#![allow(
+    unsafe_code,
+    reason = "children are forked, so that a test decides what they do down to the call"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
 
@@ -13,7 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lavender_bpf::{Sensor, SensorBuilder, host, support};
-use lavender_core::event::{Event, EventBatch, EventData, EventKind, FileOpen, NetConnect, Process};
+use lavender_core::event::{
+    Event, EventBatch, EventData, EventKind, FileOpen, NetConnect, Process,
+};
 use lavender_core::{AgentId, AgentIdentity, BootId, Origin, Sequencer, TenantId};
 
 /// How long to wait for an event that is on its way.
@@ -209,9 +214,10 @@ impl Watch {
     pub fn open_of(&mut self, path: impl AsRef<[u8]>) -> (Arc<Event>, FileOpen) {
         let path = path.as_ref();
         let what = format!("open of {}", path.escape_ascii());
-        let event = self.event(&what, |event| {
-            matches!(&event.data, EventData::FileOpen(open) if &*open.path.value == path)
-        });
+        let event = self.event(
+            &what,
+            |event| matches!(&event.data, EventData::FileOpen(open) if &*open.path.value == path),
+        );
         match &event.data {
             EventData::FileOpen(open) => (Arc::clone(&event), open.clone()),
             _ => unreachable!(),
