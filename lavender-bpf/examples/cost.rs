@@ -44,7 +44,7 @@ impl Group {
     fn new() -> Self {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let mount = fields.find(|fields| fields[2] == "cgroup2").expect("no cgroup2 is mounted");
+        let mount = fields.find(|fields| fields[2] == "cgroup2").unwrap();
         let folder = Path::new(mount[1]).join(format!("lavender-cost-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         Self(folder)
