@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lavender_bpf::host;
+use lavender_bpf::{CaptureState, host};
 use lavender_core::{Clock as _, Origin, Sequencer, Source as _, SystemClock};
 
 use crate::cli::RecordArgs;
@@ -47,6 +47,11 @@ pub async fn record(args: RecordArgs) -> Result<(), Failure> {
                 }
             }
         }
+    }
+    if sensor.stats().capture == CaptureState::Failed {
+        let message =
+            format!("{}: not all could be written; why is logged above", args.file.display());
+        return Err(Failure::new(Exit::Store, message));
     }
     tracing::info!(events, lost, "recorded to {}", args.file.display());
     Ok(())

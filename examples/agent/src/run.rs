@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_bpf::host;
-use lavender_bpf::{KillPolicy, ProcessKiller};
+use lavender_bpf::{KillPolicy, ProcessKiller, SensorSource};
 use lavender_core::event::AgentStart;
 use lavender_core::pipeline::{Overflow, Pipeline};
-use lavender_core::{Origin, Sequencer, SystemClock, Transport};
+use lavender_core::{AgentIdentity, Origin, Sequencer, SystemClock, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use lavender_transport::{MemoryOptions, MemoryTransport};
@@ -73,14 +73,8 @@ async fn watch(
     )
     .await
     .map_err(|error| Failure::new(Exit::Failure, error))?;
-    let start = AgentStart {
-        host: Arc::clone(&identity.host),
-        version: env!("CARGO_PKG_VERSION").into(),
-        kernel_release: kernel_release().into(),
-        rules: rules.rules().len() as u64,
-        kinds: live::kinds(&sensor),
-    };
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
+    let start = announcement(&identity, rules, &sensor);
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), backend.publisher())
         .with_agent_start(start)
         .with_heartbeat(heartbeat)
@@ -90,8 +84,8 @@ async fn watch(
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
     let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
-    let _retention =
-        Background(tokio::spawn(store::retain(Arc::clone(store), config.store.clone())));
+    let retention = store::retain(Arc::clone(store), config.store.clone());
+    let _retention = Background(tokio::spawn(retention));
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
     let tally = backend.tally().clone();
     let ended = tokio::select! {
@@ -103,23 +97,25 @@ async fn watch(
         .finish(tokio::time::sleep_until(asked.deadline()))
         .await
         .map_err(|error| Failure::new(Exit::Store, error))?;
-    match ended {
-        Some(Ok(report)) => {
-            tracing::info!(
-                events = report.events,
-                alerts = report.alerts,
-                lost = report.lost,
-                undetermined = rules.undetermined(),
-                "stopped"
-            );
-            unstored.check()
-        }
-        Some(Err(error)) => Err(Failure::new(Exit::Failure, error)),
+    let Some(ended) = ended else {
         // Not all of them got as far as the transport; each has a number.
-        None => {
-            let events = sequencer.peek() - first - tally.events_done();
-            Unstored { events, ..unstored }.check()
-        }
+        let events = sequencer.peek() - first - tally.events_done();
+        return Unstored { events, ..unstored }.check();
+    };
+    let report = ended.map_err(|error| Failure::new(Exit::Failure, error))?;
+    let (events, alerts, lost) = (report.events, report.alerts, report.lost);
+    tracing::info!(events, alerts, lost, undetermined = rules.undetermined(), "stopped");
+    unstored.check()
+}
+
+/// What the agent says of itself when it starts.
+fn announcement(identity: &AgentIdentity, rules: &RuleHandle, sensor: &SensorSource) -> AgentStart {
+    AgentStart {
+        host: Arc::clone(&identity.host),
+        version: env!("CARGO_PKG_VERSION").into(),
+        kernel_release: kernel_release().into(),
+        rules: rules.rules().len() as u64,
+        kinds: live::kinds(sensor),
     }
 }
 
