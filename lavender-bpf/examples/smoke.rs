@@ -3,11 +3,20 @@
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
 
-#[cfg(all(feature = "load", target_os = "linux"))]
+use lavender_bpf::{SensorBuilder, host, support};
+use lavender_core::event::{Event, EventData, EventKind, Process};
+use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
+
+/// Set for the child: the port to connect to.
+const CHILD: &str = "LAVENDER_SMOKE_PORT";
+
 fn main() -> ExitCode {
-    match smoke::run() {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("FAILED: {error}");
@@ -16,139 +25,116 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(not(all(feature = "load", target_os = "linux")))]
-fn main() -> ExitCode {
-    println!("this build cannot load probes");
-    ExitCode::FAILURE
+fn run() -> Result<(), Box<dyn Error>> {
+    if let Ok(port) = std::env::var(CHILD) {
+        return child(port.parse()?);
+    }
+    let table = support::capabilities();
+    println!("kernel {} {}", table.kernel_release, table.architecture);
+    for row in &table.probes {
+        println!("{:<14} {:<28} {:?}", row.probe.as_str(), row.mechanism, row.status);
+    }
+    for missing in &table.missing {
+        println!("missing: {missing}");
+    }
+    if table.probes.iter().any(|row| !row.is_available()) {
+        return Err("not every probe can be used".into());
+    }
+    watch()
 }
 
-#[cfg(all(feature = "load", target_os = "linux"))]
-mod smoke {
-    use std::net::{TcpListener, TcpStream};
-    use std::process::Command;
-    use std::sync::Arc;
-    use std::time::Duration;
+fn watch() -> Result<(), Box<dyn Error>> {
+    let identity = AgentIdentity {
+        tenant: TenantId::default(),
+        agent: AgentId::new("smoke")?,
+        host: "guest".into(),
+    };
+    let boot = host::boot_id()?;
+    let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot));
+    let mut sensor = SensorBuilder::new(identity, boot, ids).open()?;
+    sensor.poll(Duration::from_millis(100))?;
 
-    use lavender_bpf::{SensorBuilder, host, support};
-    use lavender_core::event::{Event, EventData, EventKind, Process};
-    use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
-
-    use super::Error;
-
-    /// Set for the child: the port to connect to.
-    const CHILD: &str = "LAVENDER_SMOKE_PORT";
-
-    pub(super) fn run() -> Result<(), Box<dyn Error>> {
-        if let Ok(port) = std::env::var(CHILD) {
-            return child(port.parse()?);
-        }
-        let table = support::capabilities();
-        println!("kernel {} {}", table.kernel_release, table.architecture);
-        for row in &table.probes {
-            println!("{:<14} {:<28} {:?}", row.probe.as_str(), row.mechanism, row.status);
-        }
-        for missing in &table.missing {
-            println!("missing: {missing}");
-        }
-        if table.probes.iter().any(|row| !row.is_available()) {
-            return Err("not every probe can be used".into());
-        }
-        watch()
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let argument = "x".repeat(100 * 1024);
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(&argument)
+        .env(CHILD, port.to_string())
+        .spawn()?;
+    let pid = child.id();
+    if !child.wait()?.success() {
+        return Err("the child failed".into());
     }
-
-    fn watch() -> Result<(), Box<dyn Error>> {
-        let identity = AgentIdentity {
-            tenant: TenantId::default(),
-            agent: AgentId::new("smoke")?,
-            host: "guest".into(),
-        };
-        let boot = host::boot_id()?;
-        let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot));
-        let mut sensor = SensorBuilder::new(identity, boot, ids).open()?;
-        sensor.poll(Duration::from_millis(100))?;
-
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        let argument = "x".repeat(100 * 1024);
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg(&argument)
-            .env(CHILD, port.to_string())
-            .spawn()?;
-        let pid = child.id();
-        if !child.wait()?.success() {
-            return Err("the child failed".into());
+    let mut events = sensor.poll(Duration::from_secs(1))?.events;
+    let stats = sensor.stats();
+    for batch in sensor.finish()? {
+        events.extend(batch.events);
+        for lost in batch.lost {
+            println!("lost: {lost:?}");
         }
-        let mut events = sensor.poll(Duration::from_secs(1))?.events;
-        let stats = sensor.stats();
-        for batch in sensor.finish()? {
-            events.extend(batch.events);
-            for lost in batch.lost {
-                println!("lost: {lost:?}");
-            }
-        }
-        println!("{stats:?}");
-        let of_child =
-            |event: &&Arc<Event>| event.process.as_ref().is_some_and(|process| process.pid == pid);
-        let events: Vec<Arc<Event>> = events.iter().filter(of_child).cloned().collect();
-        check(&events, port, argument.len())
     }
+    println!("{stats:?}");
+    let of_child =
+        |event: &&Arc<Event>| event.process.as_ref().is_some_and(|process| process.pid == pid);
+    let events: Vec<Arc<Event>> = events.iter().filter(of_child).cloned().collect();
+    check(&events, port, argument.len())
+}
 
-    fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dyn Error>> {
-        for kind in [EventKind::Fork, EventKind::Exec, EventKind::Exit] {
-            let count = events.iter().filter(|event| event.kind() == kind).count();
-            println!("{kind}: {count}");
-            if count != 1 {
-                return Err(format!("{count} events of kind {kind} instead of one").into());
-            }
+fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dyn Error>> {
+    for kind in [EventKind::Fork, EventKind::Exec, EventKind::Exit] {
+        let count = events.iter().filter(|event| event.kind() == kind).count();
+        println!("{kind}: {count}");
+        if count != 1 {
+            return Err(format!("{count} events of kind {kind} instead of one").into());
         }
-        let exec = find(events, |event| matches!(event.data, EventData::Exec(_)))?;
-        let process = exec.process.as_ref().ok_or("an exec without a process")?;
-        show(process);
-        if process.arguments.value.raw().len() < argument || !process.arguments.is_whole() {
-            return Err("the arguments are not whole".into());
-        }
-        let parent = process.parent.as_ref().ok_or("no parent")?;
-        if parent.pid != std::process::id() {
-            return Err("the parent is another".into());
-        }
-        let opened = |path: &'static str, fd: bool| {
-            find(events, move |event| {
-                matches!(&event.data, EventData::FileOpen(open)
-                    if open.path.value == path && open.result.is_ok() == fd)
-            })
-        };
-        println!("{:?}", opened("/proc/version", true)?.data);
-        println!("{:?}", opened("/tmp/not-there", false)?.data);
-        let connect = find(events, |event| {
-            matches!(&event.data, EventData::NetConnect(connect)
-                if connect.destination.port() == port && connect.result.is_ok())
-        })?;
-        println!("{:?}", connect.data);
-        Ok(())
     }
+    let exec = find(events, |event| matches!(event.data, EventData::Exec(_)))?;
+    let process = exec.process.as_ref().ok_or("an exec without a process")?;
+    show(process);
+    if process.arguments.value.raw().len() < argument || !process.arguments.is_whole() {
+        return Err("the arguments are not whole".into());
+    }
+    let parent = process.parent.as_ref().ok_or("no parent")?;
+    if parent.pid != std::process::id() {
+        return Err("the parent is another".into());
+    }
+    let opened = |path: &'static str, fd: bool| {
+        find(events, move |event| {
+            matches!(&event.data, EventData::FileOpen(open)
+                if open.path.value == path && open.result.is_ok() == fd)
+        })
+    };
+    println!("{:?}", opened("/proc/version", true)?.data);
+    println!("{:?}", opened("/tmp/not-there", false)?.data);
+    let connect = find(events, |event| {
+        matches!(&event.data, EventData::NetConnect(connect)
+            if connect.destination.port() == port && connect.result.is_ok())
+    })?;
+    println!("{:?}", connect.data);
+    Ok(())
+}
 
-    fn show(process: &Process) {
-        let mut shown = process.clone();
-        shown.arguments = Default::default();
-        shown.parent = None;
-        println!("{shown:?}");
-    }
+fn show(process: &Process) {
+    let mut shown = process.clone();
+    shown.arguments = Default::default();
+    shown.parent = None;
+    println!("{shown:?}");
+}
 
-    fn find(
-        events: &[Arc<Event>],
-        mut is: impl FnMut(&Event) -> bool,
-    ) -> Result<&Arc<Event>, Box<dyn Error>> {
-        events.iter().find(|event| is(event)).ok_or_else(|| "an expected event is missing".into())
-    }
+fn find(
+    events: &[Arc<Event>],
+    mut is: impl FnMut(&Event) -> bool,
+) -> Result<&Arc<Event>, Box<dyn Error>> {
+    events.iter().find(|event| is(event)).ok_or_else(|| "an expected event is missing".into())
+}
 
-    fn child(port: u16) -> Result<(), Box<dyn Error>> {
-        std::fs::read("/proc/version")?;
-        std::env::set_current_dir("/proc")?;
-        // Relative, and to be folded.
-        if std::fs::read("../tmp/./not-there").is_ok() {
-            return Err("/tmp/not-there is there".into());
-        }
-        TcpStream::connect(("127.0.0.1", port))?;
-        Ok(())
+fn child(port: u16) -> Result<(), Box<dyn Error>> {
+    std::fs::read("/proc/version")?;
+    std::env::set_current_dir("/proc")?;
+    // Relative, and to be folded.
+    if std::fs::read("../tmp/./not-there").is_ok() {
+        return Err("/tmp/not-there is there".into());
     }
+    TcpStream::connect(("127.0.0.1", port))?;
+    Ok(())
 }

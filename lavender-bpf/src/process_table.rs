@@ -45,12 +45,6 @@ impl ProcessTable {
         }
     }
 
-    /// How many processes it holds.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The process as it is now.
     pub(crate) fn latest(&self, id: ProcessId) -> Option<&Arc<Process>> {
         self.entries.get(&id).map(|entry| &entry.current)
@@ -148,5 +142,110 @@ impl ProcessTable {
         if self.by_pid.get(&id.tgid()) == Some(&id) {
             self.by_pid.remove(&id.tgid());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lavender_core::event::{Credentials, Executable, Namespaces};
+    use lavender_core::{BootId, ByteString, Captured};
+
+    fn process(pid: u32, start_ns: u64, generation: u32) -> Arc<Process> {
+        let id = ProcessId::new(BootId::from_u128(1), start_ns, pid);
+        Arc::new(Process {
+            exec_id: ExecId { process: id, generation },
+            pid,
+            namespace_pid: pid,
+            name: ByteString::default(),
+            executable: Executable::default(),
+            arguments: Captured::default(),
+            working_directory: Captured::default(),
+            credentials: Credentials::default(),
+            user: None,
+            group: None,
+            terminal: None,
+            cgroup_id: 0,
+            container: None,
+            namespaces: Namespaces::default(),
+            parent_id: None,
+            parent: None,
+        })
+    }
+
+    const fn at(seconds: u64) -> BootTime {
+        BootTime::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_late_record_finds_the_program_of_its_time() {
+        let mut table = ProcessTable::new(10);
+        let (first, second) = (process(7, 1, 1), process(7, 1, 2));
+        table.insert(Arc::clone(&first));
+        table.insert(Arc::clone(&second));
+        assert_eq!(table.with_program(first.exec_id), Some(&first));
+        assert_eq!(table.latest(first.id()), Some(&second));
+        // Records of an older program change nothing about the present.
+        let mut other_way = ProcessTable::new(10);
+        other_way.insert(Arc::clone(&second));
+        other_way.insert(Arc::clone(&first));
+        assert_eq!(other_way.latest(first.id()), Some(&second));
+        assert_eq!(other_way.with_program(first.exec_id), Some(&first));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_stays_for_a_while() {
+        let mut table = ProcessTable::new(10);
+        let process = process(7, 1, 1);
+        table.insert(Arc::clone(&process));
+        table.exit(process.id(), at(100));
+        table.expire(at(109));
+        assert!(table.latest(process.id()).is_some());
+        assert_eq!(table.living(7), None);
+        table.expire(at(110));
+        assert_eq!(table.latest(process.id()), None);
+    }
+
+    #[test]
+    fn a_reused_pid_is_the_later_process() {
+        let mut table = ProcessTable::new(10);
+        let (first, second) = (process(7, 1, 1), process(7, 2, 1));
+        table.insert(Arc::clone(&first));
+        table.exit(first.id(), at(1));
+        table.insert(Arc::clone(&second));
+        assert_eq!(table.living(7), Some(&second));
+        table.expire(at(100));
+        assert_eq!(table.living(7), Some(&second));
+        assert_eq!(table.latest(first.id()), None);
+    }
+
+    #[test]
+    fn it_never_holds_more_than_it_may() {
+        let mut table = ProcessTable::new(100);
+        for pid in 0..10_000 {
+            table.insert(process(pid, u64::from(pid), 1));
+            table.expire(at(0));
+            assert!(table.entries.len() <= 100 && table.by_pid.len() <= 100);
+            assert!(table.order.len() <= 1_300);
+        }
+        // The ones that have ended go first.
+        let ended = process(9_999, 9_999, 1).id();
+        table.exit(ended, at(1));
+        table.insert(process(20_000, 20_000, 1));
+        assert_eq!(table.latest(ended), None);
+        assert!(table.living(9_900).is_some());
+    }
+
+    #[test]
+    fn what_a_snapshot_does_not_find_has_ended() {
+        let mut table = ProcessTable::new(10);
+        let (gone, lives, younger) = (process(1, 1, 1), process(2, 2, 1), process(3, 5_000, 1));
+        for process in [&gone, &lives, &younger] {
+            table.insert(Arc::clone(process));
+        }
+        table.exit_others(BootTime::from_nanos(1_000), |id| id == lives.id());
+        assert_eq!(table.living(1), None);
+        assert!(table.living(2).is_some());
+        assert!(table.living(3).is_some(), "it was made after the snapshot was begun");
     }
 }

@@ -160,7 +160,7 @@ impl<H: Host> Assembler<H> {
             return Some(known.as_parent());
         }
         let found = self.host.process(process)?;
-        let parent = self.from_found(batch, exec, None, found);
+        let parent = self.describe_found(batch, exec, None, found);
         self.processes.insert(Arc::clone(&parent));
         Some(parent.as_parent())
     }
@@ -170,12 +170,12 @@ impl<H: Host> Assembler<H> {
         let exec = self.exec_id(header);
         // Its record may be lost, and still the process be known from before its last exec.
         let found = self.host.process(exec.process).unwrap_or_default();
-        let process = self.from_found(batch, exec, Some(header), found);
+        let process = self.describe_found(batch, exec, Some(header), found);
         self.processes.insert(Arc::clone(&process));
         process
     }
 
-    fn from_found(
+    fn describe_found(
         &mut self,
         batch: &Batch,
         exec_id: ExecId,

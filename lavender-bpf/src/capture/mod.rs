@@ -6,6 +6,10 @@
 //! not there.
 
 mod frame;
+#[cfg_attr(
+    not(all(feature = "load", target_os = "linux")),
+    allow(dead_code, reason = "only a live sensor fills captures")
+)]
 mod writer;
 
 use std::io;

@@ -21,7 +21,9 @@ pub use self::container::container;
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
 pub(crate) use self::procfs::{cgroup_mount, is_kernel_thread, start_ticks, starts_at};
-pub(crate) use self::recorded::{RecordedHost, Recorder};
+pub(crate) use self::recorded::RecordedHost;
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub(crate) use self::recorded::Recorder;
 
 /// Answers about the host. Asked while events are assembled, so it must not wait for long.
 pub trait Host: std::fmt::Debug + Send {

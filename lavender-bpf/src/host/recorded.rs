@@ -8,12 +8,14 @@ use lavender_core::{ByteString, ProcessId};
 use super::{Fact, FoundProcess, Host};
 
 /// Passes answers on and notes them, for the capture.
+#[cfg(all(feature = "load", target_os = "linux"))]
 #[derive(Debug)]
 pub(crate) struct Recorder<H> {
     inner: H,
     noted: Option<Vec<Fact>>,
 }
 
+#[cfg(all(feature = "load", target_os = "linux"))]
 impl<H> Recorder<H> {
     /// Notes answers only where there is a capture to put them in.
     pub(crate) fn new(inner: H, recording: bool) -> Self {
@@ -37,6 +39,7 @@ impl<H> Recorder<H> {
     }
 }
 
+#[cfg(all(feature = "load", target_os = "linux"))]
 impl<H: Host> Host for Recorder<H> {
     fn user(&mut self, uid: u32) -> Option<Arc<str>> {
         let answer = self.inner.user(uid);

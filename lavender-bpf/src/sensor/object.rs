@@ -18,7 +18,10 @@ use crate::support::{Probe, ProbeStatus};
 /// What was generated from the compiled probes: used for its types, to hold ours against them.
 #[allow(
     clippy::all,
+    clippy::expect_used,
+    clippy::panic,
     clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
     dead_code,
     missing_debug_implementations,
     missing_docs,
