@@ -35,7 +35,12 @@ level: high
     for event in &events {
         for matched in evaluator.matches(&fields.record(event)) {
             found += 1;
-            println!("{}: {} ({})", event["CommandLine"], matched.meta().title, matched.meta().level);
+            println!(
+                "{}: {} ({})",
+                event["CommandLine"],
+                matched.meta().title,
+                matched.meta().level
+            );
         }
     }
     assert_eq!(found, 3, "the miner once, and the shell by two rules");
