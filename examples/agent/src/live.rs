@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use lavender_bpf::support::{self, Missing};
+use lavender_bpf::support::{self, Missing, ProbeStatus};
 use lavender_bpf::{CaptureWriter, SensorBuilder, SensorError, SensorSource};
 use lavender_core::event::Priority;
 use lavender_core::{AgentIdentity, BootId, Sequencer};
@@ -86,8 +86,10 @@ pub fn open(
         builder = builder.with_capture(capture);
     }
     let sensor = builder.spawn().map_err(failure)?;
-    for probe in sensor.probes().iter().filter(|probe| !probe.is_available()) {
-        tracing::warn!(?probe, "not watched");
+    for report in sensor.probes() {
+        if let ProbeStatus::Unavailable { reason } = &report.status {
+            tracing::warn!(reason, "{} is not watched", report.probe);
+        }
     }
     Ok(sensor)
 }
