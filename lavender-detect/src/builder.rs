@@ -125,6 +125,11 @@ impl RuleSetBuilder {
         for (name, text) in builtin::rules() {
             self.add_str(name, text);
         }
+        self.add_builtin_placeholders()
+    }
+
+    /// Gives the placeholders that have no value yet those of the rules that come with Lavender.
+    pub fn add_builtin_placeholders(&mut self) -> &mut Self {
         self.placeholders.merge(builtin::placeholders());
         self
     }
@@ -210,8 +215,15 @@ impl RuleSetBuilder {
     /// # Errors
     ///
     /// Every fault of every file. Nothing is loaded then.
-    pub fn build(mut self) -> Result<Loaded, RuleErrors> {
-        self.check_ids();
+    pub fn build(self) -> Result<Loaded, RuleErrors> {
+        let (loaded, faults) = self.build_partial();
+        if faults.is_empty() { Ok(loaded) } else { Err(RuleErrors { faults }) }
+    }
+
+    /// Compiles what can be compiled, and says what is wrong with the rest: for tools that look at rules. Whoever
+    /// runs them wants [`build`](Self::build), which refuses a set with a fault as a whole.
+    pub fn build_partial(mut self) -> (Loaded, Vec<Fault>) {
+        let mut refused = self.check_ids();
         let mut fields = Fields::new();
         let mut predicates = Predicates::default();
         let mut faults = std::mem::take(&mut self.faults);
@@ -226,8 +238,9 @@ impl RuleSetBuilder {
             (lower_detection(detection, &mut lowering), lowering.faults)
         };
         let mut rules = Vec::with_capacity(self.rules.len());
-        for (file, document) in &mut self.rules {
+        for ((file, document), refused) in self.rules.iter_mut().zip(&mut refused) {
             let (expression, found) = lower(&document.detection);
+            *refused |= !found.is_empty();
             faults.extend(found.into_iter().map(fault_in(file, &document.meta.title)));
             rules.push(Rule {
                 meta: Arc::new(std::mem::take(&mut document.meta)),
@@ -239,26 +252,33 @@ impl RuleSetBuilder {
                 line: document.line,
             });
         }
+        let mut filters = 0;
         for (file, filter) in &self.filters {
-            let (expression, found) = lower(&filter.detection);
-            let found = found.into_iter().chain(apply(&mut rules, filter, &expression));
-            faults.extend(found.map(fault_in(file, &filter.title)));
+            let (expression, mut found) = lower(&filter.detection);
+            // What is wrong in itself changes no rule.
+            let expression = if found.is_empty() { expression } else { Expression::Constant(true) };
+            found.extend(apply(&mut rules, filter, &expression));
+            filters += usize::from(found.is_empty());
+            faults.extend(found.into_iter().map(fault_in(file, &filter.title)));
         }
-        if !faults.is_empty() {
-            faults.sort();
-            faults.dedup();
-            return Err(RuleErrors { faults });
-        }
-        let (files, filters, skipped) = (self.files, self.filters.len(), self.skipped);
+        faults.sort();
+        faults.dedup();
+        let rules = rules.into_iter().zip(refused);
+        let rules = rules.filter(|(_, refused)| !refused).map(|(rule, _)| rule).collect();
         let inner = Inner::new(fields, predicates, rules, self.keywords_on_structured);
-        Ok(Loaded { rules: RuleSet::new(inner), files, filters, skipped })
+        let (files, skipped) = (self.files, self.skipped);
+        (Loaded { rules: RuleSet::new(inner), files, filters, skipped }, faults)
     }
 
-    fn check_ids(&mut self) {
+    /// Says of each rule whether it is refused because one before it has the same id.
+    fn check_ids(&mut self) -> Vec<bool> {
         let mut seen: HashMap<Arc<str>, (Arc<str>, u32)> = HashMap::new();
+        let mut refused = Vec::with_capacity(self.rules.len());
         for (file, rule) in &self.rules {
             let id = Arc::clone(&rule.meta.id);
-            match seen.get(&id) {
+            let other = seen.get(&id);
+            refused.push(other.is_some());
+            match other {
                 None => {
                     seen.insert(id, (Arc::clone(file), rule.line));
                 }
@@ -270,6 +290,7 @@ impl RuleSetBuilder {
                 }),
             }
         }
+        refused
     }
 }
 

@@ -48,17 +48,22 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod attack;
 mod builder;
 pub mod builtin;
 mod compile;
+mod coverage;
 mod detector;
 mod error;
 mod evaluate;
 mod event;
 mod explain;
 mod index;
+mod lint;
 mod logsource;
+mod mapping;
 mod matcher;
+mod outlook;
 mod record;
 mod rule;
 mod ruleset;
@@ -68,12 +73,18 @@ mod truth;
 
 pub use crate::builder::{Loaded, RuleSetBuilder};
 pub use crate::compile::Placeholders;
+pub use crate::coverage::{
+    BlockReason, BlockedRule, Coverage, CoveredTactic, CoveredTechnique, HostCapabilities,
+    blocked_rules,
+};
 pub use crate::detector::{RuleHandle, SigmaDetector, UndeterminedPolicy};
 pub use crate::error::{Fault, RuleErrors};
 pub use crate::evaluate::{Evaluator, Match};
 pub use crate::event::{EventField, EventRecord, Route};
 pub use crate::explain::Explanation;
+pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;
+pub use crate::mapping::FieldMapping;
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFields, JsonRecord, Kept, Record, ShortText,
 };

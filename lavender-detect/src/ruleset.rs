@@ -189,10 +189,7 @@ impl RuleSet {
         let mut plans = inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = plans.entry(key).or_insert_with(|| {
             let applies = |rule: &Rule| {
-                rule.logsource.applies_to(logsource)
-                    && !(structured
-                        && rule.logsource.category.is_none()
-                        && inner.has_keywords(rule))
+                rule.logsource.applies_to(logsource) && !(structured && inner.leaves_to_text(rule))
             };
             let rules = inner.rules.iter().enumerate().filter(|(_, rule)| applies(rule));
             let rules = rules.map(|(number, rule)| (number as u32, &rule.expression));
@@ -243,6 +240,11 @@ impl Inner {
             plans: Mutex::new(HashMap::new()),
             unrouted: OnceLock::new(),
         }
+    }
+
+    /// Whether a rule is for lines of text: one of keywords that names no category.
+    pub(crate) fn leaves_to_text(&self, rule: &Rule) -> bool {
+        !self.keywords_on_structured && rule.logsource.category.is_none() && self.has_keywords(rule)
     }
 
     fn has_keywords(&self, rule: &Rule) -> bool {

@@ -49,13 +49,29 @@ pub(crate) fn anchors(
     predicates: &Predicates,
 ) -> Option<Vec<(Anchor, bool)>> {
     match &predicate.test {
-        Test::Patterns(patterns) => patterns.iter().map(Anchor::of).collect(),
+        Test::Patterns(patterns) => {
+            let all: Vec<_> = patterns.iter().map(Anchor::of).collect::<Option<_>>()?;
+            let needed =
+                all.iter().filter(|one| !all.iter().any(|other| makes_needless(other, one)));
+            Some(needed.cloned().collect())
+        }
         Test::Regex(_) => {
             let required = &predicates.regex(id)?.required;
             let possible = |text: &Vec<u8>| (Anchor::Inside(text.clone()), false);
             (!required.is_empty()).then(|| required.iter().map(possible).collect())
         }
         _ => None,
+    }
+}
+
+/// Whether looking for `one` tells nothing that looking for `other` does not: it holds it, and `other` passes the
+/// test by itself.
+fn makes_needless(other: &(Anchor, bool), one: &(Anchor, bool)) -> bool {
+    match (other, one) {
+        ((Anchor::Inside(part), true), (Anchor::Inside(whole), _)) => {
+            part.len() < whole.len() && memchr::memmem::find(whole, part).is_some()
+        }
+        _ => false,
     }
 }
 

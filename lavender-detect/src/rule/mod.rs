@@ -11,7 +11,7 @@ use rsigma_parser::{ConditionExpr, Modifier};
 
 pub(crate) use self::condition::names_matching;
 pub(crate) use self::parse::{Document, parse_documents, to_json};
-pub(crate) use self::yaml::{Node, read as read_yaml};
+pub(crate) use self::yaml::{Entry, Node, Value, read as read_yaml};
 use crate::logsource::LogSource;
 
 /// A detection rule.

@@ -1,0 +1,313 @@
+//! What loads and yet smells: rules that say too little of themselves, or do not do what they seem to.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use rsigma_parser::ConditionExpr;
+use serde::Serialize;
+
+use crate::attack;
+use crate::outlook::{Nothing, outlook};
+use crate::rule::{
+    Detection, Document, Entry, Node, Value, names_matching, parse_documents, read_yaml, to_json,
+};
+use crate::ruleset::{Rule, RuleSet};
+use crate::truth::Truth;
+
+/// Something in a rule that should be looked at: where, and what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The rule's file.
+    pub file: Arc<str>,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// What kind of thing it is.
+    pub smell: Smell,
+    /// The rule's title.
+    pub rule: Arc<str>,
+    /// What it is, in words.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, smell, rule, message } = self;
+        write!(f, "{file}:{line}: {smell}: {message} (in `{rule}`)")
+    }
+}
+
+/// The kinds of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Smell {
+    /// A key that every rule should have is missing: id, level, status, description, falsepositives, tags.
+    MissingKey,
+    /// A tag that is not of the form `namespace.name`, or names nothing that ATT&CK has.
+    Tag,
+    /// No events that it is tested on.
+    Untested,
+    /// `|all` on one value.
+    AllOfOne,
+    /// A list of one value.
+    ListOfOne,
+    /// A search that says the same as another.
+    DuplicateSearch,
+    /// A search that no condition names.
+    UnusedSearch,
+    /// A condition that can never hold.
+    NeverMatches,
+    /// A condition that a record without any field fulfils.
+    MatchesNothingInParticular,
+    /// A title that another rule has too.
+    DuplicateTitle,
+}
+
+impl Smell {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingKey => "missing_key",
+            Self::Tag => "tag",
+            Self::Untested => "untested",
+            Self::AllOfOne => "all_of_one",
+            Self::ListOfOne => "list_of_one",
+            Self::DuplicateSearch => "duplicate_search",
+            Self::UnusedSearch => "unused_search",
+            Self::NeverMatches => "never_matches",
+            Self::MatchesNothingInParticular => "matches_nothing_in_particular",
+            Self::DuplicateTitle => "duplicate_title",
+        }
+    }
+}
+
+impl fmt::Display for Smell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The keys that a rule should have, though it loads without.
+const EXPECTED_KEYS: [&str; 6] = ["id", "level", "status", "description", "falsepositives", "tags"];
+
+/// Looks at the rules of a set. `files` are the texts that they were loaded from, by the names that
+/// [`Rule::file`](crate::Rule::file) gives; `tests` are their test files ([`run_tests`](crate::run_tests)). What did
+/// not load is not looked at.
+///
+/// ```
+/// use lavender_detect::{RuleSetBuilder, Smell, lint};
+///
+/// let text = "
+/// title: Whoami
+/// logsource: {product: linux, category: process_creation}
+/// detection:
+///   selection: {Image|endswith: [/whoami]}
+///   condition: selection
+/// ";
+/// let mut builder = RuleSetBuilder::new();
+/// builder.add_str("whoami.yml", text);
+/// let rules = builder.build()?.rules;
+/// let findings = lint(&rules, [("whoami.yml", text)], []);
+/// let list = findings.iter().find(|finding| finding.smell == Smell::ListOfOne).unwrap();
+/// assert_eq!(list.to_string(), "whoami.yml:5: list_of_one: `Image|endswith` is a list of one value (in `Whoami`)");
+/// # Ok::<(), lavender_detect::RuleErrors>(())
+/// ```
+pub fn lint<'t>(
+    rules: &RuleSet,
+    files: impl IntoIterator<Item = (&'t str, &'t str)>,
+    tests: impl IntoIterator<Item = (&'t str, &'t str)>,
+) -> Vec<Finding> {
+    let loaded = rules.iter().map(|rule| ((&**rule.file(), rule.line()), rule)).collect();
+    let mut linter = Linter { rules, loaded, findings: Vec::new() };
+    let tested = tested(tests);
+    for rule in rules.iter() {
+        linter.rule(rule, &tested);
+    }
+    linter.titles();
+    for (name, text) in files {
+        linter.file(name, text);
+    }
+    linter.findings.sort();
+    linter.findings
+}
+
+/// The ids of the rules for which there are cases.
+fn tested<'t>(tests: impl IntoIterator<Item = (&'t str, &'t str)>) -> HashSet<String> {
+    let documents = tests.into_iter().flat_map(|(_, text)| read_yaml(text).0);
+    documents
+        .filter_map(|document| Some(document.get("rule")?.scalar_text()?.into_owned()))
+        .collect()
+}
+
+struct Linter<'a> {
+    rules: &'a RuleSet,
+    /// By file and line.
+    loaded: HashMap<(&'a str, u32), &'a Rule>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Linter<'a> {
+    fn find(&mut self, rule: &Rule, line: u32, smell: Smell, message: impl Into<String>) {
+        let (file, title) = (Arc::clone(rule.file()), Arc::clone(&rule.meta().title));
+        self.findings.push(Finding { file, line, smell, rule: title, message: message.into() });
+    }
+
+    /// What the compiled rule tells.
+    fn rule(&mut self, rule: &Rule, tested: &HashSet<String>) {
+        let line = rule.line();
+        if !tested.contains(&*rule.meta().id) {
+            self.find(rule, line, Smell::Untested, "no test file has cases for it");
+        }
+        let predicates = &self.rules.inner().predicates;
+        if outlook(&rule.expression, predicates, &|_| false) == Truth::False {
+            self.find(rule, line, Smell::NeverMatches, "its condition can never hold");
+        } else if self.rules.explain(rule, &Nothing).truth() == Truth::True {
+            let message =
+                "it matches a record without any field: it asks only what must not be there";
+            self.find(rule, line, Smell::MatchesNothingInParticular, message);
+        }
+    }
+
+    fn titles(&mut self) {
+        let mut first: HashMap<&str, &Rule> = HashMap::new();
+        for rule in self.rules.iter() {
+            match first.get(&*rule.meta().title) {
+                None => {
+                    first.insert(&rule.meta().title, rule);
+                }
+                Some(other) => {
+                    let message =
+                        format!("the rule at {}:{} has the same title", other.file(), other.line());
+                    self.find(rule, rule.line(), Smell::DuplicateTitle, message);
+                }
+            }
+        }
+    }
+
+    /// What the text tells.
+    fn file(&mut self, name: &str, text: &str) {
+        let text = text.trim_start_matches('\u{feff}');
+        let (nodes, _) = read_yaml(text);
+        for node in &nodes {
+            if let Some(rule) = self.loaded.get(&(name, node.line)).copied() {
+                self.keys(rule, node);
+                self.tags(rule, node);
+                self.searches(rule, node);
+            }
+        }
+        for document in parse_documents(&name.into(), text, &mut Vec::new()) {
+            if let Document::Rule(document) = document
+                && let Some(rule) = self.loaded.get(&(name, document.line)).copied()
+            {
+                self.unused(rule, &document.detection, &nodes);
+            }
+        }
+    }
+
+    fn keys(&mut self, rule: &Rule, node: &Node) {
+        for key in EXPECTED_KEYS {
+            if node.get(key).is_none_or(|value| matches!(value.value, Value::Null)) {
+                let message = format!("`{key}` is missing");
+                self.find(rule, rule.line(), Smell::MissingKey, message);
+            }
+        }
+    }
+
+    fn tags(&mut self, rule: &Rule, node: &Node) {
+        let tags = node.get("tags").and_then(Node::as_list).unwrap_or_default();
+        for (line, tag) in tags.iter().filter_map(|tag| Some((tag.line, tag.scalar_text()?))) {
+            if !tag.contains('.') {
+                let message = format!("`{tag}` has no namespace: `attack.`, `cve.`, …");
+                self.find(rule, line, Smell::Tag, message);
+            } else if tag.to_ascii_lowercase().starts_with("attack.") && !attack::is_tag(&tag) {
+                let message =
+                    format!("`{tag}` is no ATT&CK tag: `attack.execution`, `attack.t1059.004`, …");
+                self.find(rule, line, Smell::Tag, message);
+            }
+        }
+    }
+
+    fn searches(&mut self, rule: &Rule, node: &Node) {
+        let searches: Vec<&Entry> = searches_of(node).collect();
+        for (at, entry) in searches.iter().enumerate() {
+            let body = to_json(&entry.node);
+            if let Some(other) = searches[..at].iter().find(|other| to_json(&other.node) == body) {
+                let message = format!("`{}` says the same as `{}`", entry.key, other.key);
+                self.find(rule, entry.line, Smell::DuplicateSearch, message);
+            }
+            self.search(rule, &entry.key, entry.line, &entry.node);
+        }
+    }
+
+    fn search(&mut self, rule: &Rule, name: &str, line: u32, node: &Node) {
+        match &node.value {
+            Value::List(items) => {
+                if items.len() == 1 {
+                    self.find(rule, line, Smell::ListOfOne, format!("`{name}` is a list of one"));
+                }
+                for item in items {
+                    if matches!(item.value, Value::Map(_)) {
+                        self.search(rule, name, item.line, item);
+                    }
+                }
+            }
+            Value::Map(items) => items.iter().for_each(|item| self.item(rule, item)),
+            _ => {}
+        }
+    }
+
+    fn item(&mut self, rule: &Rule, entry: &Entry) {
+        let key = &entry.key;
+        let values = entry.node.as_list();
+        let one = values.is_none_or(|values| values.len() == 1);
+        if one && key.split('|').skip(1).any(|modifier| modifier == "all") {
+            self.find(rule, entry.line, Smell::AllOfOne, format!("`{key}` has one value"));
+        } else if one && values.is_some() {
+            let message = format!("`{key}` is a list of one value");
+            self.find(rule, entry.line, Smell::ListOfOne, message);
+        }
+    }
+
+    fn unused(&mut self, rule: &Rule, detection: &Detection, nodes: &[Node]) {
+        let mut used = vec![false; detection.searches.len()];
+        for condition in &detection.conditions {
+            mark(condition, detection, &mut used);
+        }
+        let node = nodes.iter().find(|node| node.line == rule.line());
+        for ((name, _), used) in detection.searches.iter().zip(used) {
+            if !used {
+                let entry = node.and_then(|node| searches_of(node).find(|e| *e.key == **name));
+                let line = entry.map_or(rule.line(), |entry| entry.line);
+                let message = format!("no condition names `{name}`");
+                self.find(rule, line, Smell::UnusedSearch, message);
+            }
+        }
+    }
+}
+
+/// The searches of a rule, without what else stands under `detection`.
+fn searches_of(node: &Node) -> impl Iterator<Item = &Entry> {
+    let entries = node.get("detection").and_then(Node::as_map).unwrap_or_default();
+    entries.iter().filter(|entry| entry.key != "condition" && entry.key != "timeframe")
+}
+
+/// Marks the searches that a condition names.
+fn mark(condition: &ConditionExpr, detection: &Detection, used: &mut [bool]) {
+    match condition {
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
+            parts.iter().for_each(|part| mark(part, detection, used));
+        }
+        ConditionExpr::Not(inner) => mark(inner, detection, used),
+        ConditionExpr::Identifier(name) => {
+            for ((search, _), used) in detection.searches.iter().zip(used) {
+                *used |= **search == **name;
+            }
+        }
+        ConditionExpr::Selector { pattern, .. } => {
+            for index in names_matching(pattern, &detection.searches) {
+                used[index] = true;
+            }
+        }
+    }
+}
