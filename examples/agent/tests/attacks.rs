@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use lavender_core::Alert;
 use lavender_core::event::Process;
 use serde_json::Value;
-use support::agent::{Agent, output};
+use support::agent::{Agent, replay};
 use support::setting::Setting;
 use support::stand_in;
 
@@ -107,12 +107,8 @@ fn each_attack_is_an_alert_on_stdout_and_in_the_store_and_again_in_the_replay() 
         );
     }
 
-    let replayed = output(&[
-        "replay",
-        capture.to_str().unwrap(),
-        "--config",
-        setting.config().to_str().unwrap(),
-    ]);
+    let replayed =
+        replay(&[capture.to_str().unwrap(), "--config", setting.config().to_str().unwrap()]);
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     assert_eq!(comparable(&live.stdout), comparable(&replayed.stdout));
 }
@@ -130,7 +126,7 @@ fn comparable(lines: &[Value]) -> Vec<Value> {
 
 #[test]
 fn the_capture_that_the_agent_brings_along_shows_the_same_attacks() {
-    let finished = output(&["replay"]);
+    let finished = replay(&[]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let titles: BTreeSet<&str> =
         finished.alerts().iter().map(|alert| alert["rule"]["title"].as_str().unwrap()).collect();

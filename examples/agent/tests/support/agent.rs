@@ -23,6 +23,17 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Replays by the agent that `LAVENDER_TEST_REPLAY_AGENT` names, such as one built without libbpf, else by this
+/// one.
+pub fn replay(arguments: &[&str]) -> Finished {
+    let mut replay = command(&[]);
+    if let Some(agent) = std::env::var_os("LAVENDER_TEST_REPLAY_AGENT") {
+        replay = Command::new(agent);
+        replay.env_remove("LAVENDER_CONFIG").env_remove("LAVENDER_LOG").stdin(Stdio::null());
+    }
+    Finished::from(replay.arg("replay").args(arguments).output().unwrap())
+}
+
 /// Runs the agent to its end.
 pub fn output(arguments: &[&str]) -> Finished {
     Finished::from(command(arguments).output().unwrap())
