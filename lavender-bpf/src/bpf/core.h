@@ -256,6 +256,14 @@ struct bpf_iter__task {
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
+/* Reads a field through a pointer that the verifier takes for a number. From 6.2 on that is a load with a fixup for
+ * faults; before, a call of a helper, which costs ten times that. */
+extern void *bpf_rdonly_cast(const void *object, u32 type) __ksym __weak;
+#define READ(TYPE, pointer, field)                                                                                \
+	(bpf_ksym_exists(bpf_rdonly_cast) ?                                                                       \
+		 ((TYPE *)bpf_rdonly_cast((const void *)(pointer), bpf_core_type_id_kernel(TYPE)))->field :       \
+		 BPF_CORE_READ((TYPE *)(pointer), field))
+
 /* Bounds a value on the register that is used: clang may check a copy, and the verifier then knows nothing. */
 #define CLAMP(value, max) asm volatile("if %0 <= %1 goto +1\n %0 = %1" : "+r"(value) : "i"(max))
 

@@ -79,9 +79,10 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 	record->open_flags = call->flags;
 	record->mode = call->mode;
 	if (file) {
-		struct inode *inode = BPF_CORE_READ(file, f_inode);
-		record->inode = BPF_CORE_READ(inode, i_ino);
-		record->device = BPF_CORE_READ(inode, i_sb, s_dev);
+		struct inode *inode = READ(struct file, file, f_inode);
+		record->inode = READ(struct inode, inode, i_ino);
+		struct super_block *disk = READ(struct inode, inode, i_sb);
+		record->device = READ(struct super_block, disk, s_dev);
 		record->header.flags |= WALK_IS_FILE;
 		walk_open(&scratch->walk, scratch->strings, 0, &file->f_path);
 	} else {

@@ -17,9 +17,11 @@ static __noinline u64 ancestor_id_before_6_1(u64 cgroup, u64 at)
 	return id;
 }
 
-/* The id of a control group's ancestor at a level that it is known to have. */
-static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
+/* The id of the ancestor of a task's control group at a level that it is known to have. The group is read and not
+ * dereferenced: a plain number, which older verifiers let be reckoned with. */
+static __always_inline u64 ancestor_id(struct task_struct *task, u32 level)
 {
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 	u64 at = (u64)level * sizeof(u64);
 
 	if (bpf_core_field_exists(struct cgroup, ancestors)) {
@@ -31,32 +33,32 @@ static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 	return ancestor_id_before_6_1((u64)cgroup, at);
 }
 
-static __always_inline bool is_below(struct cgroup *cgroup, u32 level, u64 wanted_id, u32 wanted_level)
+static __always_inline bool is_below(struct task_struct *task, u64 wanted_id, u32 wanted_level)
 {
+	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
+	u32 level = cgroup->level;
+
 	if (level < wanted_level)
 		return false;
 	if (level == wanted_level)
-		return BPF_CORE_READ(cgroup, kn, id) == wanted_id;
-	return ancestor_id(cgroup, wanted_level) == wanted_id;
+		return cgroup->kn->id == wanted_id;
+	return ancestor_id(task, wanted_level) == wanted_id;
 }
 
 static __always_inline bool passes_cgroups(struct task_struct *task)
 {
 	if (!config.include_count && !config.exclude_count)
 		return true;
-	/* Read and not dereferenced: a plain number, which older verifiers let be reckoned with. */
-	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	u32 level = BPF_CORE_READ(cgroup, level);
 
 	BEFORE_LOOP;
 	for (u32 i = 0; i < CGROUPS_MAX && i < config.exclude_count; i++)
-		if (is_below(cgroup, level, config.exclude[i].id, config.exclude[i].level))
+		if (is_below(task, config.exclude[i].id, config.exclude[i].level))
 			return false;
 	if (!config.include_count)
 		return true;
 	BEFORE_LOOP;
 	for (u32 i = 0; i < CGROUPS_MAX && i < config.include_count; i++)
-		if (is_below(cgroup, level, config.include[i].id, config.include[i].level))
+		if (is_below(task, config.include[i].id, config.include[i].level))
 			return true;
 	return false;
 }

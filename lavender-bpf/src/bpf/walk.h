@@ -28,22 +28,22 @@ static __always_inline void walk_enter_mount(struct walk *walk, struct mount *mo
 	struct vfsmount *vfsmount = (void *)((u64)mount + bpf_core_field_offset(struct mount, mnt));
 	walk->mount = (u64)mount;
 	walk->vfsmount = (u64)vfsmount;
-	walk->root = (u64)BPF_CORE_READ(vfsmount, mnt_root);
+	walk->root = (u64)READ(struct vfsmount, vfsmount, mnt_root);
 }
 
 /* One step: a name, or from a mount's root to where it is mounted. Returns 1 at the end. `max_target` is the highest
  * offset at which a name of full length still fits. */
 static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_target)
 {
-	struct dentry *dentry = (void *)walk->dentry;
-	if (walk->dentry == walk->root) {
-		struct mount *mount = (void *)walk->mount;
-		struct mount *parent = BPF_CORE_READ(mount, mnt_parent);
-		if (!parent || parent == mount) {
+	u64 dentry = walk->dentry;
+	if (dentry == walk->root) {
+		u64 mount = walk->mount;
+		struct mount *parent = READ(struct mount, mount, mnt_parent);
+		if (!parent || (u64)parent == mount) {
 			walk->done = 1;
 			return 1;
 		}
-		walk->dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->dentry = (u64)READ(struct mount, mount, mnt_mountpoint);
 		walk_enter_mount(walk, parent);
 		return 0;
 	}
@@ -53,16 +53,17 @@ static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_targe
 	if (at > max_target)
 		return 1;
 	CLAMP(at, max_target);
-	long written = bpf_probe_read_kernel_str(base + at, COMPONENT_MAX_BYTES, BPF_CORE_READ(dentry, d_name.name));
+	long written =
+		bpf_probe_read_kernel_str(base + at, COMPONENT_MAX_BYTES, READ(struct dentry, dentry, d_name.name));
 	if (written <= 0)
 		return 1;
 	walk->length += written;
-	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+	u64 parent = (u64)READ(struct dentry, dentry, d_parent);
 	if (parent == dentry) { /* a file without a folder: memfd, pipe, socket */
 		walk->done = 1;
 		return 1;
 	}
-	walk->dentry = (u64)parent;
+	walk->dentry = parent;
 	return 0;
 }
 
@@ -75,14 +76,14 @@ static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_targe
 	}                                                                                              \
 	static __always_inline void walk_##NAME(struct walk *walk, u8 *base, u64 target, struct path *path) \
 	{                                                                                              \
-		struct vfsmount *vfsmount = BPF_CORE_READ(path, mnt);                                  \
-		walk->dentry = (u64)BPF_CORE_READ(path, dentry);                                       \
+		u64 vfsmount = (u64)READ(struct path, path, mnt);                                      \
+		walk->dentry = (u64)READ(struct path, path, dentry);                                   \
 		walk->target = target;                                                                 \
 		walk->length = 0;                                                                      \
 		walk->done = 0;                                                                        \
 		if (!vfsmount || !walk->dentry)                                                        \
 			return;                                                                        \
-		walk_enter_mount(walk, (void *)((u64)vfsmount - bpf_core_field_offset(struct mount, mnt))); \
+		walk_enter_mount(walk, (void *)(vfsmount - bpf_core_field_offset(struct mount, mnt))); \
 		if (bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)) {       \
 			struct walk_context context = { walk, base };                                  \
 			bpf_loop(WALK_STEPS_MAX, walk_callback_##NAME, &context, 0);                   \
