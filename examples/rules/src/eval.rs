@@ -1,0 +1,178 @@
+//! `lavender-rules eval`.
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+
+use lavender_core::event::Event;
+use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
+use lavender_detect::{
+    Evaluator, JsonFields, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth, UndeterminedPolicy,
+};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::cli::EvalArgs;
+use crate::exit::{Exit, Failure};
+use crate::input::{Input, Line, MAX_BYTES, read_line};
+use crate::rules::RuleSource;
+
+/// Evaluates rules on lines of JSON, and writes a line for each detection. A line that cannot be read is named in
+/// `problems`, and the rest goes on.
+///
+/// # Errors
+///
+/// [`Exit::Findings`] when rules are refused; [`Exit::Input`] when something cannot be read.
+pub fn eval(
+    args: &EvalArgs,
+    mut events: impl BufRead,
+    out: &mut dyn Write,
+    problems: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
+    let mut engine = Engine::new(source.load_whole()?, args.logsource.as_ref());
+    let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
+    loop {
+        let outcome =
+            read_line(&mut events, &mut line).map_err(|error| Failure::input("stdin", error))?;
+        number += 1;
+        let input = match outcome {
+            Line::End => break,
+            Line::TooLong => Err(format!("longer than {MAX_BYTES} bytes")),
+            Line::Read if line.trim_ascii().is_empty() => continue,
+            Line::Read => Input::parse(&line),
+        };
+        let input = match input {
+            Ok(input) => input,
+            Err(reason) => {
+                malformed += 1;
+                writeln!(problems, "line {number}: {reason}")?;
+                continue;
+            }
+        };
+        let event = if args.events { raw(&line) } else { None };
+        for found in engine.detect(&input) {
+            serde_json::to_writer(&mut *out, &found.line(number, event))?;
+            writeln!(out)?;
+            // Whoever follows a stream sees a detection at once; they are rare.
+            out.flush()?;
+        }
+    }
+    if malformed > 0 {
+        writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
+    }
+    Ok(Exit::findings(malformed > 0))
+}
+
+/// The event as it came. It was read before, so it is JSON.
+fn raw(line: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(line).ok()
+}
+
+/// A line of output.
+#[derive(Serialize)]
+struct DetectionLine<'a> {
+    kind: &'static str,
+    line: u64,
+    rule: RuleLine<'a>,
+    evidence: &'a [Evidence],
+    /// The fields that it depends on and that were not captured in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undetermined: Option<&'a [Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct RuleLine<'a> {
+    id: &'a str,
+    title: &'a str,
+    level: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Arc<str>],
+}
+
+/// What was found on a line.
+struct Found {
+    rule: Arc<RuleMeta>,
+    evidence: Vec<Evidence>,
+    certainty: Certainty,
+}
+
+impl Found {
+    fn line<'a>(&'a self, line: u64, event: Option<&'a RawValue>) -> DetectionLine<'a> {
+        let RuleMeta { id, title, level, tags, .. } = &*self.rule;
+        DetectionLine {
+            kind: "detection",
+            line,
+            rule: RuleLine { id, title, level: level.as_str(), tags },
+            evidence: &self.evidence,
+            undetermined: match &self.certainty {
+                Certainty::Certain => None,
+                Certainty::Undetermined { fields } => Some(fields),
+            },
+            event,
+        }
+    }
+}
+
+/// Rules, ready for events of either shape.
+struct Engine {
+    rules: RuleSet,
+    detector: SigmaDetector,
+    detections: Vec<Detection>,
+    fields: JsonFields,
+    evaluator: Evaluator,
+}
+
+impl Engine {
+    fn new(rules: RuleSet, logsource: Option<&LogSource>) -> Self {
+        let handle = RuleHandle::new(rules.clone());
+        Self {
+            detector: SigmaDetector::new(&handle, UndeterminedPolicy::Report),
+            detections: Vec::new(),
+            fields: JsonFields::new(rules.fields()),
+            evaluator: match logsource {
+                Some(logsource) => rules.evaluator(logsource),
+                None => rules.unrouted_evaluator(),
+            },
+            rules,
+        }
+    }
+
+    fn detect(&mut self, input: &Input) -> Vec<Found> {
+        match input {
+            Input::Event(event) => self.event(event),
+            Input::Alert => Vec::new(),
+            Input::Object(object) => self.object(object),
+        }
+    }
+
+    fn event(&mut self, event: &Arc<Event>) -> Vec<Found> {
+        self.detector.detect(event, &mut self.detections);
+        let found = self.detections.drain(..);
+        found
+            .map(|Detection { rule, evidence, certainty, .. }| Found { rule, evidence, certainty })
+            .collect()
+    }
+
+    fn object(&mut self, object: &Value) -> Vec<Found> {
+        let record = self.fields.record(object);
+        self.evaluator
+            .matches(&record)
+            .map(|found| {
+                let explanation = self.rules.explain(found.rule(), &record);
+                Found {
+                    rule: Arc::clone(found.meta()),
+                    evidence: explanation.evidence(),
+                    certainty: match found.truth() {
+                        Truth::Undetermined => {
+                            Certainty::Undetermined { fields: explanation.undetermined() }
+                        }
+                        _ => Certainty::Certain,
+                    },
+                }
+            })
+            .collect()
+    }
+}

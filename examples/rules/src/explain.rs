@@ -1,0 +1,130 @@
+//! `lavender-rules explain`.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use lavender_detect::{
+    EventRecord, Explanation, JsonFields, LogSource, Record, Route, Rule, RuleSet, Truth,
+};
+use serde::Serialize;
+
+use crate::cli::ExplainArgs;
+use crate::exit::{Exit, Failure};
+use crate::input::{Input, MAX_BYTES};
+use crate::rules::RuleSource;
+
+/// How a rule came out.
+#[derive(Serialize)]
+struct Report<'a> {
+    id: &'a str,
+    title: &'a str,
+    logsource: &'a LogSource,
+    /// Whether the rule is for such events; absent where their log source is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applies: Option<bool>,
+    truth: Truth,
+    explanation: &'a Explanation,
+    missing: Vec<&'a Explanation>,
+}
+
+/// Shows how a rule's condition comes out on the event, part by part, and what was missing.
+///
+/// # Errors
+///
+/// [`Exit::Findings`] when rules are refused; [`Exit::Usage`] when there is no such rule; [`Exit::Input`] when
+/// the event or anything else cannot be read.
+pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let rules = load(args)?;
+    let meant: Vec<&Rule> = if Path::new(&args.rule).is_file() {
+        rules.iter().filter(|rule| **rule.file() == *args.rule).collect()
+    } else {
+        rules.iter().filter(|rule| is_called(rule, &args.rule)).collect()
+    };
+    if meant.is_empty() {
+        let message = format!("no rule has the id or name `{}`, and it is no file", args.rule);
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let input = read_event(stdin)?;
+    let fields = JsonFields::new(rules.fields());
+    for rule in meant {
+        match &input {
+            Input::Event(event) => {
+                let sources: Vec<LogSource> = Route::of(event).map(Route::logsource).collect();
+                let applies = sources.iter().any(|source| rule.logsource().applies_to(source));
+                show(&rules, rule, &EventRecord::new(event), Some(applies), args.json, out)?;
+            }
+            Input::Object(object) => {
+                let record = fields.record(object);
+                let applies = args.logsource.as_ref().map(|of| rule.logsource().applies_to(of));
+                show(&rules, rule, &record, applies, args.json, out)?;
+            }
+            Input::Alert => {
+                return Err(Failure::input("stdin", "this is an alert; give the event itself"));
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn is_called(rule: &Rule, name: &str) -> bool {
+    *rule.meta().id == *name || rule.name() == Some(name)
+}
+
+/// The rules to look among: those asked for; else the file, or those that come with Lavender.
+fn load(args: &ExplainArgs) -> Result<RuleSet, Failure> {
+    let is_file = Path::new(&args.rule).is_file();
+    let mut paths = args.rules.clone();
+    if is_file {
+        paths = vec![PathBuf::from(&args.rule)];
+    }
+    let builtin = paths.is_empty();
+    RuleSource { paths: &paths, builtin, reading: &args.reading }.load_whole()
+}
+
+fn read_event(stdin: impl Read) -> Result<Input, Failure> {
+    let mut text = Vec::new();
+    let most = MAX_BYTES as u64 + 1;
+    stdin.take(most).read_to_end(&mut text).map_err(|error| Failure::input("stdin", error))?;
+    if text.len() > MAX_BYTES {
+        return Err(Failure::input("stdin", format!("the event has more than {MAX_BYTES} bytes")));
+    }
+    Input::parse(&text).map_err(|reason| Failure::input("stdin", reason))
+}
+
+fn show<R: Record>(
+    rules: &RuleSet,
+    rule: &Rule,
+    record: &R,
+    applies: Option<bool>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let explanation = rules.explain(rule, record);
+    let (meta, missing) = (rule.meta(), explanation.missing());
+    let truth = explanation.truth();
+    if json {
+        let (id, title, logsource) = (&*meta.id, &*meta.title, rule.logsource());
+        let explanation = &explanation;
+        let report = Report { id, title, logsource, applies, truth, explanation, missing };
+        serde_json::to_writer(&mut *out, &report)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(out, "{} ({}), {}, for {}", meta.title, meta.id, meta.level, rule.logsource())?;
+    if applies == Some(false) {
+        writeln!(out, "not evaluated: the event is of another log source")?;
+    }
+    let words = match truth {
+        Truth::True => "it matches",
+        Truth::False => "it does not match",
+        Truth::Undetermined => "undetermined: it depends on what was not captured",
+    };
+    writeln!(out, "{words}\n{explanation}")?;
+    if !missing.is_empty() {
+        writeln!(out, "missing:")?;
+        for part in missing {
+            write!(out, "  {part}")?;
+        }
+    }
+    Ok(())
+}

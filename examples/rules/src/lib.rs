@@ -1,0 +1,12 @@
+//! The commands of `lavender-rules`: thin wiring around `lavender-detect`.
+
+pub mod check;
+pub mod cli;
+pub mod coverage;
+pub mod eval;
+pub mod exit;
+pub mod explain;
+pub mod input;
+pub mod lint;
+pub mod rules;
+pub mod test_cases;
