@@ -62,6 +62,9 @@ pub fn open(
     (identity, boot, sequencer): (AgentIdentity, BootId, Sequencer),
 ) -> Result<SensorSource, Failure> {
     let mut builder = SensorBuilder::new(identity, boot, sequencer);
+    if !config.kinds.is_empty() {
+        builder = builder.with_kinds(config.kinds.iter().map(|kind| (*kind).into()));
+    }
     for cgroup in &config.include_cgroups {
         builder = builder.with_included_cgroup(cgroup);
     }

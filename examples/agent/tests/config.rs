@@ -54,6 +54,8 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
             "lavender.toml:2:",
             "`sshd` is not an absolute path",
         ),
+        ("[sensor]\nkinds = [\"dns\"]\n", "lavender.toml:2:", "fork, exec, exit, file_open"),
+        ("[sensor]\nfile_ring_bytes = 5000\n", "lavender.toml:2:19: 5000 is not", "a power of two"),
         ("[filters]\nignored_executables = [\"/opt/*\"]\n", "lavender.toml:2:", "of one program"),
         ("[agent\n", "lavender.toml:1:7: ", "[agent"),
         (

@@ -9,13 +9,15 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lavender_core::event::{EventData, EventKind, StopReason};
 use support::setting::Setting;
-use support::write;
+use support::{stand_in, write};
 
 #[test]
 fn sigterm_and_sigint_flush_everything() {
@@ -147,6 +149,7 @@ fn sighup_takes_new_rules_whole_or_not_at_all() {
 fn a_heartbeat_comes_at_its_interval_however_busy_the_host_is() {
     need_kernel!();
     let setting = Setting::new("heartbeat_interval_secs = 1");
+    let started = Instant::now();
     let agent = setting.run(&[]);
     let mut busy = setting
         .cgroup
@@ -157,10 +160,48 @@ fn a_heartbeat_comes_at_its_interval_however_busy_the_host_is() {
     std::thread::sleep(Duration::from_millis(3_500));
     busy.kill().unwrap();
     busy.wait().unwrap();
-    let asked = Instant::now();
     let finished = agent.stop();
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
-    let heartbeats = setting.stored().events(Some(EventKind::Heartbeat)).len();
-    assert!((3..=6).contains(&heartbeats), "{heartbeats} heartbeats in 3.5 s");
+    let took = started.elapsed();
+    let heartbeats = setting.stored().events(Some(EventKind::Heartbeat)).len() as u64;
+    assert!(heartbeats >= 3, "{heartbeats} heartbeats in {took:?}");
+    assert!(heartbeats <= took.as_secs() + 2, "{heartbeats} heartbeats in {took:?}");
+}
+
+#[test]
+fn whatever_a_process_is_called_with_stdout_stays_json_lines() {
+    need_kernel!();
+    let setting = Setting::new("");
+    let mut agent = setting.run(&["--events"]);
+    let hostile: [&OsStr; 4] = [
+        OsStr::new("two\nlines\r\u{2028}"),
+        OsStr::new("\u{1b}[31mred\u{7}"),
+        OsStr::from_bytes(b"not \xff\xfe UTF-8"),
+        OsStr::new(r#"{"kind":"alert"}"#),
+    ];
+    setting.cgroup.command("/bin/true").args(hostile).status().unwrap();
+    let (_, exec) = agent.wait_for("the exec", |line| {
+        line["kind"] == "exec" && line["process"]["arguments"][0] == "/bin/true"
+    });
+    let arguments = &exec["process"]["arguments"];
+    assert_eq!(arguments[1], hostile[0].to_str().unwrap());
+    assert_eq!(arguments[2], hostile[1].to_str().unwrap());
+    assert_eq!(arguments[3]["base64"], "bm90IP/+IFVURi04");
+    assert_eq!(arguments[4], hostile[3].to_str().unwrap());
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.alerts().is_empty(), "{finished:?}");
+}
+
+#[test]
+fn kinds_that_are_not_asked_for_are_not_watched() {
+    need_kernel!();
+    let setting = Setting::new("[sensor]\nkinds = [\"net_connect\"]");
+    let agent = setting.run(&[]);
+    stand_in::connect(&setting.cgroup, setting.folder.path(), 4444);
+    assert_eq!(agent.stop().code, Some(0));
+    let stored = setting.stored();
+    assert_eq!(stored.count(EventKind::FileOpen), 0);
+    assert_eq!(stored.count(EventKind::NetConnect), 1);
+    assert!(stored.count(EventKind::Exec) > 0);
 }

@@ -21,7 +21,7 @@ pub use self::filters::{FiltersConfig, PathEnd, PathPattern, ProgramPath};
 pub use self::output::OutputConfig;
 pub use self::response::ResponseConfig;
 pub use self::rules::{RulesConfig, UndeterminedPolicy};
-pub use self::sensor::{RingBytes, SensorConfig};
+pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
 
 /// The whole configuration.

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use lavender_bpf::support::Probe;
+use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
 /// `[sensor]`: what of the kernel is watched, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SensorConfig {
+    /// Watch these kinds of events, and process life, which is always watched; empty: everything.
+    pub kinds: Vec<WatchedKind>,
     /// See only what happens in these control groups (v2) and below them; empty: everywhere.
     pub include_cgroups: Vec<PathBuf>,
     /// See nothing of these control groups (v2) and what is below them.
@@ -30,6 +34,7 @@ pub struct SensorConfig {
 impl Default for SensorConfig {
     fn default() -> Self {
         Self {
+            kinds: Vec::new(),
             include_cgroups: Vec::new(),
             exclude_cgroups: Vec::new(),
             include_uids: Vec::new(),
@@ -38,6 +43,36 @@ impl Default for SensorConfig {
             file_ring_bytes: None,
             capture_bytes_max: 1 << 30,
         }
+    }
+}
+
+/// A kind of events that there is a probe for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub struct WatchedKind(EventKind);
+
+impl TryFrom<String> for WatchedKind {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let kinds = Probe::ALL.iter().filter_map(|probe| probe.kind());
+        if let Some(kind) = kinds.clone().find(|kind| kind.as_str() == name) {
+            return Ok(Self(kind));
+        }
+        let known: Vec<&str> = kinds.map(EventKind::as_str).collect();
+        Err(format!("`{name}` is not a kind that can be watched: use {}", known.join(", ")))
+    }
+}
+
+impl From<WatchedKind> for &'static str {
+    fn from(kind: WatchedKind) -> Self {
+        kind.0.as_str()
+    }
+}
+
+impl From<WatchedKind> for EventKind {
+    fn from(kind: WatchedKind) -> Self {
+        kind.0
     }
 }
 
