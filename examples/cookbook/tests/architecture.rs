@@ -86,8 +86,14 @@ fn core_stays_small() {
 
 #[test]
 fn only_the_sensor_reaches_libbpf() {
-    for package in ["lavender-detect", "lavender-transport", "lavender-store", "lavender-cookbook"]
-    {
+    let others = [
+        "lavender-detect",
+        "lavender-transport",
+        "lavender-store",
+        "lavender-cookbook",
+        "lavender-rules",
+    ];
+    for package in others {
         assert!(!closure(package, &["--all-features"]).contains("libbpf-sys"), "{package}");
     }
     assert!(!closure("lavender-bpf", &["--no-default-features"]).contains("libbpf-sys"));

