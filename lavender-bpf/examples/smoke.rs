@@ -8,9 +8,13 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::{SensorBuilder, host, support};
+use lavender_bpf::{Sensor, SensorBuilder, host, support};
 use lavender_core::event::{Event, EventData, EventKind, Process};
 use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
+
+/// Set for the children of the storm.
+const STORM: &str = "LAVENDER_SMOKE_STORM";
+const STORM_OPENS: usize = 20_000;
 
 /// Set for the child: the port to connect to.
 const CHILD: &str = "LAVENDER_SMOKE_PORT";
@@ -29,6 +33,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     if let Ok(port) = std::env::var(CHILD) {
         return child(port.parse()?);
     }
+    if std::env::var_os(STORM).is_some() {
+        for _ in 0..STORM_OPENS {
+            std::fs::File::open("/dev/null")?;
+        }
+        return Ok(());
+    }
     let table = support::capabilities();
     println!("kernel {} {}", table.kernel_release, table.architecture);
     for row in &table.probes {
@@ -43,7 +53,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     watch()
 }
 
-fn watch() -> Result<(), Box<dyn Error>> {
+fn sensor() -> Result<Sensor, Box<dyn Error>> {
     let identity = AgentIdentity {
         tenant: TenantId::default(),
         agent: AgentId::new("smoke")?,
@@ -51,7 +61,11 @@ fn watch() -> Result<(), Box<dyn Error>> {
     };
     let boot = host::boot_id()?;
     let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot));
-    let mut sensor = SensorBuilder::new(identity, boot, ids).open()?;
+    Ok(SensorBuilder::new(identity, boot, ids).open()?)
+}
+
+fn watch() -> Result<(), Box<dyn Error>> {
+    let mut sensor = sensor()?;
     sensor.poll(Duration::from_millis(100))?;
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -77,7 +91,39 @@ fn watch() -> Result<(), Box<dyn Error>> {
     let of_child =
         |event: &&Arc<Event>| event.process.as_ref().is_some_and(|process| process.pid == pid);
     let events: Vec<Arc<Event>> = events.iter().filter(of_child).cloned().collect();
-    check(&events, port, argument.len())
+    check(&events, port, argument.len())?;
+    storm()
+}
+
+/// Several children open at full speed, on all processors: every open is delivered or counted.
+fn storm() -> Result<(), Box<dyn Error>> {
+    let mut sensor = sensor()?;
+    sensor.poll(Duration::from_millis(100))?;
+    let spawn = |_| Command::new(std::env::current_exe()?).env(STORM, "1").spawn();
+    let mut children = (0..4).map(spawn).collect::<Result<Vec<_>, _>>()?;
+    let mut batches = Vec::new();
+    let mut running = children.len();
+    while running > 0 {
+        batches.push(sensor.poll(Duration::from_millis(20))?);
+        running = 0;
+        for child in &mut children {
+            running += usize::from(child.try_wait()?.is_none());
+        }
+    }
+    batches.extend(sensor.finish()?);
+    let pids: Vec<u32> = children.iter().map(|child| child.id()).collect();
+    let is_of_storm = |event: &&Arc<Event>| {
+        event.process.as_ref().is_some_and(|process| pids.contains(&process.pid))
+            && matches!(&event.data, EventData::FileOpen(open) if open.path.value == "/dev/null")
+    };
+    let delivered = batches.iter().flat_map(|batch| &batch.events).filter(is_of_storm).count();
+    let lost: Vec<_> = batches.iter().flat_map(|batch| &batch.lost).collect();
+    let done = children.len() * STORM_OPENS;
+    println!("storm: {delivered} of {done} opens delivered; lost: {lost:?}");
+    if delivered < done && lost.is_empty() {
+        return Err("opens are missing, and nothing is counted as lost".into());
+    }
+    Ok(())
 }
 
 fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dyn Error>> {

@@ -62,7 +62,7 @@ impl<H: Host> Assembler<H> {
             ..self.bare(batch, header, &program.record.task, parent)
         };
         let process = Arc::new(process);
-        self.processes.insert(Arc::clone(&process));
+        self.keep(&process);
         let flags = header.flags.get();
         let filename = if flags & flag::NAME_UNREADABLE != 0 {
             Captured::unreadable()
@@ -89,7 +89,7 @@ impl<H: Host> Assembler<H> {
             None => bare,
         };
         let process = Arc::new(process);
-        self.processes.insert(Arc::clone(&process));
+        self.keep(&process);
         batch.push(&fork.header, process, EventData::Fork(Fork {}));
     }
 
@@ -161,7 +161,7 @@ impl<H: Host> Assembler<H> {
         }
         let found = self.host.process(process)?;
         let parent = self.describe_found(batch, exec, None, found);
-        self.processes.insert(Arc::clone(&parent));
+        self.keep(&parent);
         Some(parent.as_parent())
     }
 
@@ -171,7 +171,7 @@ impl<H: Host> Assembler<H> {
         // Its record may be lost, and still the process be known from before its last exec.
         let found = self.host.process(exec.process).unwrap_or_default();
         let process = self.describe_found(batch, exec, Some(header), found);
-        self.processes.insert(Arc::clone(&process));
+        self.keep(&process);
         process
     }
 
@@ -242,7 +242,7 @@ impl<H: Host> Assembler<H> {
             group: self.names.group(&mut self.host, batch.drained_at, new.gid),
             ..(*process).clone()
         });
-        self.processes.insert(Arc::clone(&changed));
+        self.keep(&changed);
         changed
     }
 }

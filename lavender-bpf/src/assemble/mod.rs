@@ -212,6 +212,14 @@ impl<H: Host> Assembler<H> {
         self.waiting.push_back(Waiting { waits: waits + 1, record: bytes.to_vec() });
     }
 
+    /// Puts a process, or another state of one, into the table.
+    fn keep(&mut self, process: &Arc<Process>) {
+        if self.last.as_ref().is_some_and(|(last, _)| *last == process.exec_id) {
+            self.last = None;
+        }
+        self.processes.insert(Arc::clone(process));
+    }
+
     fn process_id(&self, header: &RecordHeader) -> ProcessId {
         ProcessId::with_boot_digest(self.boot, header.start_ns.get(), header.tgid.get())
     }

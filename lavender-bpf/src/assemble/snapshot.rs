@@ -69,6 +69,6 @@ impl<H: Host> Assembler<H> {
             working_directory,
             ..self.bare(batch, header, &task.record.task, parent)
         };
-        self.processes.insert(Arc::new(process));
+        self.keep(&Arc::new(process));
     }
 }

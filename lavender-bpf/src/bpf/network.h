@@ -30,16 +30,19 @@ static __always_inline struct sock *sock_of(struct task_struct *task, s32 descri
 {
 	struct file *file = file_of(task, descriptor);
 
-	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if (!file)
 		return NULL;
-	struct socket *socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
+	struct inode *inode = READ(struct file, file, f_inode);
+	if ((READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	struct socket *socket = READ(struct file, file, private_data);
+	return READ(struct socket, socket, sk);
 }
 
 /* This side's address, once the kernel has chosen one. */
 static __always_inline void fill_source(struct connect_record *record, struct sock *sock)
 {
-	record->source_port = BPF_CORE_READ(sock, __sk_common.skc_num);
+	record->source_port = READ(struct sock, sock, __sk_common.skc_num);
 	if (record->family == AF_INET)
 		bpf_probe_read_kernel(record->source, 4, &sock->__sk_common.skc_rcv_saddr);
 	else
@@ -49,7 +52,7 @@ static __always_inline void fill_source(struct connect_record *record, struct so
 /* The peer as the kernel has it: what the caller wrote may have been changed since. */
 static __always_inline void fill_destination(struct connect_record *record, struct sock *sock)
 {
-	record->destination_port = host_order(BPF_CORE_READ(sock, __sk_common.skc_dport));
+	record->destination_port = host_order(READ(struct sock, sock, __sk_common.skc_dport));
 	if (record->family == AF_INET)
 		bpf_probe_read_kernel(record->destination, 4, &sock->__sk_common.skc_daddr);
 	else
@@ -88,12 +91,12 @@ static __always_inline void emit_connect(struct task_struct *task, s32 descripto
 	if (!sock || !record)
 		return; /* no socket, no connection */
 	__builtin_memset(record, 0, sizeof(*record));
-	record->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	record->family = READ(struct sock, sock, __sk_common.skc_family);
 	if (record->family != AF_INET && record->family != AF_INET6)
 		return;
 	fill_header(&record->header, RECORD_CONNECT, task);
 	record->result = result;
-	record->protocol = BPF_CORE_READ(sock, sk_protocol);
+	record->protocol = READ(struct sock, sock, sk_protocol);
 	/* An IPv4 address is short and may lie at the end of a page. */
 	bool readable = !bpf_probe_read_user(&asked, 8, (void *)address);
 	if (readable && asked.family == AF_INET6)

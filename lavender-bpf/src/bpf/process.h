@@ -29,18 +29,25 @@ SCRATCH(exit_scratch, struct exit_record);
 
 DEFINE_WALK(program, PROGRAM_ROOM - COMPONENT_MAX_BYTES - ARGUMENTS_INLINE_BYTES)
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+static __always_inline void on_process_fork(struct task_struct *parent, struct task_struct *child)
 {
 	u32 zero = 0;
 	if (child->pid != child->tgid || !is_wanted(child))
-		return 0;
+		return;
 	struct fork_record *record = bpf_map_lookup_elem(&fork_scratch, &zero);
 	if (!record)
-		return 0;
+		return;
 	fill_header(&record->header, RECORD_FORK, child);
 	fill_task(&record->task, child, parent);
 	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record));
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	enter();
+	on_process_fork(parent, child);
+	leave();
 	return 0;
 }
 
@@ -115,15 +122,14 @@ static long emit_arguments(u64 index, struct arguments_context *context)
 #define ARGUMENTS_CHUNKS_MAX (ARGUMENTS_MAX_BYTES / ARGUMENTS_CHUNK_BYTES + 1)
 #define ARGUMENTS_CHUNKS_PLAIN 16
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __always_inline void on_process_exec(struct task_struct *task, struct linux_binprm *bprm)
 {
 	u32 zero = 0;
 	if (!is_wanted(task))
-		return 0;
+		return;
 	struct program_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &zero);
 	if (!scratch)
-		return 0;
+		return;
 	struct program_record *record = &scratch->record;
 
 	fill_header(&record->header, RECORD_EXEC, task);
@@ -157,7 +163,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + at);
 
 	if (arguments.total <= ARGUMENTS_INLINE_BYTES)
-		return 0;
+		return;
 	if (bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)) {
 		bpf_loop(ARGUMENTS_CHUNKS_MAX, emit_arguments, &arguments, 0);
 	} else {
@@ -166,6 +172,14 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 			if (emit_arguments(index, &arguments))
 				break;
 	}
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	enter();
+	on_process_exec(task, bprm);
+	leave();
 	return 0;
 }
 
@@ -181,24 +195,31 @@ struct {
 	__type(value, u8);
 } exited SEC(".maps");
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(process_exit, struct task_struct *task)
+static __always_inline void on_process_exit(struct task_struct *task)
 {
 	/* A leader that ends before its threads, or whose thread execs, does not end the process. */
 	if (task->signal->live.counter != 0 || !is_wanted(task))
-		return 0;
+		return;
 	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
 	u32 zero = 0;
 	u8 value = 1;
 	struct exit_record *record = bpf_map_lookup_elem(&exit_scratch, &zero);
 	if (!record)
-		return 0;
+		return;
 	fill_header(&record->header, RECORD_EXIT, task);
 	if (bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
-		return 0;
+		return;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */
 	record->exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code
 								    : task->group_leader->exit_code;
 	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record));
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	enter();
+	on_process_exit(task);
+	leave();
 	return 0;
 }

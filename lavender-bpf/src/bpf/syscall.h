@@ -92,18 +92,17 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		emit_open(task, &open, call->result);
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
+static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	u64 nr = regs->orig_ax & ~(u64)X32_SYSCALL_BIT;
 	bool compat = task->thread_info.status & TS_COMPAT;
 
 	if (nr >= 512)
-		return 0;
+		return;
 	u64 wanted = compat ? config.wanted_compat[nr / 64 & 7] : config.wanted[nr / 64 & 7];
 	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
-		return 0;
+		return;
 	struct syscall call = { .nr = nr, .result = result };
 	if (compat) {
 		call.argument[0] = (u32)regs->bx;
@@ -118,5 +117,13 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		call.argument[3] = regs->r10;
 	}
 	dispatch(task, &call, compat);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
+{
+	enter();
+	on_syscall_exit(regs, result);
+	leave();
 	return 0;
 }

@@ -10,6 +10,7 @@ use lavender_core::{BootTime, Clock, Sequencer};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::losses::{Losses, Lost};
+use super::misses::Misses;
 use super::object::{Loaded, load_what_loads};
 use super::rings::Rings;
 use super::{SensorBuilder, SensorError, snapshot};
@@ -21,6 +22,9 @@ use crate::support::{ProbeReport, ProbeStatus};
 
 /// How often the process table is rebuilt at the most, however much is lost.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often all counters are read at the least.
+const COUNTERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the sensor has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +103,10 @@ pub struct Sensor {
     loaded: Loaded,
     rings: Rings,
     losses: Losses,
+    misses: Misses,
+    /// When the counters are to be read, though nothing came: they change without a record only where a probe
+    /// could not read or did not run.
+    counters_due: BootTime,
     assembler: Assembler<Recorder<LiveHost>>,
     ids: Sequencer,
     clock: Arc<dyn Clock>,
@@ -123,6 +131,7 @@ impl Sensor {
         };
         let rings = Rings::new(&loaded).map_err(failed)?;
         let losses = Losses::new(loaded.map("losses").map_err(failed)?);
+        let misses = Misses::new(&loaded).map_err(failed)?;
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
         let host = LiveHost::new(Arc::clone(&builder.clock));
@@ -136,6 +145,8 @@ impl Sensor {
             loaded,
             rings,
             losses,
+            misses,
+            counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
             drain_interval: builder.drain_interval,
@@ -229,11 +240,7 @@ impl Sensor {
             .rings
             .drain(&mut self.records)
             .map_err(|source| SensorError::Read { what: "the rings", source })?;
-        // After the rings: what is counted from here on comes with the next batch.
-        let lost = self.losses.read().map_err(|error| SensorError::Read {
-            what: "the loss counters",
-            source: io::Error::other(error),
-        })?;
+        let lost = self.count_losses(records > 0 || last)?;
         self.note(records, &lost);
         let nothing = self.records.is_empty() && lost.events.is_empty();
         if nothing && !self.assembler.is_waiting() {
@@ -252,6 +259,27 @@ impl Sensor {
         SharedStats::add(&self.stats.events, batch.events.len() as u64);
         SharedStats::add(&self.stats.lost, batch.lost.iter().map(|loss| loss.count).sum());
         Ok(batch)
+    }
+
+    /// What was lost since the last time. After the rings were read: what is counted from here on comes with
+    /// the next batch.
+    fn count_losses(&mut self, now: bool) -> Result<Lost, SensorError> {
+        let time = self.clock.boot_time();
+        let due = time >= self.counters_due;
+        if !now && !due {
+            return Ok(Lost::default());
+        }
+        let mut lost = self.losses.read().map_err(|error| SensorError::Read {
+            what: "the loss counters",
+            source: io::Error::other(error),
+        })?;
+        // More system calls than the one above, for what hardly any kernel does: not with every batch.
+        if due || self.loaded.links.is_empty() {
+            let next = time.as_nanos() + COUNTERS_INTERVAL.as_nanos() as u64;
+            self.counters_due = BootTime::from_nanos(next);
+            lost.events.extend(self.misses.read());
+        }
+        Ok(lost)
     }
 
     fn note(&mut self, records: u64, lost: &Lost) {

@@ -3,6 +3,7 @@
 mod config;
 mod live;
 mod losses;
+mod misses;
 mod object;
 mod rings;
 mod snapshot;
