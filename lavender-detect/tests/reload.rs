@@ -36,7 +36,9 @@ fn no_event_is_evaluated_by_half_a_set() {
                 let mut detector = handle.detector();
                 let event = exec(process("/usr/bin/ls", &["ls"], None));
                 let (mut found, mut newest) = (Vec::new(), 0_usize);
-                while !stop.load(Ordering::Relaxed) {
+                loop {
+                    // Read before the event: the last event comes after the last swap.
+                    let last = stop.load(Ordering::Acquire);
                     found.clear();
                     detector.detect(&event, &mut found);
                     evaluated.fetch_add(1, Ordering::Relaxed);
@@ -45,19 +47,18 @@ fn no_event_is_evaluated_by_half_a_set() {
                     assert!(found.iter().all(|one| one.rule.title == found[0].rule.title));
                     assert!(first >= newest, "an event saw an older set than the one before");
                     newest = first;
+                    if last {
+                        return newest;
+                    }
                 }
-                newest
             })
         })
         .collect();
     for number in 1..=1_000 {
         handle.swap(generation(number));
     }
-    let before = evaluated.load(Ordering::Relaxed);
-    while evaluated.load(Ordering::Relaxed) < before + 10 {
-        std::thread::yield_now();
-    }
-    stop.store(true, Ordering::Relaxed);
+    assert!(evaluated.load(Ordering::Relaxed) > 0, "nothing flowed while the rules were swapped");
+    stop.store(true, Ordering::Release);
     for thread in threads {
         assert_eq!(thread.join().unwrap(), 1_000, "the last set was not taken up");
     }

@@ -28,11 +28,7 @@ impl<R: Record + ?Sized> Pass<'_, R> {
             }
         }
         if let Some(gate) = &plan.keywords {
-            let record = self.record;
-            let _ = record.each_value(&mut |value| {
-                self.gate_value(gate, &value);
-                ControlFlow::Continue(())
-            });
+            self.gate_keywords(gate);
         }
         for rule in &plan.always {
             self.scratch.add_candidate(*rule);
@@ -75,6 +71,34 @@ impl<R: Record + ?Sized> Pass<'_, R> {
                 }
             }
         }
+    }
+
+    /// Searches every value of the record, and keeps them folded for the tests on keywords.
+    fn gate_keywords(&mut self, gate: &FieldGate) {
+        let record = self.record;
+        let mut whole = true;
+        let _ = record.each_value(&mut |value| {
+            let start = self.scratch.folded.len();
+            let mut buffer = TextBuffer::new();
+            if value.is_incomplete() {
+                whole = false;
+                self.gate_value(gate, &value);
+            } else if let Some(text) = value.text(&mut buffer) {
+                crate::matcher::fold::fold_into(text, &mut self.scratch.folded);
+                self.scratch.values.push((start, self.scratch.folded.len()));
+            }
+            ControlFlow::Continue(())
+        });
+        self.scratch.values_whole = whole;
+        if !self.scratch.values.is_empty() {
+            self.post_all(&gate.present);
+        }
+        let folded = std::mem::take(&mut self.scratch.folded);
+        for at in 0..self.scratch.values.len() {
+            let (start, end) = self.scratch.values[at];
+            gate.search(&folded[start..end], |posting| self.post(posting));
+        }
+        self.scratch.folded = folded;
     }
 
     /// Folds a text into its slot and searches it.
@@ -190,12 +214,20 @@ impl<R: Record + ?Sized> Pass<'_, R> {
     #[inline]
     fn folded_patterns(&mut self, number: usize) -> Option<Truth> {
         let test = &self.plan.tests[number];
-        if !test.folded || test.slot == ANY_VALUE {
+        if !test.folded {
             return None;
         }
         let Test::Patterns(patterns) = &self.predicates.get(test.predicate).test else {
             return None;
         };
+        if test.slot == ANY_VALUE {
+            let Scratch { values, values_whole, folded, .. } = &*self.scratch;
+            let fits = |(start, end): &(usize, usize)| {
+                let text = &folded[*start..*end];
+                patterns.iter().any(|pattern| pattern.matches(text))
+            };
+            return values_whole.then(|| values.iter().any(fits).into());
+        }
         let slot = test.slot as usize;
         if self.scratch.text(slot).is_none() {
             let FieldValue::Text(text) = self.record.value(self.plan.slots[slot].field) else {

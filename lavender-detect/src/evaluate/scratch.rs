@@ -34,6 +34,10 @@ pub(super) struct Scratch {
     pub(super) candidates: Vec<u32>,
     /// The folded texts of the current record's fields.
     pub(super) folded: Vec<u8>,
+    /// Where in `folded` each value of the record stands, for keywords.
+    pub(super) values: Vec<(usize, usize)>,
+    /// Whether `values` are all there are, and whole.
+    pub(super) values_whole: bool,
     pub(super) hits: Vec<(u32, Truth)>,
     pub(super) regexes: Box<[Option<Cache>]>,
     pub(super) buffers: Buffers,
@@ -54,6 +58,8 @@ impl Scratch {
             texts: vec![empty; plan.slots.len()].into(),
             candidates: Vec::with_capacity(plan.rules.len()),
             folded: Vec::with_capacity(16 << 10),
+            values: Vec::with_capacity(64),
+            values_whole: false,
             hits: Vec::with_capacity(plan.rules.len().min(1_024)),
             regexes: std::iter::repeat_with(|| None).take(plan.regexes).collect(),
             buffers: Buffers::default(),
@@ -71,6 +77,8 @@ impl Scratch {
         self.stamp += 1;
         self.candidates.clear();
         self.hits.clear();
+        self.values.clear();
+        self.values_whole = false;
         if self.folded.capacity() > KEPT_BYTES {
             self.folded = Vec::with_capacity(KEPT_BYTES);
             self.buffers.shrink(KEPT_BYTES);
