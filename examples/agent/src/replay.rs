@@ -79,12 +79,9 @@ async fn play(
         backend.finish(asked.overdue()).await.map_err(|error| Failure::new(Exit::Store, error))?;
     match ended {
         Some(Ok(report)) => {
-            tracing::info!(
-                events = report.events,
-                alerts = report.alerts,
-                lost = report.lost,
-                "replayed"
-            );
+            let (events, alerts, lost) = (report.events, report.alerts, report.lost);
+            let undetermined = rules.undetermined();
+            tracing::info!(events, alerts, lost, undetermined, "replayed");
         }
         Some(Err(error)) => {
             let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid);
