@@ -227,6 +227,11 @@ struct pt_regs {
 	unsigned long orig_ax, bx, cx, dx, si, di, bp, r8, r9, r10;
 };
 
+struct trace_event_raw_sys_exit {
+	long id;
+	long ret;
+};
+
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;

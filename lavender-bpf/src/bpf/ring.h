@@ -4,9 +4,10 @@
 
 const volatile struct sensor_config config SEC(".rodata.config");
 
-/* From 7.0 on the kernel lets a tracepoint program be preempted, and leaves out every run that meets it on that
- * processor until it has gone on: a sixth of all opens in a storm. So nothing preempts us. (What still falls into the
- * first instructions is counted by the kernel, and read from there.) */
+/* From 7.0 on the kernel lets a BTF tracepoint program be preempted, and leaves out every run that meets it on that
+ * processor until it has gone on: a sixth of all opens in a storm. So nothing preempts us while we work. What is due
+ * meanwhile still does as soon as we leave, before the kernel has noted that we are done; runs left out by that are
+ * counted by the kernel, and read from there. */
 extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;
 

@@ -127,3 +127,14 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	leave();
 	return 0;
 }
+
+/* The same from the older kind of tracepoint, whose programs no kernel preempts; see ring.h. */
+SEC("tracepoint/raw_syscalls/sys_exit")
+int syscall_exit_classic(struct trace_event_raw_sys_exit *context)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+
+	on_syscall_exit(regs, context->ret);
+	return 0;
+}

@@ -124,7 +124,7 @@ impl Sensor {
     pub(super) fn open(builder: SensorBuilder) -> Result<Self, SensorError> {
         let mut builder = builder;
         let config = builder.config()?;
-        let (loaded, statuses) = load_what_loads(&builder.probes(), &config, &builder.rings)?;
+        let (loaded, probes) = load_what_loads(&builder.probes(), &config, &builder.rings)?;
         let failed = |error: libbpf_rs::Error| SensorError::Read {
             what: "the rings",
             source: io::Error::other(error),
@@ -135,9 +135,9 @@ impl Sensor {
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
         let host = LiveHost::new(Arc::clone(&builder.clock));
-        for (probe, status) in &statuses {
-            if let ProbeStatus::Unavailable { reason } = status {
-                tracing::warn!(%probe, reason, "a probe cannot be used here");
+        for row in &probes {
+            if let ProbeStatus::Unavailable { reason } = &row.status {
+                tracing::warn!(probe = %row.probe, reason, "a probe cannot be used here");
             }
         }
         Ok(Self {
@@ -151,7 +151,7 @@ impl Sensor {
             clock: builder.clock,
             drain_interval: builder.drain_interval,
             capture,
-            probes: statuses.into_iter().map(|(probe, status)| probe.report(status)).collect(),
+            probes,
             stats,
             records: Vec::new(),
             snapshot_due: true,

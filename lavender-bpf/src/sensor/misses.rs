@@ -24,7 +24,7 @@ impl Misses {
                 Some("process_exec") => EventKind::Exec,
                 Some("process_exit") => EventKind::Exit,
                 // One of the calls, wanted or not.
-                Some("syscall_exit") => EventKind::Unknown,
+                Some("syscall_exit" | "syscall_exit_classic") => EventKind::Unknown,
                 _ => continue,
             };
             programs.push((ProgramHandle::try_from(&program)?, kind, 0));

@@ -89,12 +89,12 @@ pub enum SensorError {
 }
 
 impl SensorError {
-    fn no_probe(statuses: &[(Probe, ProbeStatus)]) -> Self {
-        let reasons: Vec<String> = statuses
+    fn no_probe(reports: &[ProbeReport]) -> Self {
+        let reasons: Vec<String> = reports
             .iter()
-            .filter_map(|(probe, status)| match status {
+            .filter_map(|row| match &row.status {
                 ProbeStatus::Available => None,
-                ProbeStatus::Unavailable { reason } => Some(format!("{probe}: {reason}")),
+                ProbeStatus::Unavailable { reason } => Some(format!("{}: {reason}", row.probe)),
             })
             .collect();
         Self::NoProbe { reasons: reasons.join("; ") }
@@ -246,7 +246,4 @@ impl SensorBuilder {
 /// Loads and attaches each probe by itself, for a moment.
 pub(crate) fn probe_all() -> Vec<ProbeReport> {
     object::try_each(&Probe::ALL, &Config::default())
-        .into_iter()
-        .map(|(probe, status)| probe.report(status))
-        .collect()
 }

@@ -50,7 +50,7 @@ fn probe_all(missing: &[Missing]) -> Vec<ProbeReport> {
 fn unavailable(missing: &[Missing]) -> Vec<ProbeReport> {
     let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let status = ProbeStatus::Unavailable { reason: reasons.join("; ") };
-    Probe::ALL.iter().map(|probe| probe.report(status.clone())).collect()
+    Probe::ALL.iter().map(|probe| probe.report(probe.mechanism(), status.clone())).collect()
 }
 
 /// A probe: BPF programs that are loaded and attached together.
@@ -108,11 +108,11 @@ impl Probe {
     }
 
     /// Its row of the capability table.
-    pub(crate) fn report(self, status: ProbeStatus) -> ProbeReport {
-        ProbeReport { probe: self, kind: self.kind(), mechanism: self.mechanism().into(), status }
+    pub(crate) fn report(self, mechanism: &str, status: ProbeStatus) -> ProbeReport {
+        ProbeReport { probe: self, kind: self.kind(), mechanism: mechanism.into(), status }
     }
 
-    /// What it hooks in the kernel.
+    /// What it hooks in the kernel first; [`ProbeReport::mechanism`] says what it was in the end.
     pub const fn mechanism(self) -> &'static str {
         match self {
             Self::ProcessFork => "tp_btf/sched_process_fork",
