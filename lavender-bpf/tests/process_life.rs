@@ -275,3 +275,79 @@ fn users_and_groups_have_names() {
     assert_eq!(process(&exec).user.as_deref(), Some("root"));
     assert_eq!(process(&exec).group.as_deref(), Some("root"));
 }
+
+/// A login id, set as a login does, stays with what comes after.
+#[test]
+fn the_login_is_known() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let mut watch = Watch::group(&group);
+    let child = group.fork(|| {
+        if std::fs::write("/proc/self/loginuid", "4242").is_err() {
+            println!("skipped: this kernel keeps no login ids");
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(42) };
+        }
+        assert!(Command::new("/bin/true").uid(4_243).status().unwrap().success());
+    });
+    if watch.until_ended(child) != 0 {
+        return;
+    }
+    let exec = watch.exec_of("true");
+    let credentials = process(&exec).credentials;
+    assert_eq!((credentials.uid, credentials.login_uid), (4_243, Some(4_242)));
+    assert!(credentials.session_id.is_some());
+}
+
+#[test]
+fn the_terminal_is_known() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let mut watch = Watch::group(&group);
+    let child = group.fork(|| {
+        let mut terminal = 0;
+        // SAFETY: the child of the child ends by becoming another program.
+        match unsafe {
+            libc::forkpty(
+                &raw mut terminal,
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                std::ptr::null(),
+            )
+        } {
+            0 => panic!("{}", Command::new("/bin/true").exec()),
+            pid => {
+                let mut status = 0;
+                // SAFETY: waits for the child just made.
+                unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            }
+        }
+    });
+    assert_eq!(watch.until_ended(child), 0);
+    let exec = watch.exec_of("true");
+    let terminal = process(&exec).terminal.unwrap();
+    assert_eq!(terminal.major, 136, "a pseudo-terminal");
+}
+
+#[test]
+fn a_container_is_known_by_its_control_group() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let id = "0123456789abcdef".repeat(4);
+    let inner = Group { folder: group.folder.join(format!("docker-{id}.scope")) };
+    std::fs::create_dir(&inner.folder).unwrap();
+    let mut watch = Watch::group(&group);
+    watch.run(&mut inner.command("/bin/true"));
+    let exec = watch.exec_of("true");
+    let container = process(&exec).container.clone().unwrap();
+    assert_eq!((&*container.id, container.runtime.as_deref()), (&*id, Some("docker")));
+    let folder = std::fs::metadata(&inner.folder).unwrap();
+    assert_eq!(process(&exec).cgroup_id, std::os::unix::fs::MetadataExt::ino(&folder));
+    drop(inner);
+}
