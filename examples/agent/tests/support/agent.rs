@@ -105,8 +105,11 @@ impl Agent {
         let stdout = child.stdout.take().unwrap();
         let (send, lines) = mpsc::channel();
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send((Instant::now(), line)).is_err() {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = String::new();
+            // A line without an end is one that a kill has cut.
+            while stdout.read_line(&mut line).is_ok() && line.ends_with('\n') {
+                if send.send((Instant::now(), std::mem::take(&mut line))).is_err() {
                     break;
                 }
             }
