@@ -125,6 +125,29 @@ fn a_user_can_be_filtered_by() {
     assert!(seen.events.iter().all(|event| process(event).credentials.uid == 54_321));
 }
 
+/// After a pause the reader sleeps without its timer, and the next record wakes it.
+#[test]
+fn the_first_record_after_a_pause_is_not_kept_waiting() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let never = Duration::from_secs(3_600);
+    let mut sensor = builder()
+        .with_included_cgroup(&group.folder)
+        .with_drain_interval(Duration::from_millis(1))
+        .open()
+        .unwrap();
+    for _ in 0..3 {
+        // Until nothing comes any more.
+        while !sensor.poll(Duration::from_millis(100)).unwrap().is_empty() {}
+        let child = group.fork(|| drop(fs::read("/proc/version")));
+        let batch = sensor.poll(never).unwrap();
+        assert!(!batch.events.is_empty());
+        assert_eq!(ended(child), 0);
+    }
+}
+
 /// A loss of process life makes the sensor look at all processes again.
 #[test]
 fn after_a_loss_the_processes_are_counted_anew() {
@@ -265,4 +288,25 @@ fn the_table_of_capabilities_is_found_by_trying() {
     let json = serde_json::to_value(&table).unwrap();
     assert_eq!(json["probes"][0]["probe"], "process_fork");
     assert_eq!(json["probes"][0]["status"], "available");
+}
+
+#[test]
+fn ancestors_outside_the_filter_show_neither_arguments_nor_folder() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let mut watch = Watch::group(&group);
+    let child = group.fork(|| assert!(Command::new("/bin/true").status().unwrap().success()));
+    assert_eq!(watch.until_ended(child), 0);
+    let event = watch.exec_of("true");
+    let outside: Vec<_> = process(&event)
+        .ancestors()
+        .skip_while(|ancestor| ancestor.pid != std::process::id())
+        .collect();
+    assert!(!outside.is_empty(), "this test is an ancestor");
+    for ancestor in outside {
+        assert_eq!(ancestor.arguments.value.len(), 0, "{:?}", ancestor.executable.path);
+        assert_eq!(ancestor.working_directory.value.len(), 0, "{:?}", ancestor.executable.path);
+    }
 }

@@ -26,6 +26,10 @@ pub struct LiveHost {
     cgroup_mount: Option<PathBuf>,
     cgroups: HashMap<u64, Arc<str>>,
     tree_searched: Option<BootTime>,
+    /// The control groups that are watched, by path below the mount; empty: all.
+    watched_cgroups: Vec<PathBuf>,
+    /// The users that are watched; empty: all.
+    watched_uids: Vec<u32>,
 }
 
 impl LiveHost {
@@ -36,7 +40,39 @@ impl LiveHost {
             cgroup_mount: procfs::cgroup_mount().map(PathBuf::from),
             cgroups: HashMap::new(),
             tree_searched: None,
+            watched_cgroups: Vec::new(),
+            watched_uids: Vec::new(),
         }
+    }
+
+    /// Tells arguments and working directories only of processes in these control groups (folders below the
+    /// mount) and of these users: what the sensor is not to see, it is not to look up either.
+    #[must_use]
+    pub fn with_watched(mut self, cgroups: &[PathBuf], uids: &[u32]) -> Self {
+        let mount = self.cgroup_mount.clone().unwrap_or_default();
+        let real = |folder: &PathBuf| fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+        self.watched_cgroups = cgroups
+            .iter()
+            .map(|folder| {
+                below(&mount, &real(folder)).map_or_else(|| folder.clone(), |p| (&*p).into())
+            })
+            .collect();
+        self.watched_uids = uids.to_vec();
+        self
+    }
+
+    fn watches(&self, process: ProcessId) -> bool {
+        let in_group = || {
+            procfs::cgroup_path(process).is_some_and(|path| {
+                self.watched_cgroups.iter().any(|watched| Path::new(&path).starts_with(watched))
+            })
+        };
+        let of_user = || {
+            fs::metadata(format!("/proc/{}", process.tgid()))
+                .is_ok_and(|metadata| self.watched_uids.contains(&metadata.uid()))
+        };
+        (self.watched_cgroups.is_empty() || in_group())
+            && (self.watched_uids.is_empty() || of_user())
     }
 
     /// The path that `/proc` gives, if the folder there has the number that the kernel gave.
@@ -106,6 +142,11 @@ impl Host for LiveHost {
     }
 
     fn process(&mut self, process: ProcessId) -> Option<FoundProcess> {
-        procfs::process(process)
+        let mut found = procfs::process(process)?;
+        if !self.watches(process) {
+            found.arguments = None;
+            found.working_directory = None;
+        }
+        Some(found)
     }
 }

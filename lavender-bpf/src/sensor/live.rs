@@ -116,6 +116,8 @@ pub struct Sensor {
     stats: Arc<SharedStats>,
     /// The bytes of the current batch; kept for their room.
     records: Vec<u8>,
+    /// Nothing came for an interval: the next record is to wake the reader, which sleeps without a timer.
+    idle: bool,
     snapshot_due: bool,
     snapshot_at: Option<BootTime>,
 }
@@ -134,7 +136,8 @@ impl Sensor {
         let misses = Misses::new(&loaded).map_err(failed)?;
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
-        let host = LiveHost::new(Arc::clone(&builder.clock));
+        let host = LiveHost::new(Arc::clone(&builder.clock))
+            .with_watched(&builder.included_cgroups, &builder.included_uids);
         for row in &probes {
             if let ProbeStatus::Unavailable { reason } = &row.status {
                 tracing::warn!(probe = %row.probe, reason, "a probe cannot be used here");
@@ -154,6 +157,7 @@ impl Sensor {
             probes,
             stats,
             records: Vec::new(),
+            idle: false,
             snapshot_due: true,
             snapshot_at: None,
         })
@@ -168,8 +172,19 @@ impl Sensor {
         let start = self.clock.boot_time();
         loop {
             let left = timeout.saturating_sub(self.clock.boot_time().since(start));
+            if self.idle {
+                self.rings.arm().map_err(|error| SensorError::Read {
+                    what: "the rings",
+                    source: io::Error::other(error),
+                })?;
+                let batch = self.drain(false)?;
+                if !batch.is_empty() {
+                    return Ok(batch);
+                }
+            }
             if !self.snapshot_due {
-                let wait = self.rings.wait(left.min(self.drain_interval));
+                let interval = if self.idle { COUNTERS_INTERVAL } else { self.drain_interval };
+                let wait = self.rings.wait(left.min(interval));
                 wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
             }
             let batch = self.drain(false)?;
@@ -242,6 +257,7 @@ impl Sensor {
             .map_err(|source| SensorError::Read { what: "the rings", source })?;
         let lost = self.count_losses(records > 0 || last)?;
         self.note(records, &lost);
+        self.idle = records == 0 && !self.assembler.is_waiting();
         let nothing = self.records.is_empty() && lost.events.is_empty();
         if nothing && !self.assembler.is_waiting() {
             return Ok(EventBatch::default());
