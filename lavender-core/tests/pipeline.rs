@@ -11,7 +11,7 @@ use lavender_core::event::{
     AgentStart, Event, EventBatch, EventData, EventKind, Exec, FileOpen, Fork, Loss, LossStage,
     NetConnect, NetworkTransport, OpenFlags, SyscallResult,
 };
-use lavender_core::pipeline::{AlertWriter, EventWriter, Overflow, Pipeline, WriterOptions};
+use lavender_core::pipeline::{Overflow, Pipeline, Writer, WriterOptions};
 use lavender_core::store::{
     AgentRecord, AlertQuery, EventQuery, Inserted, LossEntry, LossQuery, Page, StatusChange,
     StoredEvent,
@@ -454,7 +454,7 @@ async fn a_writer_tries_again_until_the_store_takes_it_and_shows_it_once() {
     let store = Arc::new(Fickle { refusals: Mutex::new(4), ..Fickle::default() });
     let shown = Arc::new(Mutex::new(Vec::new()));
     let as_store: Arc<dyn EventStore> = store.clone();
-    let report = EventWriter::new(consumer, as_store)
+    let report = Writer::of_events(consumer, as_store)
         .with_observer(Watcher(Arc::clone(&shown)))
         .run()
         .await
@@ -475,7 +475,7 @@ async fn a_store_that_stays_down_hides_no_alert_and_acknowledges_nothing() {
     let (consumer, acknowledged) = inbox(vec![(Topic::Alerts, Payload::Alerts(vec![alert]))]);
     let store = Arc::new(Fickle { refusals: Mutex::new(u32::MAX), ..Fickle::default() });
     let shown = Arc::new(Mutex::new(Vec::new()));
-    let error = AlertWriter::new(consumer, store)
+    let error = Writer::of_alerts(consumer, store)
         .with_observer(Watcher(Arc::clone(&shown)))
         .with_options(WriterOptions { max_failures: 3, ..WriterOptions::default() })
         .run()

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::pipeline::{AlertWriter, EventWriter, Overflow, WriterReport};
+use lavender_core::pipeline::{Overflow, Writer, WriterReport};
 use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{Publisher, Result, Transport};
 use lavender_store::Store;
@@ -74,12 +74,12 @@ impl Backend {
             consumer.await.map(|consumer| tally.consumer(consumer))
         };
         let events = subscribe(Topic::TelemetryAccepted, "telemetry-writer").await?;
-        let mut events = EventWriter::new(events, Arc::<dyn Store>::clone(&store));
+        let mut events = Writer::of_events(events, Arc::<dyn Store>::clone(&store));
         if output.events {
             events = events.with_observer(lines.clone());
         }
         let alerts = subscribe(Topic::Alerts, "alert-writer").await?;
-        let mut alerts = AlertWriter::new(alerts, store);
+        let mut alerts = Writer::of_alerts(alerts, store);
         if output.alerts {
             alerts = alerts.with_observer(lines);
         }

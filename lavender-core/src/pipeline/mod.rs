@@ -1,9 +1,9 @@
 //! The runner: source → enrich → detect → respond → publish, and subscribe → store.
 //!
 //! Two halves meet at a [`Transport`](crate::Transport). [`Pipeline`] is the agent's: it reads a source,
-//! looks at every event, and publishes telemetry and alerts. [`EventWriter`] and [`AlertWriter`] are the
-//! backend's: they consume, store, and acknowledge what is stored. In the embedded default both halves run
-//! in one process over a transport in memory.
+//! looks at every event, and publishes telemetry and alerts. A [`Writer`] is the
+//! backend's: it consumes, stores, and acknowledges what is stored. In the embedded default both halves run in
+//! one process over a transport in memory.
 //!
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use self::egress::{Egress, LossCounts, queue};
 pub use self::shutdown::signal;
-pub use self::writer::{AlertWriter, EventWriter, WriterOptions, WriterReport};
+pub use self::writer::{Writer, WriterOptions, WriterReport};
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, StopReason};

@@ -1,14 +1,17 @@
 //! The backend's half: what is consumed is stored, and what is stored is acknowledged.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::source::Sink;
-use crate::store::{AlertStore, EventStore};
-use crate::transport::{Consumer, Delivery, Payload};
+use crate::store::{AlertStore, EventStore, Inserted};
+use crate::transport::{Consumer, Delivery, Message, Payload};
 
 /// How a writer deals with a store that does not take what it is given.
 #[derive(Clone, Copy, Debug)]
@@ -46,32 +49,94 @@ pub struct WriterReport {
     pub failures: u64,
 }
 
-/// Stores the events that it consumes, and acknowledges what is stored.
+/// Stores what it consumes, and acknowledges what is stored: the `telemetry-writer`
+/// ([`Writer::of_events`]) and the `alert-writer` ([`Writer::of_alerts`]).
 #[derive(Debug)]
-pub struct EventWriter {
+pub struct Writer<T> {
     consumer: Box<dyn Consumer>,
-    to: EventTarget,
+    to: Destination<T>,
 }
 
 /// Apart from the consumer, which may not be shared between threads.
 #[derive(Debug)]
-struct EventTarget {
-    store: Arc<dyn EventStore>,
-    observers: Vec<Box<dyn Sink<Arc<Event>>>>,
+struct Destination<T> {
+    store: Box<dyn Storing<T>>,
+    observers: Vec<Box<dyn Sink<Arc<T>>>>,
     options: WriterOptions,
 }
 
-impl EventWriter {
-    /// A writer from a consumer to a store.
-    pub fn new(consumer: Box<dyn Consumer>, store: Arc<dyn EventStore>) -> Self {
-        let options = WriterOptions::default();
-        Self { consumer, to: EventTarget { store, observers: Vec::new(), options } }
+/// One kind of things, and the store that takes them.
+#[async_trait]
+trait Storing<T>: fmt::Debug + Send + Sync {
+    /// The writer's name.
+    fn name(&self) -> &'static str;
+
+    /// What a message carries of this kind; `None` when it carries another.
+    fn items<'a>(&self, message: &'a Message) -> Option<&'a [Arc<T>]>;
+
+    async fn store(&self, source: &AgentIdentity, items: &[Arc<T>]) -> Result<Inserted>;
+}
+
+#[async_trait]
+impl Storing<Event> for Arc<dyn EventStore> {
+    fn name(&self) -> &'static str {
+        "telemetry-writer"
     }
 
-    /// Shows every event once it is stored, or once the store has refused it for the first time: a store
+    fn items<'a>(&self, message: &'a Message) -> Option<&'a [Arc<Event>]> {
+        match &message.payload {
+            Payload::Events(events) => Some(events),
+            Payload::Alerts(_) => None,
+        }
+    }
+
+    async fn store(&self, source: &AgentIdentity, items: &[Arc<Event>]) -> Result<Inserted> {
+        self.append(source, items).await
+    }
+}
+
+#[async_trait]
+impl Storing<Alert> for Arc<dyn AlertStore> {
+    fn name(&self) -> &'static str {
+        "alert-writer"
+    }
+
+    fn items<'a>(&self, message: &'a Message) -> Option<&'a [Arc<Alert>]> {
+        match &message.payload {
+            Payload::Alerts(alerts) => Some(alerts),
+            Payload::Events(_) => None,
+        }
+    }
+
+    async fn store(&self, _source: &AgentIdentity, items: &[Arc<Alert>]) -> Result<Inserted> {
+        self.insert(items).await
+    }
+}
+
+impl Writer<Event> {
+    /// A writer of telemetry from a consumer to a store.
+    pub fn of_events(consumer: Box<dyn Consumer>, store: Arc<dyn EventStore>) -> Self {
+        Self::new(consumer, Box::new(store))
+    }
+}
+
+impl Writer<Alert> {
+    /// A writer of alerts from a consumer to a store.
+    pub fn of_alerts(consumer: Box<dyn Consumer>, store: Arc<dyn AlertStore>) -> Self {
+        Self::new(consumer, Box::new(store))
+    }
+}
+
+impl<T: Send + Sync + 'static> Writer<T> {
+    fn new(consumer: Box<dyn Consumer>, store: Box<dyn Storing<T>>) -> Self {
+        let options = WriterOptions::default();
+        Self { consumer, to: Destination { store, observers: Vec::new(), options } }
+    }
+
+    /// Shows every item once it is stored, or once the store has refused it for the first time: a store
     /// that is down must not hide what happens.
     #[must_use]
-    pub fn with_observer(mut self, observer: impl Sink<Arc<Event>>) -> Self {
+    pub fn with_observer(mut self, observer: impl Sink<Arc<T>>) -> Self {
         self.to.observers.push(Box::new(observer));
         self
     }
@@ -96,27 +161,45 @@ impl EventWriter {
             if deliveries.is_empty() {
                 return Ok(report);
             }
-            for (source, events) in by_source(&deliveries) {
-                self.to.store(&source, &events, &mut report).await?;
+            for (source, items) in self.to.by_source(&deliveries) {
+                self.to.store(&source, &items, &mut report).await?;
             }
             acknowledge(deliveries).await;
         }
     }
 }
 
-impl EventTarget {
+impl<T: Send + Sync + 'static> Destination<T> {
+    /// Joins what neighbouring messages of one agent carry, so that it is stored at once.
+    fn by_source(&self, deliveries: &[Delivery]) -> Vec<(AgentIdentity, Vec<Arc<T>>)> {
+        let mut groups: Vec<(AgentIdentity, Vec<Arc<T>>)> = Vec::new();
+        for Delivery { message, .. } in deliveries {
+            let Some(items) = self.store.items(message) else {
+                tracing::warn!(subject = %message.subject(), "{}: not for me", self.store.name());
+                continue;
+            };
+            match groups.last_mut() {
+                Some((source, group)) if *source == message.source => {
+                    group.extend_from_slice(items);
+                }
+                _ => groups.push((message.source.clone(), items.to_vec())),
+            }
+        }
+        groups
+    }
+
     async fn store(
         &self,
         source: &AgentIdentity,
-        events: &[Arc<Event>],
+        items: &[Arc<T>],
         report: &mut WriterReport,
     ) -> Result<()> {
         let mut backoff = Backoff::new(self.options);
         let mut shown = false;
         loop {
-            let result = self.store.append(source, events).await;
+            let result = self.store.store(source, items).await;
             if !shown {
-                show(&self.observers, events).await;
+                show(&self.observers, items).await;
                 shown = true;
             }
             match result {
@@ -125,112 +208,7 @@ impl EventTarget {
                     report.duplicates += inserted.duplicate;
                     return Ok(());
                 }
-                Err(error) => backoff.wait("telemetry-writer", error, report).await?,
-            }
-        }
-    }
-}
-
-/// Joins the events of neighbouring messages of one agent, so that they are stored at once.
-fn by_source(deliveries: &[Delivery]) -> Vec<(AgentIdentity, Vec<Arc<Event>>)> {
-    let mut groups: Vec<(AgentIdentity, Vec<Arc<Event>>)> = Vec::new();
-    for delivery in deliveries {
-        let Payload::Events(events) = &delivery.message.payload else {
-            tracing::warn!(subject = %delivery.message.subject(), "not telemetry: passed over");
-            continue;
-        };
-        match groups.last_mut() {
-            Some((source, group)) if *source == delivery.message.source => {
-                group.extend_from_slice(events);
-            }
-            _ => groups.push((delivery.message.source.clone(), events.clone())),
-        }
-    }
-    groups
-}
-
-/// Stores the alerts that it consumes, and acknowledges what is stored.
-#[derive(Debug)]
-pub struct AlertWriter {
-    consumer: Box<dyn Consumer>,
-    to: AlertTarget,
-}
-
-/// Apart from the consumer, which may not be shared between threads.
-#[derive(Debug)]
-struct AlertTarget {
-    store: Arc<dyn AlertStore>,
-    observers: Vec<Box<dyn Sink<Arc<Alert>>>>,
-    options: WriterOptions,
-}
-
-impl AlertWriter {
-    /// A writer from a consumer to a store.
-    pub fn new(consumer: Box<dyn Consumer>, store: Arc<dyn AlertStore>) -> Self {
-        let options = WriterOptions::default();
-        Self { consumer, to: AlertTarget { store, observers: Vec::new(), options } }
-    }
-
-    /// Shows every alert once it is stored, or once the store has refused it for the first time: a store
-    /// that is down must not hide an attack.
-    #[must_use]
-    pub fn with_observer(mut self, observer: impl Sink<Arc<Alert>>) -> Self {
-        self.to.observers.push(Box::new(observer));
-        self
-    }
-
-    /// How failures are dealt with.
-    #[must_use]
-    pub const fn with_options(mut self, options: WriterOptions) -> Self {
-        self.to.options = options;
-        self
-    }
-
-    /// Runs until the consumer is at its end.
-    ///
-    /// # Errors
-    ///
-    /// When the consumer cannot go on, or the store has failed
-    /// [`max_failures`](WriterOptions::max_failures) times in a row.
-    pub async fn run(mut self) -> Result<WriterReport> {
-        let mut report = WriterReport::default();
-        loop {
-            let deliveries = self.consumer.next(self.to.options.messages).await?;
-            if deliveries.is_empty() {
-                return Ok(report);
-            }
-            let mut alerts = Vec::new();
-            for delivery in &deliveries {
-                match &delivery.message.payload {
-                    Payload::Alerts(more) => alerts.extend_from_slice(more),
-                    Payload::Events(_) => {
-                        tracing::warn!(subject = %delivery.message.subject(), "not alerts: passed over");
-                    }
-                }
-            }
-            self.to.store(&alerts, &mut report).await?;
-            acknowledge(deliveries).await;
-        }
-    }
-}
-
-impl AlertTarget {
-    async fn store(&self, alerts: &[Arc<Alert>], report: &mut WriterReport) -> Result<()> {
-        let mut backoff = Backoff::new(self.options);
-        let mut shown = false;
-        loop {
-            let result = self.store.insert(alerts).await;
-            if !shown {
-                show(&self.observers, alerts).await;
-                shown = true;
-            }
-            match result {
-                Ok(inserted) => {
-                    report.stored += inserted.new;
-                    report.duplicates += inserted.duplicate;
-                    return Ok(());
-                }
-                Err(error) => backoff.wait("alert-writer", error, report).await?,
+                Err(error) => backoff.wait(self.store.name(), error, report).await?,
             }
         }
     }
