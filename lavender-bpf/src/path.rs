@@ -2,7 +2,8 @@
 
 /// The absolute path of a walk: names from the leaf up, each ended by a NUL. The root itself has none.
 pub(crate) fn from_walk(walk: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(walk.len() + 1);
+    // Exactly: a vector with room to spare costs another allocation when it is shared.
+    let mut path = Vec::with_capacity(walk.len().max(1));
     push_walk(&mut path, walk);
     if path.is_empty() {
         path.push(b'/');

@@ -56,14 +56,22 @@ static __always_inline void count_read_loss(u32 kind)
 		counters->read[kind]++;
 }
 
-/* Copies a record of its true length into a ring, or counts it. The reader drains on a timer; it is woken only by the
- * record with which the unread bytes pass the mark, because a wake-up costs more than a record. */
+/* Set by the reader when it goes to sleep without a timer, because nothing came for a while. */
+volatile u32 wake_armed SEC(".data.wake") = 0;
+
+/* Copies a record of its true length into a ring, or counts it. A wake-up costs more than a record: while records come,
+ * the reader drains on a timer, and is woken only by the record with which the unread bytes pass the mark. When none
+ * came for a while, the next one wakes it. */
 static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length)
 {
 	u64 unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 	u64 mark = config.wake_bytes[ring_index];
 	u64 flags = unread < mark && unread + length >= mark ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 
+	if (wake_armed) {
+		wake_armed = 0;
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
 	record->length = length;
 	if (bpf_ringbuf_output(ring, record, length, flags))
 		count_ring_loss(record->kind);

@@ -178,7 +178,7 @@ impl SensorBuilder {
     }
 
     /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with much
-    /// in it is read earlier.
+    /// in it is read earlier, and the first record after an interval without any is read at once.
     #[must_use]
     pub const fn with_drain_interval(mut self, interval: Duration) -> Self {
         self.drain_interval = interval;

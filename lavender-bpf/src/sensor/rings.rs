@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 use rustix::event::{Timespec, epoll};
 
 use super::object::{Loaded, RINGS};
@@ -34,6 +34,8 @@ pub(super) struct Rings {
     rings: Vec<RingBuffer<'static>>,
     arena: Rc<RefCell<Arena>>,
     epoll: OwnedFd,
+    /// Whether the next record is to wake the reader.
+    wake: MapHandle,
     /// A ring had more than was taken.
     more: bool,
     /// Keeps the descriptors that `epoll` watches.
@@ -58,7 +60,14 @@ impl Rings {
             rings.push(builder.build()?);
             maps.push(map);
         }
-        Ok(Self { rings, arena, epoll, more: false, _maps: maps })
+        let wake = loaded.map(".data.wake")?;
+        Ok(Self { rings, arena, epoll, wake, more: false, _maps: maps })
+    }
+
+    /// Has the next record wake the reader, whatever else is in its ring. What came before is to be drained after
+    /// this and before the wait: it woke nobody.
+    pub(super) fn arm(&self) -> Result<(), libbpf_rs::Error> {
+        self.wake.update(&0_u32.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)
     }
 
     /// Waits until a probe asks to be read, at the most for `timeout`. Returns at once when the last drain

@@ -19,7 +19,7 @@ use crate::support::ProbeReport;
 const BATCHES_MAX: usize = 16;
 
 /// How often the thread looks whether it is to stop.
-const STOP_INTERVAL: Duration = Duration::from_millis(50);
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The live sensor on a thread of its own: a [`Source`].
 ///
