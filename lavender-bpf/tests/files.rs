@@ -10,12 +10,13 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lavender_core::Provenance;
-use lavender_core::event::{EventKind, Priority};
+use lavender_core::event::{Event, EventData, EventKind, Priority};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 
-use support::{Group, Watch, amount, builder, can_run, lost, of_kind, temporary};
+use support::{Group, Watch, amount, builder, can_run, lost, of_kind, process, temporary};
 
 fn c(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
@@ -43,15 +44,24 @@ fn opens_at_full_speed_add_up() {
     let group = Group::new();
     let mut watch = Watch::group(&group);
     let mut child = group.fork(|| open_null(count));
+    let pid = child.pid;
+    let count_opens = |events: &[Arc<Event>]| {
+        for event in of_kind(events, EventKind::FileOpen) {
+            let EventData::FileOpen(open) = &event.data else { continue };
+            assert!(open.path.value == "/dev/null" && open.path.is_whole(), "{event:?}");
+            assert!(open.inode != 0 && process(event).pid == pid, "{event:?}");
+        }
+        of_kind(events, EventKind::FileOpen).count() as u64
+    };
     let mut delivered = 0;
     while child.try_wait().is_none() {
         watch.poll();
         // Counted and not kept, so that the full count fits into memory.
-        delivered += of_kind(&watch.seen.events, EventKind::FileOpen).count() as u64;
+        delivered += count_opens(&watch.seen.events);
         watch.seen.events.clear();
     }
     let seen = watch.finish();
-    delivered += of_kind(&seen.events, EventKind::FileOpen).count() as u64;
+    delivered += count_opens(&seen.events);
     let lost = lost(&seen, EventKind::FileOpen);
     println!("{delivered} delivered, {lost} lost of {count}");
     assert_eq!(delivered + lost, count);
@@ -122,9 +132,7 @@ fn every_call_that_opens() {
     let there = path("there");
     let opens: Vec<_> = of_kind(&watch.seen.events, EventKind::FileOpen)
         .filter_map(|event| match &event.data {
-            lavender_core::event::EventData::FileOpen(open) if *open.path.value == *there => {
-                Some(open)
-            }
+            EventData::FileOpen(open) if *open.path.value == *there => Some(open),
             _ => None,
         })
         .collect();
@@ -213,7 +221,7 @@ fn a_path_of_4095_bytes_is_whole() {
     let open = watch.open_of(file.as_os_str().as_bytes()).1;
     assert_eq!(open.path.provenance, Provenance::Complete);
     let too_long = watch.event("open of a path too long", |event| {
-        matches!(&event.data, lavender_core::event::EventData::FileOpen(open)
+        matches!(&event.data, EventData::FileOpen(open)
             if open.result.errno() == Some(36) && !open.path.is_whole())
     });
     assert!(too_long.process.is_some());
@@ -238,11 +246,11 @@ fn a_path_beyond_the_limit_is_marked() {
     });
     assert_eq!(watch.until_ended(child), 0);
     let event = watch.event("the open of the leaf", |event| {
-        matches!(&event.data, lavender_core::event::EventData::FileOpen(open)
+        matches!(&event.data, EventData::FileOpen(open)
             if open.path.value.ends_with(b"/leaf"))
     });
     match &event.data {
-        lavender_core::event::EventData::FileOpen(open) => {
+        EventData::FileOpen(open) => {
             assert!(!open.path.is_whole());
             assert!(open.path.value.len() >= 4_000);
         }

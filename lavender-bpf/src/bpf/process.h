@@ -80,6 +80,8 @@ static __always_inline u64 fill_program_record(struct program_scratch *scratch, 
 		record->header.flags |= fill_program(&record->task, file);
 		record->program_length = append_walk(scratch, at, &file->f_path, PROGRAM_CUT, PROGRAM_UNREADABLE);
 		at += record->program_length;
+	} else {
+		record->header.flags |= PROGRAM_UNREADABLE; /* a zombie, or a thread of the kernel */
 	}
 	struct fs_struct *fs = task->fs;
 	if (with_directory && fs) {
