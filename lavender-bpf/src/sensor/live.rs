@@ -182,7 +182,8 @@ impl Sensor {
                     return Ok(batch);
                 }
             }
-            if !self.snapshot_due {
+            // The first time there is something at once: the processes that run already.
+            if self.snapshot_at.is_some() {
                 let interval = if self.idle { COUNTERS_INTERVAL } else { self.drain_interval };
                 let wait = self.rings.wait(left.min(interval));
                 wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
