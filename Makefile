@@ -14,12 +14,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 ## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
 run: rust build-packages
-	$(CARGO) build --release -p lavender-agent
+	@$(CARGO) build --release -p lavender-agent
 	@$(SUDO) $(TARGET_DIR)/release/lavender-agent run $(ARGS)
 
 ## Shows alerts from the bundled capture: no root, no clang, no BTF.
 replay: rust
-	$(CARGO) build --release -p lavender-agent --no-default-features
+	@$(CARGO) build --release -p lavender-agent --no-default-features
 	@$(TARGET_DIR)/release/lavender-agent replay $(ARGS)
 
 ## The whole suite: formatting, lints, tests, documentation, a second kernel under QEMU.
