@@ -55,7 +55,8 @@ pub mod flag {
     pub const WALK_IS_FILE: u16 = 0x0400;
     /// Absolute names, too, are below the folder of the walk.
     pub const NAME_IN_ROOT: u16 = 0x0800;
-    /// The process is outside of what the filters let through.
+    /// The process is outside of what the filters let through: no event, but part of the process table. There
+    /// is no more of it than who it is and what it runs.
     pub const TASK_OUTSIDE: u16 = 0x1000;
     /// The process is a thread of the kernel.
     pub const TASK_KERNEL_THREAD: u16 = 0x2000;

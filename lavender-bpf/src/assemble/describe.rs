@@ -20,6 +20,10 @@ const UNSET: u32 = u32::MAX;
 impl<H: Host> Assembler<H> {
     pub(super) fn exec(&mut self, batch: &mut Batch, record: &[u8], program: &Program<'_>) {
         let flags = program.record.header.flags.get();
+        if is_outside(&program.record.header) {
+            self.exec_outside(batch, program);
+            return;
+        }
         let total = program.record.arguments_total.get();
         let here = program.arguments.len() as u32;
         if here < total && flags & flag::ARGUMENTS_UNREADABLE == 0 {
@@ -34,6 +38,18 @@ impl<H: Host> Assembler<H> {
         };
         let arguments = Captured::new(Arguments::new(program.arguments), provenance);
         self.exec_with(batch, program, arguments);
+    }
+
+    /// An exec that is no event: the process may be an ancestor, or come inside.
+    fn exec_outside(&mut self, batch: &Batch, program: &Program<'_>) {
+        let header = &program.record.header;
+        let before = self.processes.latest(self.process_id(header));
+        let parent = match before.and_then(|before| before.parent.clone()) {
+            Some(parent) => Some(parent),
+            None => self.parent_of(batch, &program.record.task),
+        };
+        let bare = self.bare(batch, header, &program.record.task, parent);
+        self.keep(&Arc::new(Process { executable: executable(program), ..bare }));
     }
 
     /// An exec with all of its arguments that came.
@@ -90,11 +106,17 @@ impl<H: Host> Assembler<H> {
         };
         let process = Arc::new(process);
         self.keep(&process);
-        batch.push(&fork.header, process, EventData::Fork(Fork {}));
+        if !is_outside(&fork.header) {
+            batch.push(&fork.header, process, EventData::Fork(Fork {}));
+        }
     }
 
     pub(super) fn exit(&mut self, batch: &mut Batch, exit: &ExitRecord) {
         let header = &exit.header;
+        if is_outside(header) {
+            self.processes.exit(self.process_id(header), batch.drained_at);
+            return;
+        }
         let process = match self.processes.with_program(self.exec_id(header)) {
             Some(process) => Arc::clone(process),
             None => self.find(batch, header),
@@ -245,6 +267,10 @@ impl<H: Host> Assembler<H> {
         self.keep(&changed);
         changed
     }
+}
+
+fn is_outside(header: &RecordHeader) -> bool {
+    header.flags.get() & flag::TASK_OUTSIDE != 0
 }
 
 /// `/proc` marks the path of a file without a name.

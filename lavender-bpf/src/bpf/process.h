@@ -32,12 +32,14 @@ DEFINE_WALK(program, PROGRAM_ROOM - COMPONENT_MAX_BYTES - ARGUMENTS_INLINE_BYTES
 static __always_inline void on_process_fork(struct task_struct *parent, struct task_struct *child)
 {
 	u32 zero = 0;
-	if (child->pid != child->tgid || !is_wanted(child))
+	if (child->pid != child->tgid)
 		return;
 	struct fork_record *record = bpf_map_lookup_elem(&fork_scratch, &zero);
 	if (!record)
 		return;
 	fill_header(&record->header, RECORD_FORK, child);
+	if (!is_wanted(child))
+		record->header.flags |= TASK_OUTSIDE;
 	fill_task(&record->task, child, parent);
 	emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record));
 }
@@ -127,8 +129,7 @@ static long emit_arguments(u64 index, struct arguments_context *context)
 static __always_inline void on_process_exec(struct task_struct *task, struct linux_binprm *bprm)
 {
 	u32 zero = 0;
-	if (!is_wanted(task))
-		return;
+	bool wanted = is_wanted(task);
 	struct program_scratch *scratch = bpf_map_lookup_elem(&exec_scratch, &zero);
 	if (!scratch)
 		return;
@@ -136,6 +137,14 @@ static __always_inline void on_process_exec(struct task_struct *task, struct lin
 
 	fill_header(&record->header, RECORD_EXEC, task);
 	fill_task(&record->task, task, task->real_parent);
+	if (!wanted) {
+		record->header.flags |= TASK_OUTSIDE;
+		record->name_length = 0;
+		u64 end = fill_program_record(scratch, task, 0, false);
+		CLAMP(end, PROGRAM_ROOM);
+		emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + end);
+		return;
+	}
 	long name = bpf_probe_read_kernel_str(scratch->strings, NAME_MAX_BYTES, bprm->filename);
 	if (name <= 0) {
 		record->header.flags |= NAME_UNREADABLE;
@@ -200,7 +209,7 @@ struct {
 static __always_inline void on_process_exit(struct task_struct *task)
 {
 	/* A leader that ends before its threads, or whose thread execs, does not end the process. */
-	if (task->signal->live.counter != 0 || !is_wanted(task))
+	if (task->signal->live.counter != 0)
 		return;
 	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
 	u32 zero = 0;
@@ -209,6 +218,8 @@ static __always_inline void on_process_exit(struct task_struct *task)
 	if (!record)
 		return;
 	fill_header(&record->header, RECORD_EXIT, task);
+	if (!is_wanted(task))
+		record->header.flags |= TASK_OUTSIDE;
 	if (bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
 		return;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */

@@ -31,7 +31,8 @@ enum record_kind {
 #define WALK_IS_FILE 0x0400
 /* An open: absolute names, too, are below the folder (RESOLVE_IN_ROOT). */
 #define NAME_IN_ROOT 0x0800
-/* A snapshot: outside of what the filters let through. */
+/* Outside of what the filters let through: makes no event. The process table needs it all the same, since such a process
+ * may be an ancestor, or come inside. Of it there is no more than who it is and what it runs. */
 #define TASK_OUTSIDE 0x1000
 #define TASK_KERNEL_THREAD 0x2000
 #define PROGRAM_DELETED 0x4000

@@ -74,5 +74,5 @@ static __always_inline void emit(void *ring, u32 ring_index, struct record_heade
 	}
 	record->length = length;
 	if (bpf_ringbuf_output(ring, record, length, flags))
-		count_ring_loss(record->kind);
+		count_ring_loss(record->flags & TASK_OUTSIDE && ring_index == RING_PROCESS ? RECORD_TASK : record->kind);
 }

@@ -69,6 +69,11 @@ impl Lost {
                 self.argument_parts += count;
                 return;
             }
+            // Of a process outside the filters: no event is missing, but the table may be wrong.
+            kind::TASK => {
+                self.process_life = true;
+                return;
+            }
             _ => EventKind::Unknown,
         };
         self.process_life |= matches!(event, EventKind::Exec | EventKind::Fork | EventKind::Exit);
