@@ -1,7 +1,7 @@
 //! The sensor of [Lavender](https://github.com/lavender-edr/lavender), endpoint detection and response for
 //! Linux: what processes run, open and connect to, straight from the kernel, with nothing lost in silence.
 //!
-//! Probes in the kernel write records into rings; the [sensor](SensorBuilder) reads them, keeps a table of all
+//! Probes in the kernel write records into rings; the sensor (`SensorBuilder`) reads them, keeps a table of all
 //! processes, and delivers events that carry their process and its ancestors whole. A
 //! [capture](CaptureWriter) holds everything that the sensor learned, so that a [`Replay`] gives equal events
 //! with equal ids on any OS.
@@ -39,6 +39,18 @@
 //! - What did not fit into a ring is counted in the kernel and comes as
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
 //! - [`ProcessKiller`] kills the very process that an alert is about, or says why not.
+//!
+//! # What to expect
+//!
+//! - A record is read within 10 ms (`SensorBuilder::with_drain_interval`); at once after a pause, or when a ring
+//!   fills.
+//! - System calls are seen at their exit, with their results. Files and sockets are described by the kernel's
+//!   own objects where a call succeeded, and by what the caller wrote where it failed. 32-bit calls are read as
+//!   such. What is submitted through io_uring makes no system call, and is not seen.
+//! - Arguments are whole up to 2 MiB an exec, paths up to 4,095 bytes; what is cut, missing or read later from
+//!   `/proc` says so ([`Provenance`](lavender_core::Provenance)).
+//! - Filters by control group and user are applied in the kernel. Of processes outside, only who they are and
+//!   what they run is known, for they may be ancestors.
 //!
 //! # Features
 //!
