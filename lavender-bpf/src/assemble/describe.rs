@@ -87,7 +87,8 @@ impl<H: Host> Assembler<H> {
         };
         let previous_executable = before
             .filter(|before| before.exec_id != process.exec_id)
-            .map(|before| before.executable.path.value.clone());
+            .map(|before| before.executable.path.value.clone())
+            .filter(|path| !path.is_empty());
         batch.push(header, process, EventData::Exec(Exec { filename, previous_executable }));
     }
 
