@@ -23,7 +23,7 @@ pub const SEED: u64 = 20_260_101;
 const BOOT: BootId = BootId::from_u128(0x6c61_7665_6e64_6572);
 
 /// Program and arguments; `{f}` stands for a file, `{h}` for a host, `{n}` for a number.
-const ORDINARY: [(&str, &str); 24] = [
+const ORDINARY: [(&str, &str); 56] = [
     ("/usr/bin/ls", "ls --color=auto -la {f}"),
     ("/usr/bin/git", "git -C {f} rev-parse --abbrev-ref HEAD"),
     ("/usr/bin/git", "git fetch --prune --quiet origin"),
@@ -48,6 +48,59 @@ const ORDINARY: [(&str, &str); 24] = [
     ("/usr/bin/sed", "sed -i s/a{n}/b{n}/ {f}"),
     ("/usr/bin/awk", "awk {print $1} {f}"),
     ("/usr/bin/date", "date +%s"),
+    (
+        "/usr/lib/jvm/java-17-openjdk-amd64/bin/java",
+        "java -Xms512m -Xmx2g -XX:+UseG1GC -Djava.io.tmpdir=/tmp -jar /opt/app/service-{n}.jar --spring.profiles.active=prod",
+    ),
+    ("/usr/bin/docker", "docker inspect --format {{.State.Health.Status}} app-{n}"),
+    ("/usr/bin/docker", "docker logs --since 5m --tail 200 app-{n}"),
+    (
+        "/usr/bin/containerd-shim-runc-v2",
+        "containerd-shim-runc-v2 -namespace moby -id 4f{n}c0ffee -address /run/containerd/containerd.sock",
+    ),
+    (
+        "/usr/sbin/runc",
+        "runc --root /var/run/docker/runtime-runc/moby --log-format json state 4f{n}c0ffee",
+    ),
+    (
+        "/usr/bin/kubectl",
+        "kubectl get pods --namespace prod-{n} --output json --request-timeout=10s",
+    ),
+    (
+        "/usr/bin/psql",
+        "psql -h {h} -U app -d app_{n} -At -c SELECT count(*) FROM jobs WHERE state = 'queued'",
+    ),
+    ("/usr/bin/redis-cli", "redis-cli -h {h} --raw info replication"),
+    ("/usr/bin/openssl", "openssl x509 -in {f} -noout -enddate -subject"),
+    ("/usr/sbin/logrotate", "logrotate --state /var/lib/logrotate/status /etc/logrotate.conf"),
+    ("/usr/sbin/cron", "/usr/sbin/CRON -f -P"),
+    ("/usr/bin/dash", "/bin/sh -c cd / && run-parts --report /etc/cron.hourly"),
+    (
+        "/usr/bin/dash",
+        "sh -c [ -x /usr/lib/php/sessionclean ] && if [ ! -d /run/systemd/system ]; then /usr/lib/php/sessionclean; fi",
+    ),
+    ("/usr/bin/perl", "perl -ne print if /error/i {f}"),
+    ("/usr/bin/apt-get", "apt-get -qq -o Dpkg::Use-Pty=0 update"),
+    ("/usr/bin/dpkg-query", "dpkg-query --show --showformat=${Package} ${Version}\\n"),
+    ("/usr/lib/apt/methods/http", "/usr/lib/apt/methods/http"),
+    ("/usr/bin/journalctl", "journalctl -u app-{n}.service --since -10min --no-pager -o short-iso"),
+    ("/usr/sbin/sshd", "sshd: deploy [priv]"),
+    ("/usr/bin/bash", "-bash"),
+    ("/usr/bin/sudo", "sudo -n -u deploy /usr/local/bin/deploy --env prod --revision {n}"),
+    ("/usr/local/bin/deploy", "deploy --env prod --revision {n} --wait --timeout 300"),
+    ("/usr/bin/env", "/usr/bin/env node /srv/web/scripts/build-{n}.js --mode production"),
+    ("/usr/bin/npm", "npm ci --omit=dev --no-audit --no-fund --prefix /srv/web"),
+    (
+        "/usr/bin/python3.11",
+        "python3 -m pip install --quiet --disable-pip-version-check -r requirements.txt",
+    ),
+    ("/usr/bin/ruby3.1", "ruby /usr/bin/puppet agent --onetime --no-daemonize --verbose"),
+    ("/usr/bin/du", "du -sh --max-depth=1 {f}"),
+    ("/usr/bin/df", "df -hT -x tmpfs -x devtmpfs"),
+    ("/usr/bin/ip", "ip -json route show default"),
+    ("/usr/bin/tail", "tail -n 500 -F {f}"),
+    ("/usr/bin/make", "make -C {f} -j8 all"),
+    ("/usr/bin/cargo", "cargo build --release --locked --manifest-path {f}"),
 ];
 
 const HOSTILE: [(&str, &str); 8] = [

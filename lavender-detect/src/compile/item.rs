@@ -7,7 +7,7 @@ use super::expression::Expression;
 use super::predicate::{Predicate, Relation, Subject, Test};
 use super::template::{Template, Utf16};
 use crate::matcher::number::{Comparison, Number};
-use crate::matcher::pattern::Pattern;
+use crate::matcher::pattern::{self, Pattern};
 use crate::matcher::regex::RegexSource;
 use crate::matcher::time::TimePart;
 use crate::rule::{Item, Scalar};
@@ -356,7 +356,17 @@ impl Lowered<'_, '_> {
         let (mut patterns, mut networks, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for test in values.into_iter().flatten() {
             match test {
-                Test::Patterns(more) => patterns.extend(more),
+                Test::Patterns(more) => {
+                    for pattern in more {
+                        match pattern.shape {
+                            // What it holds only makes it possible: each is looked at by itself.
+                            pattern::Shape::Glob(_) => {
+                                rest.push(Test::Patterns([pattern].into()));
+                            }
+                            _ => patterns.push(pattern),
+                        }
+                    }
+                }
                 Test::Networks(more) => networks.extend(more),
                 other => rest.push(other),
             }

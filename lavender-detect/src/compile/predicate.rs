@@ -74,7 +74,8 @@ pub(crate) struct PredicateId(pub(crate) u32);
 pub(crate) struct Predicates {
     all: Vec<Arc<Predicate>>,
     ids: HashMap<Arc<Predicate>, PredicateId>,
-    regexes: HashMap<PredicateId, CompiledRegex>,
+    /// In the order of the predicates.
+    regexes: Vec<(PredicateId, CompiledRegex)>,
 }
 
 impl Predicates {
@@ -89,7 +90,7 @@ impl Predicates {
         }
         let id = PredicateId(self.all.len() as u32);
         if let Test::Regex(source) = &predicate.test {
-            self.regexes.insert(id, source.compile()?);
+            self.regexes.push((id, source.compile()?));
         }
         let predicate = Arc::new(predicate);
         self.all.push(Arc::clone(&predicate));
@@ -108,7 +109,8 @@ impl Predicates {
     }
 
     pub(crate) fn regex(&self, id: PredicateId) -> Option<&CompiledRegex> {
-        self.regexes.get(&id)
+        let at = self.regexes.binary_search_by_key(&id, |(known, _)| *known).ok()?;
+        Some(&self.regexes[at].1)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -21,6 +21,12 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
+    /// Appends the folded form of a part of `texts` to it.
+    pub(super) fn fold_within(&mut self, texts: &mut Vec<u8>, part: std::ops::Range<usize>) {
+        let text = folded(&texts[part], &mut self.folded);
+        texts.extend_from_slice(text);
+    }
+
     /// Gives back what one huge value took.
     pub(crate) fn shrink(&mut self, most: usize) {
         for buffer in [&mut self.folded, &mut self.other] {

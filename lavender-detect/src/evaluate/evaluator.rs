@@ -61,6 +61,14 @@ impl Evaluator {
         self.scratch.candidates.len()
     }
 
+    /// How many rules a record comes near to, by the index alone: none of them is decided. What evaluation costs
+    /// beyond this is what deciding those rules costs.
+    pub fn near<R: Record + ?Sized>(&mut self, record: &R) -> usize {
+        let predicates = &self.rules.inner().predicates;
+        Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.gate_all();
+        self.candidates()
+    }
+
     /// The rules that it evaluates with.
     pub const fn rules(&self) -> &RuleSet {
         &self.rules

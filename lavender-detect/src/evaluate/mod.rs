@@ -2,6 +2,7 @@
 
 mod decide;
 mod evaluator;
+mod memo;
 mod pass;
 mod scratch;
 

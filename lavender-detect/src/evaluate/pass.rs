@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 
 use super::decide::decide;
+use super::memo::{Kept, Recall};
 use super::scratch::{Known, Scratch};
 use crate::compile::{Predicates, Test};
-use crate::index::{ANY_VALUE, FAIL, FieldGate, Instruction, MATCH, Plan, Posting};
+use crate::index::{ANY_VALUE, FAIL, FieldGate, Gated, Instruction, MATCH, Plan, Posting};
 use crate::record::value::TextBuffer;
 use crate::record::{FieldValue, Record};
 use crate::truth::Truth;
@@ -20,25 +21,29 @@ pub(super) struct Pass<'a, R: ?Sized> {
 impl<R: Record + ?Sized> Pass<'_, R> {
     /// Leaves what matched, or could not be decided, in the scratch's hits.
     pub(super) fn run(&mut self) {
+        self.gate_all();
+        for at in 0..self.scratch.candidates.len() {
+            let rule = self.scratch.candidates[at];
+            let truth = self.confirm(self.plan.rules[rule as usize].entry);
+            if truth != Truth::False {
+                self.scratch.hits.push((rule, truth));
+            }
+        }
+    }
+
+    /// Leaves the rules that could match in the scratch's candidates.
+    #[inline]
+    pub(super) fn gate_all(&mut self) {
         self.scratch.begin();
         let plan = self.plan;
-        for (number, slot) in plan.slots.iter().enumerate() {
-            if let Some(gate) = &slot.gate {
-                self.gate(number, slot.field, gate);
-            }
+        for Gated { slot, field, gate } in &plan.gated {
+            self.gate(*slot as usize, *field, gate);
         }
         if let Some(gate) = &plan.keywords {
             self.gate_keywords(gate);
         }
         for rule in &plan.always {
             self.scratch.add_candidate(*rule);
-        }
-        for at in 0..self.scratch.candidates.len() {
-            let rule = self.scratch.candidates[at];
-            let truth = self.confirm(plan.rules[rule as usize].entry);
-            if truth != Truth::False {
-                self.scratch.hits.push((rule, truth));
-            }
         }
     }
 
@@ -63,6 +68,18 @@ impl<R: Record + ?Sized> Pass<'_, R> {
             FieldValue::Null | FieldValue::Truncated(..) | FieldValue::Unreadable => {
                 self.gate_value(gate, &value);
             }
+            FieldValue::Int(number)
+                if gate.search_number(number, |posting| self.post(posting)).is_ok() =>
+            {
+                self.post_all(&gate.present);
+            }
+            FieldValue::Uint(number)
+                if i64::try_from(number).is_ok_and(|number| {
+                    gate.search_number(number, |posting| self.post(posting)).is_ok()
+                }) =>
+            {
+                self.post_all(&gate.present);
+            }
             _ => {
                 self.post_all(&gate.present);
                 let mut buffer = TextBuffer::new();
@@ -76,37 +93,100 @@ impl<R: Record + ?Sized> Pass<'_, R> {
     /// Searches every value of the record, and keeps them folded for the tests on keywords.
     fn gate_keywords(&mut self, gate: &FieldGate) {
         let record = self.record;
-        let mut whole = true;
+        let plan = self.plan;
+        let least = plan.keywords_least;
+        let (mut whole, mut any) = (true, false);
+        let start = self.scratch.folded.len();
         let _ = record.each_value(&mut |value| {
-            let start = self.scratch.folded.len();
-            let mut buffer = TextBuffer::new();
-            if value.is_incomplete() {
-                whole = false;
-                self.gate_value(gate, &value);
-            } else if let Some(text) = value.text(&mut buffer) {
-                crate::matcher::fold::fold_into(text, &mut self.scratch.folded);
-                self.scratch.values.push((start, self.scratch.folded.len()));
+            match value {
+                FieldValue::Absent => return ControlFlow::Continue(()),
+                FieldValue::Text(text) => self.scratch.add_value(text, least),
+                FieldValue::Null | FieldValue::List => {}
+                FieldValue::Truncated(..) | FieldValue::Unreadable => {
+                    whole = false;
+                    self.gate_value(gate, &value);
+                }
+                FieldValue::Int(_) | FieldValue::Uint(_) if !plan.keywords_in_integers => {}
+                FieldValue::Float(_)
+                | FieldValue::Bool(_)
+                | FieldValue::Ip(_)
+                | FieldValue::Time(_)
+                    if !plan.keywords_in_numbers => {}
+                _ => {
+                    let mut buffer = TextBuffer::new();
+                    if let Some(text) = value.text(&mut buffer) {
+                        self.scratch.add_value(text, least);
+                    }
+                }
             }
+            any = true;
             ControlFlow::Continue(())
         });
         self.scratch.values_whole = whole;
-        if !self.scratch.values.is_empty() {
+        if any {
             self.post_all(&gate.present);
         }
+        let all_ascii = self.scratch.fold_values(start);
         let folded = std::mem::take(&mut self.scratch.folded);
-        for at in 0..self.scratch.values.len() {
-            let (start, end) = self.scratch.values[at];
-            gate.search(&folded[start..end], |posting| self.post(posting));
+        if all_ascii && gate.fits_between_nuls() {
+            // All in one go: values are short, and to begin a search costs as much as a short one.
+            gate.search_inner(&folded[start..], |posting| self.post(posting));
+        } else {
+            for at in 0..self.scratch.values.len() {
+                let (start, end) = self.scratch.values[at];
+                gate.search(&folded[start..end], |posting| self.post(posting));
+            }
         }
         self.scratch.folded = folded;
     }
 
-    /// Folds a text into its slot and searches it.
+    /// Searches a text, unless it is known from a record before.
     #[inline]
     fn search(&mut self, slot: usize, gate: &FieldGate, text: &[u8]) {
+        // A look at the ends costs less than remembering.
+        if !gate.has_inner() {
+            return self.search_anew(slot, gate, text, |_| {});
+        }
+        match self.scratch.memos[slot].recall(text) {
+            Recall::Known(entry) => {
+                let mut number = 0;
+                while let Some(posting) = self.scratch.memos[slot].posting(entry, number) {
+                    self.post(posting);
+                    number += 1;
+                }
+            }
+            Recall::Pass => self.search_anew(slot, gate, text, |_| {}),
+            Recall::Vacant(entry) => {
+                let mut kept = Kept::new();
+                self.search_anew(slot, gate, text, |posting| kept.push(posting));
+                self.scratch.memos[slot].keep(entry, text, kept);
+            }
+        }
+    }
+
+    /// Searches a text, and folds it into its slot when that takes more than a look at its ends.
+    #[inline]
+    fn search_anew(
+        &mut self,
+        slot: usize,
+        gate: &FieldGate,
+        text: &[u8],
+        mut tell: impl FnMut(Posting),
+    ) {
+        let mut post = |pass: &mut Self, posting: Posting| {
+            tell(posting);
+            pass.post(posting);
+        };
+        let ends = gate.search_ends(text, |posting| post(self, posting));
+        if ends.is_ok() && !gate.has_inner() {
+            return;
+        }
         let (start, end) = self.scratch.fold(slot, text);
         let folded = std::mem::take(&mut self.scratch.folded);
-        gate.search(&folded[start..end], |posting| self.post(posting));
+        match ends {
+            Ok(()) => gate.search_inner(&folded[start..end], |posting| post(self, posting)),
+            Err(_) => gate.search(&folded[start..end], |posting| post(self, posting)),
+        }
         self.scratch.folded = folded;
     }
 
@@ -230,7 +310,7 @@ impl<R: Record + ?Sized> Pass<'_, R> {
         }
         let slot = test.slot as usize;
         if self.scratch.text(slot).is_none() {
-            let FieldValue::Text(text) = self.record.value(self.plan.slots[slot].field) else {
+            let FieldValue::Text(text) = self.record.value(self.plan.slots[slot]) else {
                 return None;
             };
             self.scratch.fold(slot, text);

@@ -3,6 +3,7 @@
 use regex_automata::meta::Cache;
 
 use super::decide::Buffers;
+use super::memo::Memo;
 use crate::index::Plan;
 use crate::truth::Truth;
 
@@ -31,6 +32,8 @@ pub(super) struct Scratch {
     tests: Box<[u32]>,
     rules: Box<[u32]>,
     texts: Box<[SlotText]>,
+    /// By slot.
+    pub(super) memos: Box<[Memo]>,
     pub(super) candidates: Vec<u32>,
     /// The folded texts of the current record's fields.
     pub(super) folded: Vec<u8>,
@@ -56,6 +59,7 @@ impl Scratch {
             tests: vec![0; plan.tests.len()].into(),
             rules: vec![0; plan.rules.len()].into(),
             texts: vec![empty; plan.slots.len()].into(),
+            memos: plan.slots.iter().map(|_| Memo::default()).collect(),
             candidates: Vec::with_capacity(plan.rules.len()),
             folded: Vec::with_capacity(16 << 10),
             values: Vec::with_capacity(64),
@@ -126,6 +130,34 @@ impl Scratch {
     pub(super) fn text(&self, slot: usize) -> Option<&[u8]> {
         let text = &self.texts[slot];
         (text.stamp == self.stamp).then(|| &self.folded[text.start as usize..text.end as usize])
+    }
+
+    /// Keeps a value of the record, with a NUL behind it, unless it is shorter than the shortest keyword.
+    #[inline]
+    pub(super) fn add_value(&mut self, text: &[u8], least: usize) {
+        // Folding makes only other texts than ASCII longer.
+        if text.len() < least && text.is_ascii() {
+            return;
+        }
+        let start = self.folded.len();
+        self.folded.extend_from_slice(text);
+        self.values.push((start, self.folded.len()));
+        self.folded.push(0);
+    }
+
+    /// Folds the values that stand in `folded` from `start` on, and says whether all of it is ASCII.
+    pub(super) fn fold_values(&mut self, start: usize) -> bool {
+        if self.folded[start..].is_ascii() {
+            self.folded[start..].make_ascii_lowercase();
+            return true;
+        }
+        for value in &mut self.values {
+            let text = value.0..value.1;
+            value.0 = self.folded.len();
+            self.buffers.fold_within(&mut self.folded, text);
+            value.1 = self.folded.len();
+        }
+        false
     }
 
     /// Folds a text and keeps it for the slot.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::inner::Inner;
-use super::radix::{End, Radix};
+use super::radix::{End, NotAscii, Radix};
 use crate::matcher::pattern::{Pattern, Piece, Shape};
 
 /// What a literal says when it is found: a test of the plan, and whether it is thereby true or only possible.
@@ -55,12 +55,19 @@ impl Postings {
     }
 }
 
+/// A number has to be written out to be searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeedsText;
+
 /// What is looked for in one field: every text that some rule waits for.
 #[derive(Debug, Default)]
 pub(crate) struct FieldGate {
     starts: Option<Anchored>,
     stops: Option<Anchored>,
     inner: Option<(Inner, Postings)>,
+    numbers: Option<Numbers>,
+    /// Whether only texts are looked for that may stand anywhere, and none of them has a NUL (as UTF-16 makes them).
+    plain_inner: bool,
     /// Tests that are possible whenever the field is there.
     pub(crate) present: Box<[Posting]>,
     /// Every test that waits on this field: all are possible when its value is not known in full.
@@ -76,18 +83,79 @@ struct Anchored {
     whole: Postings,
 }
 
-impl FieldGate {
-    /// Gives `visit` everything that this folded text says.
+/// The whole numbers that are looked for, where that is all that a number can be found by.
+#[derive(Debug)]
+struct Numbers {
+    sorted: Box<[i64]>,
+    postings: Postings,
+}
+
+impl Numbers {
+    fn new(anchors: &HashMap<Anchor, Vec<Posting>>) -> Option<Self> {
+        // A text that is part of a number, and not the whole of it, has to be searched for.
+        let is_in_numbers = |text: &[u8]| text.iter().all(|byte| b"-0123456789".contains(byte));
+        let mut numbers = Vec::new();
+        for (anchor, postings) in anchors {
+            match (anchor, canonical_number(anchor.text())) {
+                (Anchor::Whole(_), Some(number)) => numbers.push((number, postings.clone())),
+                // Of leading zeros and the like no number is written.
+                (Anchor::Whole(_), None) => {}
+                (anchor, _) if is_in_numbers(anchor.text()) => return None,
+                _ => {}
+            }
+        }
+        numbers.sort_unstable_by_key(|(number, _)| *number);
+        let (sorted, lists): (Vec<_>, _) = numbers.into_iter().unzip();
+        Some(Self { sorted: sorted.into(), postings: Postings::new(lists) })
+    }
+}
+
+fn canonical_number(text: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
+}
+
+impl Anchored {
     #[inline]
+    fn post(&self, literal: u32, whole: bool, visit: &mut impl FnMut(Posting)) {
+        self.open.of(literal).iter().for_each(|posting| visit(*posting));
+        if whole {
+            self.whole.of(literal).iter().for_each(|posting| visit(*posting));
+        }
+    }
+}
+
+impl FieldGate {
+    /// Gives `visit` what this text says at its ends, as far as it can be said before the text is folded.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAscii`] when it cannot be said: [`search`](Self::search) then says all.
+    #[inline]
+    pub(crate) fn search_ends(
+        &self,
+        text: &[u8],
+        mut visit: impl FnMut(Posting),
+    ) -> Result<(), NotAscii> {
+        for anchored in [&self.stops, &self.starts].into_iter().flatten() {
+            anchored.tree.walk(text, |literal, whole| anchored.post(literal, whole, &mut visit))?;
+        }
+        Ok(())
+    }
+
+    /// Gives `visit` everything that this folded text says.
     pub(crate) fn search(&self, text: &[u8], mut visit: impl FnMut(Posting)) {
         for anchored in [&self.stops, &self.starts].into_iter().flatten() {
-            anchored.tree.walk(text, |literal, whole| {
-                anchored.open.of(literal).iter().for_each(|posting| visit(*posting));
-                if whole {
-                    anchored.whole.of(literal).iter().for_each(|posting| visit(*posting));
-                }
-            });
+            anchored
+                .tree
+                .walk_folded(text, |literal, whole| anchored.post(literal, whole, &mut visit));
         }
+        self.search_inner(text, visit);
+    }
+
+    /// Gives `visit` what this folded text says wherever it stands in it.
+    #[inline]
+    pub(crate) fn search_inner(&self, text: &[u8], mut visit: impl FnMut(Posting)) {
         if let Some((inner, postings)) = &self.inner {
             inner.find(text, |literal| {
                 postings.of(literal).iter().for_each(|posting| visit(*posting));
@@ -100,6 +168,33 @@ impl FieldGate {
         self.starts.is_some() || self.stops.is_some() || self.inner.is_some()
     }
 
+    /// Whether values can be searched together with NULs between them.
+    pub(crate) const fn fits_between_nuls(&self) -> bool {
+        self.plain_inner
+    }
+
+    /// Gives `visit` everything that this number says.
+    ///
+    /// # Errors
+    ///
+    /// [`NeedsText`] when only the number's text can say it.
+    pub(crate) fn search_number(
+        &self,
+        number: i64,
+        visit: impl FnMut(Posting),
+    ) -> Result<(), NeedsText> {
+        let numbers = self.numbers.as_ref().ok_or(NeedsText)?;
+        if let Ok(at) = numbers.sorted.binary_search(&number) {
+            numbers.postings.of(at as u32).iter().copied().for_each(visit);
+        }
+        Ok(())
+    }
+
+    /// Whether any text is looked for that may stand anywhere.
+    pub(crate) const fn has_inner(&self) -> bool {
+        self.inner.is_some()
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         let postings =
             |postings: &Postings| size_of_val(&*postings.all) + size_of_val(&*postings.ends);
@@ -108,6 +203,10 @@ impl FieldGate {
         };
         [&self.starts, &self.stops].into_iter().flatten().map(anchored).sum::<usize>()
             + self.inner.as_ref().map_or(0, |(inner, list)| inner.heap_bytes() + postings(list))
+            + self
+                .numbers
+                .as_ref()
+                .map_or(0, |numbers| size_of_val(&*numbers.sorted) + postings(&numbers.postings))
             + (self.present.len() + self.all.len()) * 4
     }
 }
@@ -179,6 +278,10 @@ impl GateBuilder {
         let mut starts: HashMap<Vec<u8>, [Vec<Posting>; 2]> = HashMap::new();
         let mut stops: HashMap<Vec<u8>, [Vec<Posting>; 2]> = HashMap::new();
         let mut inside: HashMap<Vec<u8>, Vec<Posting>> = HashMap::new();
+        let numbers = Numbers::new(&self.anchors);
+        let is_plain =
+            |anchor: &Anchor| matches!(anchor, Anchor::Inside(text) if !text.contains(&0));
+        let plain_inner = self.anchors.keys().all(is_plain);
         // A whole value goes into the tree that is there anyway.
         let any_start = self.anchors.keys().any(|anchor| matches!(anchor, Anchor::Start(_)));
         for (anchor, postings) in self.anchors {
@@ -208,6 +311,8 @@ impl GateBuilder {
             starts: anchored(End::Start, starts),
             stops: anchored(End::Stop, stops),
             inner: inner.map(|inner| (inner, Postings::new(lists))),
+            numbers,
+            plain_inner,
             present: self.present.into(),
             all: self.all.into(),
         }

@@ -3,28 +3,41 @@
 use aho_corasick::packed;
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 
+use super::sampled::{Crowded, Sampled, Step};
+
 /// Up to so many literals go through the vector instructions of one packed searcher (Teddy), which rejects most
-/// values in a few cycles per 16 bytes; more go through an automaton. Measured on the public Linux rules: about there the two cost the same.
+/// values in a few cycles per 16 bytes: as many as it takes. More of them, if they are long, are better sampled.
 const MAX_PACKED: usize = 64;
+/// It looks at so many bytes of each literal, or at as many as the shortest has, and then mistakes much for it. So
+/// shorter ones have a searcher of their own.
+const MASK_BYTES: usize = 4;
+/// Up to so many it has a bucket for every four.
+const MAX_PACKED_WELL: usize = 32;
 /// After so many finds in one value the packed searcher gives way to the automaton, whose cost does not depend
 /// on how much is found.
 const MAX_PACKED_FINDS: usize = 24;
 
-/// A searcher for many literals.
+/// A searcher for many literals: the long ones are sampled, the short ones searched for by vector instructions, and
+/// an automaton of all is there for values that are too much for those.
 pub(crate) struct Inner {
-    packed: Option<Packed>,
+    sampled: Option<Sampled>,
+    packed: Box<[Packed]>,
+    /// Whether those leave nothing out.
+    split: bool,
     automaton: DoubleArrayAhoCorasick<u32>,
 }
 
 struct Packed {
     searcher: packed::Searcher,
+    /// What each literal is called.
+    names: Box<[u32]>,
     /// Per literal, the shorter ones that it begins with: they are found wherever it is.
     prefixes: Box<[Box<[u32]>]>,
 }
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("packed", &self.packed.is_some()).finish_non_exhaustive()
+        f.debug_struct("Inner").field("split", &self.split).finish_non_exhaustive()
     }
 }
 
@@ -32,75 +45,86 @@ impl Inner {
     /// A searcher for these distinct, non-empty literals, each known by its place in the list. `None` when there
     /// are more than an automaton can hold.
     pub(crate) fn new(literals: &[&[u8]]) -> Option<Self> {
-        let values = literals.iter().enumerate().map(|(number, literal)| (*literal, number as u32));
+        let named = literals.iter().enumerate().map(|(number, literal)| (*literal, number as u32));
         let automaton = DoubleArrayAhoCorasickBuilder::new()
             .match_kind(MatchKind::Standard)
-            .build_with_values(values)
+            .build_with_values(named.clone())
             .ok()?;
-        let packed = (literals.len() <= MAX_PACKED).then(|| Packed::new(literals)).flatten();
-        Some(Self { packed, automaton })
+        let shorter = |step: Step| move |literal: &&&[u8]| literal.len() < step.least_length();
+        let left_by_eight = literals.iter().filter(shorter(Step::Eight)).count();
+        let left_by_four = literals.iter().filter(shorter(Step::Four)).count();
+        // Whoever needs the second searcher anyway gives it what the larger step leaves.
+        let step = match left_by_eight {
+            1..=MAX_PACKED_WELL if left_by_four == 0 => Step::Four,
+            0..=MAX_PACKED_WELL => Step::Eight,
+            _ => Step::Four,
+        };
+        let (long, short): (Vec<_>, Vec<_>) =
+            named.partition(|(literal, _)| literal.len() >= step.least_length());
+        let (short, tiny): (Vec<_>, Vec<_>) =
+            short.into_iter().partition(|(literal, _)| literal.len() >= MASK_BYTES);
+        let groups = [short, tiny].into_iter().filter(|group| !group.is_empty());
+        let packed: Option<Box<[_]>> = groups
+            .map(|group| (group.len() <= MAX_PACKED).then(|| Packed::new(&group)).flatten())
+            .collect();
+        let split = packed.is_some();
+        let sampled = if split { Sampled::new(&long, step) } else { None };
+        Some(Self { sampled, packed: packed.unwrap_or_default(), split, automaton })
     }
 
     /// Gives `visit` every literal in the value, some more than once.
     #[inline]
     pub(crate) fn find(&self, value: &[u8], mut visit: impl FnMut(u32)) {
-        match &self.packed {
-            Some(packed) => {
-                if let Some(rest) = packed.find(value, &mut visit) {
-                    self.find_automaton(rest, &mut visit);
-                }
-            }
-            None => self.find_automaton(value, &mut visit),
-        }
-    }
-
-    fn find_automaton(&self, value: &[u8], visit: &mut impl FnMut(u32)) {
-        for found in self.automaton.find_overlapping_iter(value) {
-            visit(found.value());
+        let searched = self.split
+            && self.sampled.as_ref().is_none_or(|sampled| sampled.find(value, &mut visit).is_ok())
+            && self.packed.iter().all(|packed| packed.find(value, &mut visit).is_ok());
+        if !searched {
+            self.automaton.find_overlapping_iter(value).for_each(|found| visit(found.value()));
         }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.automaton.heap_bytes() + self.packed.as_ref().map_or(0, |p| p.searcher.memory_usage())
+        self.automaton.heap_bytes()
+            + self.packed.iter().map(|packed| packed.searcher.memory_usage()).sum::<usize>()
+            + self.sampled.as_ref().map_or(0, Sampled::heap_bytes)
     }
 }
 
 impl Packed {
-    fn new(literals: &[&[u8]]) -> Option<Self> {
+    /// A searcher for these literals, each with what it is called; `None` where the processor has not the
+    /// instructions for it, or there is nothing to search for.
+    fn new(literals: &[(&[u8], u32)]) -> Option<Self> {
         let searcher = packed::Config::new()
             .match_kind(packed::MatchKind::LeftmostLongest)
             .builder()
-            .extend(literals)
+            .extend(literals.iter().map(|(literal, _)| literal))
             .build()?;
         let prefixes = literals
             .iter()
-            .map(|literal| {
-                let shorter = |(_, other): &(usize, &&[u8])| {
+            .map(|(literal, _)| {
+                let shorter = |(other, _): &&(&[u8], u32)| {
                     other.len() < literal.len() && literal.starts_with(other)
                 };
-                literals
-                    .iter()
-                    .enumerate()
-                    .filter(shorter)
-                    .map(|(number, _)| number as u32)
-                    .collect()
+                literals.iter().filter(shorter).map(|(_, name)| *name).collect()
             })
             .collect();
-        Some(Self { searcher, prefixes })
+        Some(Self { searcher, names: literals.iter().map(|(_, name)| *name).collect(), prefixes })
     }
 
-    /// Finds literals until there are too many; what is left of the value is then returned. The searcher tells
-    /// of the longest at each place; those that it begins with are known, and the search goes on one byte further.
-    fn find<'v>(&self, value: &'v [u8], visit: &mut impl FnMut(u32)) -> Option<&'v [u8]> {
+    /// Finds literals until there are too many. The searcher tells of the longest at each place; those that it begins
+    /// with are known, and the search goes on one byte further.
+    fn find(&self, value: &[u8], visit: &mut impl FnMut(u32)) -> Result<(), Crowded> {
         let mut start = 0;
         for _ in 0..MAX_PACKED_FINDS {
-            let found = self.searcher.find_in(value, (start..value.len()).into())?;
+            let Some(found) = self.searcher.find_in(value, (start..value.len()).into()) else {
+                return Ok(());
+            };
             let literal = found.pattern().as_usize();
-            visit(literal as u32);
+            visit(self.names[literal]);
             self.prefixes[literal].iter().for_each(|shorter| visit(*shorter));
             start = found.start() + 1;
         }
-        value.get(start..)
+        Err(Crowded)
     }
 }
 

@@ -9,8 +9,9 @@ mod inner;
 mod plan;
 mod program;
 mod radix;
+mod sampled;
 mod witness;
 
 pub(crate) use self::gate::{FieldGate, Posting};
-pub(crate) use self::plan::{ANY_VALUE, Plan};
+pub(crate) use self::plan::{ANY_VALUE, Gated, Plan};
 pub(crate) use self::program::{FAIL, Instruction, MATCH};

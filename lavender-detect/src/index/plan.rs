@@ -6,15 +6,16 @@ use super::gate::{FieldGate, GateBuilder, Posting};
 use super::program::{self, Instruction};
 use super::witness;
 use crate::compile::{Expression, Predicate, PredicateId, Predicates, Subject, Test};
-use crate::matcher::pattern::Shape;
+use crate::matcher::pattern::{Pattern, Shape};
 use crate::schema::FieldId;
 
-/// A field that the plan's tests look at.
+/// A field that rules wait on.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Gated {
+    pub(crate) slot: u32,
     pub(crate) field: FieldId,
     /// What is looked for in it before any rule is.
-    pub(crate) gate: Option<FieldGate>,
+    pub(crate) gate: FieldGate,
 }
 
 /// A predicate as the plan uses it.
@@ -46,8 +47,17 @@ pub(crate) struct PlanRule {
 /// The rules of one log source, indexed.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) slots: Box<[Slot]>,
+    /// The fields that the plan's tests look at.
+    pub(crate) slots: Box<[FieldId]>,
+    /// Those of them that rules wait on.
+    pub(crate) gated: Box<[Gated]>,
     pub(crate) keywords: Option<FieldGate>,
+    /// Whether a keyword could be in what a whole number is written as.
+    pub(crate) keywords_in_integers: bool,
+    /// Whether a keyword could be in what any number, an address, a time or a truth is written as.
+    pub(crate) keywords_in_numbers: bool,
+    /// No folded text that is shorter holds a keyword.
+    pub(crate) keywords_least: usize,
     pub(crate) tests: Box<[PlanTest]>,
     pub(crate) rules: Box<[PlanRule]>,
     pub(crate) program: Box<[Instruction]>,
@@ -98,9 +108,10 @@ impl Plan {
 
     /// What it takes on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let gates = self.slots.iter().filter_map(|slot| slot.gate.as_ref()).chain(&self.keywords);
+        let gates = self.gated.iter().map(|gated| &gated.gate).chain(&self.keywords);
         gates.map(FieldGate::heap_bytes).sum::<usize>()
             + size_of_val(&*self.slots)
+            + size_of_val(&*self.gated)
             + size_of_val(&*self.tests)
             + size_of_val(&*self.rules)
             + size_of_val(&*self.program)
@@ -202,10 +213,12 @@ impl Builder<'_> {
         }
         let mut gates = gates.into_iter().map(GateBuilder::build);
         let used = |gate: FieldGate| (!gate.all.is_empty()).then_some(gate);
-        let slots = self
-            .slots
-            .iter()
-            .map(|field| Slot { field: *field, gate: gates.next().and_then(used) })
+        let gated = (0..)
+            .zip(&self.slots)
+            .filter_map(|(slot, field)| {
+                let gate = gates.next().and_then(used)?;
+                Some(Gated { slot, field: *field, gate })
+            })
             .collect();
         let mut waiting_ends = Vec::with_capacity(self.waiting.len());
         let mut waiting = Vec::new();
@@ -213,9 +226,21 @@ impl Builder<'_> {
             waiting.extend(rules);
             waiting_ends.push(waiting.len() as u32);
         }
+        // Keywords that are regular expressions look for themselves.
+        let keywords = || {
+            let tests = self.tests.iter().filter(|test| test.slot == ANY_VALUE);
+            tests.flat_map(|test| match &self.predicates.get(test.predicate).test {
+                Test::Patterns(patterns) => &patterns[..],
+                _ => &[],
+            })
+        };
         Plan {
-            slots,
+            gated,
             keywords: gates.next().and_then(used),
+            keywords_in_integers: keywords().any(Pattern::may_fit_an_integer),
+            keywords_in_numbers: keywords().any(Pattern::may_fit_a_number),
+            keywords_least: keywords().map(Pattern::least_length).min().unwrap_or(0),
+            slots: self.slots.into(),
             tests: self.tests.into(),
             rules,
             program: program.into(),

@@ -17,13 +17,17 @@ pub(crate) struct Radix {
     /// The node for each first byte; `NONE` where no literal begins with it.
     root: Box<[u32; 256]>,
     nodes: Box<[Node]>,
-    /// The bytes of the edges into the nodes, in the order of the value.
+    /// The bytes of the edges into the nodes, in the order of the walk.
     labels: Box<[u8]>,
     /// First byte and node.
     children: Box<[(u8, u32)]>,
 }
 
 const NONE: u32 = u32::MAX;
+
+/// The value has a byte that is part of a longer character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotAscii;
 
 #[derive(Debug)]
 struct Node {
@@ -49,8 +53,7 @@ impl Radix {
             })
             .collect();
         keys.sort_unstable();
-        let mut builder =
-            Builder { end, nodes: Vec::new(), labels: Vec::new(), children: Vec::new() };
+        let mut builder = Builder { nodes: Vec::new(), labels: Vec::new(), children: Vec::new() };
         let mut root = Box::new([NONE; 256]);
         for (byte, node) in builder.children_of(&keys, 0) {
             root[usize::from(byte)] = node;
@@ -64,33 +67,61 @@ impl Radix {
         }
     }
 
-    /// Gives `visit` every literal that the value begins (or ends) with, and whether it is the whole value.
+    /// Gives `visit` every literal that the value begins (or ends) with, and whether it is the whole value. The value
+    /// is folded on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAscii`] at another byte: only a whole text can be folded then, for [`walk_folded`](Self::walk_folded).
     #[inline]
-    pub(crate) fn walk(&self, value: &[u8], mut visit: impl FnMut(u32, bool)) {
-        let mut rest = value;
-        let next_byte = |rest: &[u8]| match self.end {
-            End::Start => rest.first().copied(),
-            End::Stop => rest.last().copied(),
+    pub(crate) fn walk(&self, value: &[u8], visit: impl FnMut(u32, bool)) -> Result<(), NotAscii> {
+        let fold =
+            |byte: u8| if byte.is_ascii() { Ok(byte.to_ascii_lowercase()) } else { Err(NotAscii) };
+        match self.end {
+            End::Start => self.walk_by(value, |rest| rest.split_first(), fold, visit),
+            End::Stop => self.walk_by(value, |rest| rest.split_last(), fold, visit),
+        }
+    }
+
+    /// As [`walk`](Self::walk), of a value that is folded.
+    pub(crate) fn walk_folded(&self, value: &[u8], visit: impl FnMut(u32, bool)) {
+        let walked: Result<(), std::convert::Infallible> = match self.end {
+            End::Start => self.walk_by(value, |rest| rest.split_first(), Ok, visit),
+            End::Stop => self.walk_by(value, |rest| rest.split_last(), Ok, visit),
         };
-        let Some(first) = next_byte(rest) else { return };
-        let mut next = self.root[usize::from(first)];
+        let Ok(()) = walked;
+    }
+
+    #[inline]
+    fn walk_by<E>(
+        &self,
+        value: &[u8],
+        split: impl Fn(&[u8]) -> Option<(&u8, &[u8])>,
+        fold: impl Fn(u8) -> Result<u8, E>,
+        mut visit: impl FnMut(u32, bool),
+    ) -> Result<(), E> {
+        let mut rest = value;
+        let Some((first, _)) = split(rest) else { return Ok(()) };
+        let mut next = self.root[usize::from(fold(*first)?)];
         while next != NONE {
             let node = &self.nodes[next as usize];
-            let label = &self.labels[node.label.start as usize..node.label.end as usize];
-            let stripped = match self.end {
-                End::Start => rest.strip_prefix(label),
-                End::Stop => rest.strip_suffix(label),
-            };
-            let Some(after) = stripped else { return };
-            rest = after;
+            for expected in &self.labels[node.label.start as usize..node.label.end as usize] {
+                let Some((byte, after)) = split(rest) else { return Ok(()) };
+                if fold(*byte)? != *expected {
+                    return Ok(());
+                }
+                rest = after;
+            }
             if node.literal != NONE {
                 visit(node.literal, rest.is_empty());
             }
-            let Some(byte) = next_byte(rest) else { return };
+            let Some((byte, _)) = split(rest) else { return Ok(()) };
+            let byte = fold(*byte)?;
             let children = &self.children[node.children.start as usize..node.children.end as usize];
             next =
                 children.iter().find(|(first, _)| *first == byte).map_or(NONE, |(_, node)| *node);
         }
+        Ok(())
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -99,7 +130,6 @@ impl Radix {
 }
 
 struct Builder {
-    end: End,
     nodes: Vec<Node>,
     labels: Vec<u8>,
     children: Vec<(u8, u32)>,
@@ -119,12 +149,8 @@ impl Builder {
         let (first, last) = (&group[0].0, &group[group.len() - 1].0);
         // Sorted: what the first and the last share, all share.
         let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        let mut label = first[depth..shared].to_vec();
-        if self.end == End::Stop {
-            label.reverse();
-        }
         let start = self.labels.len() as u32;
-        self.labels.extend(label);
+        self.labels.extend_from_slice(&first[depth..shared]);
         let label = start..self.labels.len() as u32;
         let literal = if first.len() == shared { group[0].1 } else { NONE };
         let number = self.nodes.len();
@@ -147,13 +173,16 @@ mod tests {
         let suffixes = Radix::new(End::Stop, &literals);
         let prefixes = Radix::new(End::Start, &literals);
         for value in ["/usr/bin/bash", "/bin/bash", "bash", "h", "", "xsh", "shx", "/shell"] {
+            let upper = value.to_uppercase();
             let value = value.as_bytes();
             let check = |tree: &Radix, fits: fn(&[u8], &[u8]) -> bool| {
-                let mut found = Vec::new();
-                tree.walk(value, |literal, whole| {
+                let (mut found, mut folding) = (Vec::new(), Vec::new());
+                tree.walk_folded(value, |literal, whole| {
                     assert_eq!(whole, literals[literal as usize] == value);
                     found.push(literal as usize);
                 });
+                tree.walk(upper.as_bytes(), |literal, _| folding.push(literal as usize)).unwrap();
+                assert_eq!(found, folding);
                 found.sort_unstable();
                 let expected: Vec<_> =
                     (0..literals.len()).filter(|at| fits(value, literals[*at])).collect();
@@ -162,5 +191,13 @@ mod tests {
             check(&suffixes, |value, literal| value.ends_with(literal));
             check(&prefixes, |value, literal| value.starts_with(literal));
         }
+    }
+
+    #[test]
+    fn says_when_it_meets_what_it_cannot_fold() {
+        let tree = Radix::new(End::Stop, &[b"sh"]);
+        assert_eq!(tree.walk("\u{212a}".as_bytes(), |_, _| {}), Err(NotAscii));
+        assert_eq!(tree.walk("/bin/\u{17f}h".as_bytes(), |_, _| {}), Err(NotAscii));
+        assert_eq!(tree.walk("é/bin/ls".as_bytes(), |_, _| {}), Ok(()));
     }
 }

@@ -94,8 +94,8 @@ fn cost_of(id: PredicateId, predicates: &Predicates) -> Option<f64> {
     }
 }
 
-/// How likely a literal is in a record at large. What ordinary hosts run all day is counted; the rest is guessed
-/// by length.
+/// How likely a literal is in a record at large. What ordinary hosts run all day is counted; of two truths one is as
+/// good as the other; the rest is guessed by length.
 fn likelihood(anchor: &Anchor) -> f64 {
     let text = anchor.text();
     let fits = |value: &&[u8]| match anchor {
@@ -115,11 +115,12 @@ fn likelihood(anchor: &Anchor) -> f64 {
         (_, 1) => 0.05,
         (_, length) => 0.02 / length as f64,
     };
-    counted.max(guessed)
+    let truth = matches!(text, b"true" | b"false") && matches!(anchor, Anchor::Whole(_));
+    if truth { 0.5 } else { counted.max(guessed) }
 }
 
 /// Values that ordinary Linux hosts have all day, folded.
-const ORDINARY: [&[u8]; 40] = [
+pub(super) const ORDINARY: [&[u8]; 39] = [
     b"/usr/bin/bash",
     b"/usr/bin/dash",
     b"/bin/sh",
@@ -140,7 +141,6 @@ const ORDINARY: [&[u8]; 40] = [
     b"/usr/bin/systemctl",
     b"root",
     b"tcp",
-    b"true",
     b"443",
     b"80",
     b"53",

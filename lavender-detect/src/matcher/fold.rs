@@ -6,9 +6,16 @@
 
 /// Appends the folded form of `text` to `out`.
 pub(crate) fn fold_into(text: &[u8], out: &mut Vec<u8>) {
-    if text.is_ascii() {
-        out.extend(text.iter().map(u8::to_ascii_lowercase));
-    } else {
+    let start = out.len();
+    out.extend_from_slice(text);
+    // Folds and looks for other bytes in one go: almost every text is ASCII.
+    let mut seen = 0;
+    for byte in &mut out[start..] {
+        seen |= *byte;
+        *byte = byte.to_ascii_lowercase();
+    }
+    if !seen.is_ascii() {
+        out.truncate(start);
         fold_unicode(text, out);
     }
 }

@@ -81,28 +81,35 @@ fn required_texts(hir: &Hir) -> Vec<Vec<u8>> {
     if texts.iter().any(|text| text.len() < 2) { Vec::new() } else { texts }
 }
 
-/// The byte that a class stands for when all of its characters fold to one ASCII byte, as `[Ww]` does.
-fn folded_byte(class: &Class) -> Option<u8> {
-    let mut found = None;
+/// At most so many characters of a class are followed, and so many texts that differ by them.
+const MAX_CLASS: u32 = 8;
+const MAX_RUNS: usize = 8;
+
+/// The folded ASCII bytes that a class of few characters stands for: `w` for `[Ww]`, `r` and `w` for `[RW]`.
+fn folded_bytes(class: &Class) -> Option<Vec<u8>> {
+    let mut found = Vec::new();
     let mut add = |character: char| {
         let folded = u8::try_from(fold_char(character)).ok().filter(u8::is_ascii)?;
-        (found.replace(folded).is_none_or(|before| before == folded)).then_some(())
+        if !found.contains(&folded) {
+            found.push(folded);
+        }
+        Some(())
     };
     match class {
         Class::Unicode(class) => {
             for range in class.iter() {
-                (range.end() as u32 - range.start() as u32 <= 2).then_some(())?;
+                (range.end() as u32 - range.start() as u32 <= MAX_CLASS).then_some(())?;
                 (range.start()..=range.end()).try_for_each(&mut add)?;
             }
         }
         Class::Bytes(class) => {
             for range in class.iter() {
-                (range.end() - range.start() <= 2).then_some(())?;
+                (u32::from(range.end() - range.start()) <= MAX_CLASS).then_some(())?;
                 (range.start()..=range.end()).map(char::from).try_for_each(&mut add)?;
             }
         }
     }
-    found
+    (found.len() <= MAX_CLASS as usize).then_some(found)
 }
 
 fn ascii_runs(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -114,7 +121,9 @@ fn ascii_runs(bytes: &[u8]) -> Option<Vec<u8>> {
 fn required(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     match hir.kind() {
         HirKind::Literal(literal) => ascii_runs(&literal.0).map(|run| vec![run]),
-        HirKind::Class(class) => folded_byte(class).map(|byte| vec![vec![byte]]),
+        HirKind::Class(class) => {
+            folded_bytes(class).map(|bytes| bytes.into_iter().map(|byte| vec![byte]).collect())
+        }
         HirKind::Capture(capture) => required(&capture.sub),
         HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub),
         HirKind::Concat(parts) => required_of_sequence(parts),
@@ -130,27 +139,32 @@ fn required(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     }
 }
 
+fn without_groups(mut hir: &Hir) -> &Hir {
+    while let HirKind::Capture(capture) = hir.kind() {
+        hir = &capture.sub;
+    }
+    hir
+}
+
 fn required_of_sequence(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
-    let shortest = |texts: &Vec<Vec<u8>>| texts.iter().map(Vec::len).min().unwrap_or(0);
-    let mut best: Option<Vec<Vec<u8>>> = None;
-    let mut run: Vec<u8> = Vec::new();
-    let mut offer = |texts: Vec<Vec<u8>>| {
-        let better = best.as_ref().is_none_or(|best| {
-            (shortest(&texts), usize::MAX - texts.len()) > (shortest(best), usize::MAX - best.len())
-        });
-        if better && shortest(&texts) > 0 {
-            best = Some(texts);
-        }
-    };
+    let mut best = Best(None);
+    // The texts of which one stands where the sequence now is.
+    let mut run: Vec<Vec<u8>> = vec![Vec::new()];
     for part in parts {
-        match part.kind() {
+        match without_groups(part).kind() {
             HirKind::Literal(literal) if literal.0.is_ascii() => {
-                run.extend(literal.0.to_ascii_lowercase());
+                run.iter_mut().for_each(|text| text.extend(literal.0.to_ascii_lowercase()));
                 continue;
             }
             HirKind::Class(class) => {
-                if let Some(byte) = folded_byte(class) {
-                    run.push(byte);
+                if let Some(bytes) = folded_bytes(class)
+                    && run.len() * bytes.len() <= MAX_RUNS
+                {
+                    let with = |text: &Vec<u8>, byte: u8| [text.as_slice(), &[byte]].concat();
+                    run = run
+                        .iter()
+                        .flat_map(|text| bytes.iter().map(|byte| with(text, *byte)))
+                        .collect();
                     continue;
                 }
             }
@@ -158,17 +172,28 @@ fn required_of_sequence(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
             HirKind::Look(_) | HirKind::Empty => continue,
             _ => {}
         }
-        if !run.is_empty() {
-            offer(vec![std::mem::take(&mut run)]);
-        }
+        best.offer(std::mem::replace(&mut run, vec![Vec::new()]));
         if let Some(texts) = required(part) {
-            offer(texts);
+            best.offer(texts);
         }
     }
-    if !run.is_empty() {
-        offer(vec![run]);
+    best.offer(run);
+    best.0
+}
+
+/// Of several sets of texts the one whose shortest is longest; of those the smallest.
+struct Best(Option<Vec<Vec<u8>>>);
+
+impl Best {
+    fn offer(&mut self, texts: Vec<Vec<u8>>) {
+        let rank = |texts: &Vec<Vec<u8>>| {
+            let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
+            (shortest, usize::MAX - texts.len())
+        };
+        if rank(&texts).0 > 0 && self.0.as_ref().is_none_or(|best| rank(&texts) > rank(best)) {
+            self.0 = Some(texts);
+        }
     }
-    best
 }
 
 #[cfg(test)]
@@ -194,6 +219,12 @@ mod tests {
             ("^\\d+$", false, vec![]),
             ("x?yz*", false, vec![]),
             ("[0-9]{2}abc", false, vec!["abc"]),
+            ("-(W|R)\\s?[0-9]", false, vec!["-r", "-w"]),
+            (
+                "x[ab][ab][ab][ab]",
+                false,
+                vec!["xaaa", "xaab", "xaba", "xabb", "xbaa", "xbab", "xbba", "xbbb"],
+            ),
         ] {
             let compiled = source(pattern, ignore_case).compile().unwrap();
             let found: Vec<_> =
