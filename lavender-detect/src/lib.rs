@@ -44,7 +44,8 @@
 //! # Records
 //!
 //! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),
-//! JSON ([`JsonFields`]), names and values ([`FlatRecord`]), or a struct of your own ([`Binding`]).
+//! lines of JSON ([`JsonLines`]), JSON that is parsed already ([`JsonFields`]), names and values ([`FlatRecord`]), or a
+//! struct of your own ([`Binding`]).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -86,7 +87,8 @@ pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;
 pub use crate::mapping::FieldMapping;
 pub use crate::record::{
-    Binding, Bound, FieldValue, FlatRecord, JsonFields, JsonRecord, Kept, Record, ShortText,
+    Binding, Bound, FieldValue, FlatRecord, JsonFault, JsonFields, JsonLine, JsonLineError,
+    JsonLines, JsonRecord, Kept, Record, ShortText,
 };
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};

@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lavender_core::Detector;
-use lavender_detect::{FieldValue, FlatRecord, LogSource, RuleHandle, RuleSetBuilder};
+use lavender_detect::{
+    FieldValue, FlatRecord, JsonFields, JsonLines, LogSource, Record as _, RuleHandle, RuleSet,
+    RuleSetBuilder,
+};
 use support::{connect, exec, open, process, truncated};
 
 #[test]
@@ -57,7 +61,7 @@ fn an_event_without_a_match_costs_no_allocation() {
 
 #[test]
 fn a_match_costs_no_allocation_either_until_evidence_is_asked_for() {
-    let rules = lavender_detect::RuleSet::from_yaml(
+    let rules = RuleSet::from_yaml(
         "title: Hit\nlogsource: {product: linux}\ndetection:\n  \
          selection: {Image|endswith: /nc}\n  condition: selection\n",
     )
@@ -69,4 +73,73 @@ fn a_match_costs_no_allocation_either_until_evidence_is_asked_for() {
         assert_eq!(evaluator.matches(&record).len(), 1);
     });
     assert_eq!(counted.count_total, 0);
+}
+
+/// A rule on which every kind of value is looked at, and keywords.
+fn rules_for_lines() -> RuleSet {
+    RuleSet::from_yaml(
+        "title: Hit\nlogsource: {product: test}\ndetection:\n  \
+         a: {Image|endswith: /nc, user.name: root, Score|gt: 0.5, Tags|contains: 'b\"', Open: true}\n  \
+         b: [keyword, 'wo*rd']\n  \
+         condition: a and not b\n",
+    )
+    .unwrap()
+}
+
+#[test]
+fn reading_a_line_of_json_and_matching_costs_no_allocation() {
+    let rules = rules_for_lines();
+    let mut lines = JsonLines::new(&JsonFields::new(rules.fields()));
+    let mut evaluator = rules.evaluator(&LogSource::product("test"));
+    let texts = [
+        r#"{"Image":"\/bin\/nc","user":{"name":"x","id":[1,{"a":2}]},"user":{"name":"r\u006fot"},
+            "Score":7.25e-1,"Tags":["a",["\"","b\""]],"Open":true,"k\u0065y":"\ud83d\ude00","n":18446744073709551615}"#,
+        r#"{"Image":"/bin/ls","Score":-3,"Tags":[],"Open":null}"#,
+        r#"{"Image":"/bin/ls","Score":01}"#,
+        r#"[]"#,
+    ];
+    let mut matched = 0;
+    let mut run = || {
+        for text in texts {
+            if let Ok(line) = lines.parse(text.as_bytes()) {
+                matched += evaluator.matches(&line).len();
+            }
+        }
+    };
+    run();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| run()));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert_eq!(matched, 101);
+}
+
+#[test]
+fn what_one_huge_line_took_is_given_back() {
+    let rules = rules_for_lines();
+    let escaped = "\\n".repeat(1 << 20);
+    let members: String = (0..50_000).map(|at| format!("\"k{at}\\n\":{at},")).collect();
+    let huge = [
+        format!("{{{members}\"Image\":\"{escaped}\",\"Tags\":[[{escaped:?}],{escaped:?}]}}"),
+        format!("{{{}\"a\":1}}", "\"Image\":\"\\n\",\"Image\":1,".repeat(100_000)),
+    ];
+    let mut lines = JsonLines::new(&JsonFields::new(rules.fields()));
+    let tags = rules.fields().id("Tags").unwrap();
+    let mut read = |line: &str| {
+        let line = lines.parse(line.as_bytes()).unwrap();
+        let mut values = 0;
+        let mut count = |_: FieldValue<'_>| {
+            values += 1;
+            ControlFlow::Continue(())
+        };
+        assert!(line.elements(tags, &mut count).is_continue());
+        assert!(line.each_value(&mut count).is_continue());
+        values
+    };
+    read("{}");
+    for line in &huge {
+        let counted = allocation_counter::measure(|| assert!(read(line) > 1));
+        assert!(counted.bytes_current > 1 << 20, "{counted:?}");
+        let counted_after = allocation_counter::measure(|| assert_eq!(read("{}"), 0));
+        let left = counted.bytes_current + counted_after.bytes_current;
+        assert!(left < 1 << 20, "{counted:?} {counted_after:?}");
+    }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use lavender_core::event::Event;
 use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
 use lavender_detect::{
-    Evaluator, JsonFields, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth, UndeterminedPolicy,
+    Evaluator, JsonFields, JsonLine, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth,
+    UndeterminedPolicy,
 };
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::EvalArgs;
 use crate::exit::{Exit, Failure};
-use crate::input::{Input, Line, MAX_BYTES, read_line};
+use crate::input::{Input, Line, MAX_BYTES, Reader, read_line};
 use crate::rules::RuleSource;
 
 /// Evaluates rules on lines of JSON, and writes a line for each detection. A line that cannot be read is named in
@@ -30,7 +30,9 @@ pub fn eval(
     problems: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
-    let mut engine = Engine::new(source.load_whole()?, args.logsource.as_ref());
+    let rules = source.load_whole()?;
+    let mut reader = Reader::new(&JsonFields::new(rules.fields()));
+    let mut engine = Engine::new(rules, args.logsource.as_ref());
     let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
     loop {
         let outcome =
@@ -40,28 +42,40 @@ pub fn eval(
             Line::End => break,
             Line::TooLong => Err(format!("longer than {MAX_BYTES} bytes")),
             Line::Read if line.trim_ascii().is_empty() => continue,
-            Line::Read => Input::parse(&line),
+            Line::Read => reader.read(&line).map_err(|error| error.to_string()),
         };
-        let input = match input {
-            Ok(input) => input,
+        match input {
+            Ok(input) => report(&engine.detect(&input), number, args.events.then_some(&line), out)?,
             Err(reason) => {
                 malformed += 1;
                 writeln!(problems, "line {number}: {reason}")?;
-                continue;
             }
-        };
-        let event = if args.events { raw(&line) } else { None };
-        for found in engine.detect(&input) {
-            serde_json::to_writer(&mut *out, &found.line(number, event))?;
-            writeln!(out)?;
-            // Whoever follows a stream sees a detection at once; they are rare.
-            out.flush()?;
         }
     }
     if malformed > 0 {
         writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
     }
     Ok(Exit::findings(malformed > 0))
+}
+
+/// Writes a line for each detection, with the event where it is wanted.
+fn report(
+    found: &[Found],
+    number: u64,
+    event: Option<&Vec<u8>>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let event = event.and_then(|line| raw(line));
+    for found in found {
+        serde_json::to_writer(&mut *out, &found.line(number, event))?;
+        writeln!(out)?;
+    }
+    // Whoever follows a stream sees a detection at once; they are rare.
+    out.flush()?;
+    Ok(())
 }
 
 /// The event as it came. It was read before, so it is JSON.
@@ -121,7 +135,6 @@ struct Engine {
     rules: RuleSet,
     detector: SigmaDetector,
     detections: Vec<Detection>,
-    fields: JsonFields,
     evaluator: Evaluator,
 }
 
@@ -131,7 +144,6 @@ impl Engine {
         Self {
             detector: SigmaDetector::new(&handle, UndeterminedPolicy::Report),
             detections: Vec::new(),
-            fields: JsonFields::new(rules.fields()),
             evaluator: match logsource {
                 Some(logsource) => rules.evaluator(logsource),
                 None => rules.unrouted_evaluator(),
@@ -140,7 +152,7 @@ impl Engine {
         }
     }
 
-    fn detect(&mut self, input: &Input) -> Vec<Found> {
+    fn detect(&mut self, input: &Input<'_>) -> Vec<Found> {
         match input {
             Input::Event(event) => self.event(event),
             Input::Alert => Vec::new(),
@@ -156,12 +168,11 @@ impl Engine {
             .collect()
     }
 
-    fn object(&mut self, object: &Value) -> Vec<Found> {
-        let record = self.fields.record(object);
+    fn object(&mut self, object: &JsonLine<'_>) -> Vec<Found> {
         self.evaluator
-            .matches(&record)
+            .matches(object)
             .map(|found| {
-                let explanation = self.rules.explain(found.rule(), &record);
+                let explanation = self.rules.explain(found.rule(), object);
                 Found {
                     rule: Arc::clone(found.meta()),
                     evidence: explanation.evidence(),

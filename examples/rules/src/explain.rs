@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::ExplainArgs;
 use crate::exit::{Exit, Failure};
-use crate::input::{Input, MAX_BYTES};
+use crate::input::{Input, MAX_BYTES, Reader};
 use crate::rules::RuleSource;
 
 /// How a rule came out.
@@ -44,8 +44,9 @@ pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Res
         let message = format!("no rule has the id or name `{}`, and it is no file", args.rule);
         return Err(Failure::new(Exit::Usage, message));
     }
-    let input = read_event(stdin)?;
-    let fields = JsonFields::new(rules.fields());
+    let text = read_text(stdin)?;
+    let mut reader = Reader::new(&JsonFields::new(rules.fields()));
+    let input = reader.read(&text).map_err(|error| Failure::input("stdin", error))?;
     for rule in meant {
         match &input {
             Input::Event(event) => {
@@ -54,9 +55,8 @@ pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Res
                 show(&rules, rule, &EventRecord::new(event), Some(applies), args.json, out)?;
             }
             Input::Object(object) => {
-                let record = fields.record(object);
                 let applies = args.logsource.as_ref().map(|of| rule.logsource().applies_to(of));
-                show(&rules, rule, &record, applies, args.json, out)?;
+                show(&rules, rule, object, applies, args.json, out)?;
             }
             Input::Alert => {
                 return Err(Failure::input("stdin", "this is an alert; give the event itself"));
@@ -81,14 +81,14 @@ fn load(args: &ExplainArgs) -> Result<RuleSet, Failure> {
     RuleSource { paths: &paths, builtin, reading: &args.reading }.load_whole()
 }
 
-fn read_event(stdin: impl Read) -> Result<Input, Failure> {
+fn read_text(stdin: impl Read) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let most = MAX_BYTES as u64 + 1;
     stdin.take(most).read_to_end(&mut text).map_err(|error| Failure::input("stdin", error))?;
     if text.len() > MAX_BYTES {
         return Err(Failure::input("stdin", format!("the event has more than {MAX_BYTES} bytes")));
     }
-    Input::parse(&text).map_err(|reason| Failure::input("stdin", reason))
+    Ok(text)
 }
 
 fn show<R: Record>(

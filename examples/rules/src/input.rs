@@ -3,50 +3,77 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use lavender_core::codec;
+use lavender_core::codec::{self, CodecError};
 use lavender_core::event::Event;
-use serde_json::Value;
+use lavender_detect::{FieldValue, JsonFields, JsonLine, JsonLineError, JsonLines};
 
 /// The longest line or event that is read.
 pub const MAX_BYTES: usize = 8 << 20;
 
-/// What stands on a line.
+/// What has all of these is one of Lavender's events.
+const EVENT_KEYS: [&str; 5] = ["id", "kind", "observed_at", "boot_time", "data"];
+/// What has these and is of the kind `alert` is one of Lavender's alerts.
+const ALERT_KEYS: [&str; 3] = ["rule", "event_kind", "created_at"];
+/// Where `kind` is among them.
+const KIND: usize = 1;
+
+/// What a text is.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub enum Input<'a> {
     /// An event as `lavender-agent --events` prints it.
     Event(Arc<Event>),
     /// An alert as `lavender-agent` prints it: no event.
     Alert,
     /// Any other object.
-    Object(Value),
+    Object(JsonLine<'a>),
 }
 
-impl Input {
+/// Why a text is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It is no JSON object.
+    #[error(transparent)]
+    Json(#[from] JsonLineError),
+    /// It has the keys of Lavender's events, and is none.
+    #[error("not an event of Lavender's: {0}")]
+    Event(#[from] CodecError),
+}
+
+/// Reads events for one set of rules. One pass over a text finds what the rules ask for, and what it is.
+#[derive(Debug)]
+pub struct Reader {
+    lines: JsonLines,
+}
+
+impl Reader {
+    /// A reader of these fields.
+    pub fn new(fields: &JsonFields) -> Self {
+        Self { lines: JsonLines::with_paths(fields, EVENT_KEYS.into_iter().chain(ALERT_KEYS)) }
+    }
+
     /// Reads one JSON object.
     ///
     /// # Errors
     ///
     /// Why it is none.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(text).map_err(|error| format!("not UTF-8: {error}"))?;
-        let object: Value =
-            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        let Some(entries) = object.as_object() else {
-            return Err("not a JSON object".to_owned());
-        };
-        let has = |key: &&str| entries.contains_key(*key);
-        if ["id", "kind", "observed_at", "boot_time", "data"].iter().all(has) {
-            return match codec::event_from_json(text) {
-                Ok(event) => Ok(Self::Event(Arc::new(event))),
-                Err(error) => Err(format!("not an event of Lavender's: {error}")),
-            };
+    pub fn read<'a>(&'a mut self, text: &'a [u8]) -> Result<Input<'a>, InputError> {
+        let line = self.lines.parse(text)?;
+        let has = |number| line.path(number).is_present();
+        if (0..EVENT_KEYS.len()).all(has) {
+            return event(text);
         }
-        let is_alert = entries.get("kind").is_some_and(|kind| kind == "alert");
-        if is_alert && ["rule", "event_kind", "created_at"].iter().all(has) {
-            return Ok(Self::Alert);
+        let is_alert = line.path(KIND) == FieldValue::from("alert");
+        if is_alert && (EVENT_KEYS.len()..EVENT_KEYS.len() + ALERT_KEYS.len()).all(has) {
+            return Ok(Input::Alert);
         }
-        Ok(Self::Object(object))
+        Ok(Input::Object(line))
     }
+}
+
+fn event(text: &[u8]) -> Result<Input<'static>, InputError> {
+    // It was found to be JSON, so there is nothing that is not UTF-8.
+    let text = String::from_utf8_lossy(text);
+    Ok(Input::Event(Arc::new(codec::event_from_json(&text)?)))
 }
 
 /// One line of a stream.

@@ -73,12 +73,51 @@ fn a_malformed_line_is_named_and_the_rest_goes_on() {
     let found: Vec<u64> = run.lines().iter().map(|line| line["line"].as_u64().unwrap()).collect();
     assert_eq!(found, [1, 6]);
     let said: Vec<&str> = run.stderr.lines().collect();
-    assert!(said[0].starts_with("line 2: not JSON: "), "{said:?}");
+    assert_eq!(said[0], "line 2: not JSON: the line ends too early, at byte 9");
     assert_eq!(said[1], "line 3: not a JSON object");
-    assert!(said[2].starts_with("line 4: not UTF-8: "), "{said:?}");
+    assert_eq!(said[2], "line 4: not UTF-8: no character begins at byte 0");
     assert_eq!(said[3], "line 5: longer than 8388608 bytes");
     assert_eq!(said[4], "4 of 6 lines cannot be read");
     assert_eq!(said.len(), 5);
+}
+
+#[test]
+fn evidence_shows_what_escapes_stand_for_and_the_last_member_of_a_name() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let input = br#"
+        { "CommandLine": "nc -e no", "Image" : "\/usr\/bin\/nc", "CommandLine": "nc \u002de \"\ud83d\ude00\"" }
+        {"CommandLine": "nc -e /bin/sh", "Image": "/usr/bin/nc", "CommandLine": ["nc", "-h"]}
+    "#;
+    let run = run_with(&["eval", "--rules", text(rules.path())], input);
+    assert_eq!((run.code, &*run.stderr), (Some(0), ""));
+    let found = run.lines();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["line"], 2);
+    let evidence = found[0]["evidence"].as_array().unwrap();
+    let shown =
+        |field: &str, value: &str| evidence.contains(&json!({"field": field, "value": value}));
+    assert!(
+        shown("Image", "/usr/bin/nc") && shown("CommandLine", "nc -e \"\u{1f600}\""),
+        "{evidence:?}"
+    );
+}
+
+#[test]
+fn only_what_has_all_keys_of_an_event_or_alert_is_taken_for_one() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let with = |more: &str| MATCHING.replacen('{', &format!("{{{more},"), 1);
+    let evaluated = [
+        with(r#""kind":"alert","rule":{},"event_kind":"exec""#),
+        with(r#""kind":"exec","rule":{},"event_kind":"exec","created_at":1"#),
+        with(r#""id":1,"kind":"exec","observed_at":1,"boot_time":1"#),
+    ];
+    let passed_over = with(r#""\u006bind":"alert","rule":{},"event_kind":null,"created_at":1"#);
+    let broken = with(r#""id":1,"kind":"exec","observed_at":1,"boot_time":1,"data":{}"#);
+    let input = [&evaluated[..], &[passed_over, broken]].concat().join("\n");
+    let run = run_with(&["eval", "--rules", text(rules.path())], input.as_bytes());
+    let found: Vec<u64> = run.lines().iter().map(|line| line["line"].as_u64().unwrap()).collect();
+    assert_eq!(found, [1, 2, 3], "{run:?}");
+    assert!(run.stderr.starts_with("line 5: not an event of Lavender's: "), "{run:?}");
 }
 
 #[test]

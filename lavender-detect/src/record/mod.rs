@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 pub use self::binding::{Binding, Bound};
 pub use self::flat::FlatRecord;
-pub use self::json::{JsonFields, JsonRecord};
+pub use self::json::{JsonFault, JsonFields, JsonLine, JsonLineError, JsonLines, JsonRecord};
 pub use self::value::{FieldValue, Kept, ShortText};
 use crate::schema::FieldId;
 

@@ -1,10 +1,11 @@
-//! JSON values as records.
+//! Parsed JSON values as records, and where the fields of a rule set are in JSON.
 
 use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use super::{FieldValue, Record};
+use super::number;
+use crate::record::{FieldValue, Record};
 use crate::schema::{FieldId, Fields};
 
 /// How the fields of a rule set are found in JSON objects: each by its own name at the top, else as a path
@@ -36,18 +37,29 @@ pub struct JsonFields {
     paths: Vec<JsonPath>,
 }
 
+/// Where one field is.
 #[derive(Clone, Debug)]
-struct JsonPath {
+pub(super) struct JsonPath {
     whole: Box<str>,
     /// Empty where the name has no dot.
     steps: Box<[Box<str>]>,
 }
 
 impl JsonPath {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let steps =
             if name.contains('.') { name.split('.').map(Into::into).collect() } else { [].into() };
         Self { whole: name.into(), steps }
+    }
+
+    /// Its name at the top.
+    pub(super) const fn whole(&self) -> &str {
+        &self.whole
+    }
+
+    /// The steps of its path; none where the name has no dot.
+    pub(super) const fn steps(&self) -> &[Box<str>] {
+        &self.steps
     }
 
     fn find<'a>(&self, object: &'a Value) -> Option<&'a Value> {
@@ -82,7 +94,13 @@ impl JsonFields {
         self
     }
 
-    /// This object as a record.
+    /// By field number.
+    pub(super) fn paths(&self) -> &[JsonPath] {
+        &self.paths
+    }
+
+    /// This object as a record. Lines that are not parsed yet are read much faster by
+    /// [`JsonLines`](crate::JsonLines).
     pub const fn record<'a>(&'a self, object: &'a Value) -> JsonRecord<'a> {
         JsonRecord { fields: self, object }
     }
@@ -99,11 +117,7 @@ fn scalar(value: &Value) -> FieldValue<'_> {
     match value {
         Value::Null => FieldValue::Null,
         Value::Bool(value) => FieldValue::Bool(*value),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(value), _) => FieldValue::Int(value),
-            (None, Some(value)) => FieldValue::Uint(value),
-            (None, None) => FieldValue::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
+        Value::Number(number) => number::of(number),
         Value::String(text) => FieldValue::Text(text.as_bytes()),
         // An object is there, but has no value of its own.
         Value::Array(_) | Value::Object(_) => FieldValue::List,
