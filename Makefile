@@ -10,7 +10,7 @@ TEST_PACKAGES := qemu-system-x86 busybox-static cpio
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run replay test bench build-packages test-packages rust
+.PHONY: run replay test bench bench-peers build-packages test-packages rust
 
 ## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
 run: rust build-packages
@@ -29,6 +29,11 @@ test: rust build-packages test-packages
 ## The benchmarks.
 bench: rust
 	$(CARGO) bench -p lavender-benches
+
+## The rule engine beside others, on the same rules and events; SIGMA_RULES=DIR adds the public rules. The last line is
+## the ratios. ARGS are those of lavender-peers: make bench-peers ARGS="--rounds 21"
+bench-peers: rust
+	@benches/peers/run $(ARGS)
 
 rust:
 	@command -v $(CARGO) >/dev/null || { \
