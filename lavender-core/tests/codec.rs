@@ -1,14 +1,15 @@
 //! The wire format: what is written comes back, and what is damaged is refused without a panic.
-#![allow(clippy::unwrap_used, reason = "tests fail loudly")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
-    Arguments, Container, Credentials, Event, EventData, EventKind, Exec, Executable, Exit,
-    ExitStatus, FileOpen, Fork, Loss, LossStage, Namespaces, NetConnect, NetworkTransport,
-    OpenFlags, Process, SyscallResult, Terminal,
+    Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
+    DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileOpen,
+    Fork, Loss, LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Priority, Process,
+    SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -99,6 +100,18 @@ fn family() -> impl Strategy<Value = Arc<Process>> {
     })
 }
 
+fn answer() -> impl Strategy<Value = DnsAnswer> {
+    let data = prop_oneof![
+        any::<IpAddr>().prop_map(DnsData::Address),
+        text().prop_map(DnsData::Name),
+        text().prop_map(DnsData::Bytes),
+    ];
+    (any::<u16>(), data).prop_map(|(record_type, data)| {
+        let record_type = DnsRecordType(record_type);
+        DnsAnswer { record_type, data }
+    })
+}
+
 fn data() -> impl Strategy<Value = EventData> {
     prop_oneof![
         (captured(), proptest::option::of(text())).prop_map(|(filename, previous_executable)| {
@@ -127,6 +140,15 @@ fn data() -> impl Strategy<Value = EventData> {
                 })
             }
         ),
+        (captured(), any::<u16>(), any::<Option<u16>>(), vec(answer(), 0..4), provenance())
+            .prop_map(|(name, record_type, code, answers, provenance)| {
+                EventData::DnsQuery(DnsQuery {
+                    name,
+                    record_type: DnsRecordType(record_type),
+                    response_code: code.map(DnsResponseCode),
+                    answers: Captured::new(answers, provenance),
+                })
+            }),
         any::<u64>().prop_map(|count| {
             EventData::Lost(Loss {
                 cpu: Some(3),
@@ -263,6 +285,27 @@ fn added_fields_are_ignored_and_unknown_kinds_kept() {
         again.contains(r#""kind":"quantum_leap""#) && again.contains(r#""data":{"far":1}"#),
         "{again}"
     );
+}
+
+#[test]
+fn a_look_up_is_written_as_the_documentation_of_its_fields_says() {
+    let json = r#"{"name":"a.example","record_type":16,"response_code":3,"answers":[{"record_type":1,"address":"192.0.2.1"},{"record_type":5,"name":{"base64":"/w=="}}]}"#;
+    let data = codec::data_from_json("dns_query", json).unwrap();
+    assert_eq!(codec::data_to_json(&data).unwrap(), json);
+    assert_eq!(data.kind().priority(), Priority::Network);
+    // A question without an answer needs neither code nor answers.
+    let bare = codec::data_from_json("dns_query", r#"{"name":"a","record_type":1}"#).unwrap();
+    let EventData::DnsQuery(query) = bare else { panic!("{bare:?}") };
+    assert_eq!((query.response_code, query.answers), (None, Captured::complete(vec![])));
+    assert_eq!(DnsRecordType(65_280).to_string(), "TYPE65280");
+    for hostile in [
+        r#"{"name":7,"record_type":1}"#,
+        r#"{"name":"a","record_type":65536}"#,
+        r#"{"name":"a","record_type":1,"answers":[{"record_type":1,"address":"nowhere"}]}"#,
+        r#"{"name":"a","record_type":1,"answers":[{"record_type":1}]}"#,
+    ] {
+        assert!(codec::data_from_json("dns_query", hostile).is_err(), "{hostile}");
+    }
 }
 
 fn family_of_one() -> serde_json::Value {

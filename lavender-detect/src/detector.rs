@@ -7,8 +7,8 @@ use arc_swap::{ArcSwap, Cache};
 use lavender_core::event::Event;
 use lavender_core::{Certainty, Detection, Detector};
 
-use crate::evaluate::Evaluator;
-use crate::event::{EventRecord, Route};
+use crate::evaluate::{Evaluator, Match};
+use crate::event::{AuditView, EventRecord, Route};
 use crate::ruleset::RuleSet;
 use crate::truth::Truth;
 
@@ -133,8 +133,25 @@ pub struct SigmaDetector {
     rules: Cache<ArcSwapOf, Arc<RuleSet>>,
     /// The set that the evaluators were made from.
     current: Arc<RuleSet>,
-    evaluators: [Evaluator; Route::ALL.len()],
+    evaluators: Evaluators,
+    /// What the current event hit; empty between events.
+    hits: Vec<Hit>,
     policy: UndeterminedPolicy,
+}
+
+#[derive(Debug)]
+struct Evaluators {
+    routes: [Evaluator; Route::ALL.len()],
+    /// `None` where no rule is for audit's records.
+    audit: Option<Box<[Evaluator; AuditView::ALL.len()]>>,
+}
+
+/// A rule that an event hit, and as which record: as itself, or as one of audit's.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    rule: u32,
+    truth: Truth,
+    view: Option<AuditView>,
 }
 
 /// The shared rules, as what a cache can hold.
@@ -149,8 +166,47 @@ impl std::ops::Deref for ArcSwapOf {
     }
 }
 
-fn evaluators(rules: &RuleSet) -> [Evaluator; Route::ALL.len()] {
-    Route::ALL.map(|route| rules.structured_evaluator(&route.logsource()))
+impl Evaluators {
+    fn new(rules: &RuleSet) -> Self {
+        let used = rules.iter().any(|rule| AuditView::serves(rule.logsource()));
+        let audit = || Box::new(AuditView::ALL.map(|view| rules.audit_evaluator(view)));
+        Self {
+            routes: Route::ALL.map(|route| rules.structured_evaluator(&route.logsource())),
+            audit: used.then(audit),
+        }
+    }
+
+    /// Gives `visit` every rule that the event hits as one record or another; one that it hits as several, several
+    /// times.
+    #[inline]
+    fn each_match(
+        &mut self,
+        rules: &RuleSet,
+        event: &Event,
+        mut visit: impl FnMut(Match<'_>, Option<AuditView>),
+    ) {
+        let record = EventRecord::new(event);
+        for route in Route::of(event) {
+            self.routes[route as usize].matches(&record).for_each(|found| visit(found, None));
+        }
+        let Some(audit) = &mut self.audit else { return };
+        for view in AuditView::of(event.kind()) {
+            let evaluator = &mut audit[view as usize];
+            if !evaluator.is_empty() {
+                let record = rules.audit_record(view, event);
+                evaluator.matches(&record).for_each(|found| visit(found, Some(view)));
+            }
+        }
+    }
+}
+
+/// Adds a hit. A rule counts once for an event: the first time that it matches for certain, else the first time.
+fn add(hits: &mut Vec<Hit>, hit: Hit) {
+    match hits.iter_mut().find(|other| other.rule == hit.rule) {
+        None => hits.push(hit),
+        Some(other) if hit.truth == Truth::True && other.truth != Truth::True => *other = hit,
+        Some(_) => {}
+    }
 }
 
 impl SigmaDetector {
@@ -159,8 +215,8 @@ impl SigmaDetector {
         let shared = Arc::clone(&handle.shared);
         let mut rules = Cache::new(ArcSwapOf(Arc::clone(&shared)));
         let current = Arc::clone(rules.load());
-        let evaluators = evaluators(&current);
-        Self { shared, rules, current, evaluators, policy }
+        let evaluators = Evaluators::new(&current);
+        Self { shared, rules, current, evaluators, hits: Vec::new(), policy }
     }
 }
 
@@ -169,31 +225,36 @@ impl Detector for SigmaDetector {
         let rules = self.rules.load();
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
-            self.evaluators = evaluators(&self.current);
+            self.evaluators = Evaluators::new(&self.current);
         }
-        let record = EventRecord::new(event);
-        for route in Route::of(event) {
-            for found in self.evaluators[route as usize].matches(&record) {
-                let undetermined = found.truth() == Truth::Undetermined;
-                if undetermined {
-                    self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
-                    if self.policy == UndeterminedPolicy::Count {
-                        continue;
-                    }
+        let hits = &mut self.hits;
+        self.evaluators.each_match(&self.current, event, |found, view| {
+            add(hits, Hit { rule: found.number(), truth: found.truth(), view });
+        });
+        for hit in self.hits.drain(..) {
+            let undetermined = hit.truth == Truth::Undetermined;
+            if undetermined {
+                self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
+                if self.policy == UndeterminedPolicy::Count {
+                    continue;
                 }
-                let explanation = self.current.explain(found.rule(), &record);
-                let certainty = if undetermined {
-                    Certainty::Undetermined { fields: explanation.undetermined() }
-                } else {
-                    Certainty::Certain
-                };
-                out.push(Detection {
-                    rule: Arc::clone(found.meta()),
-                    event: Arc::clone(event),
-                    evidence: explanation.evidence(),
-                    certainty,
-                });
             }
+            let rule = &self.current.inner().rules[hit.rule as usize];
+            let explanation = match hit.view {
+                None => self.current.explain(rule, &EventRecord::new(event)),
+                Some(view) => self.current.explain(rule, &self.current.audit_record(view, event)),
+            };
+            let certainty = if undetermined {
+                Certainty::Undetermined { fields: explanation.undetermined() }
+            } else {
+                Certainty::Certain
+            };
+            out.push(Detection {
+                rule: Arc::clone(&rule.meta),
+                event: Arc::clone(event),
+                evidence: explanation.evidence(),
+                certainty,
+            });
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::compile::{Expression, Predicate, PredicateId, Predicates, Subject, Test};
 use crate::evaluate::{Buffers, decide};
 use crate::record::value::TextBuffer;
-use crate::record::{FieldValue, Record};
+use crate::record::{FieldValue, OneValue, Record};
 use crate::schema::Fields;
 use crate::truth::Truth;
 
@@ -293,20 +293,4 @@ fn text_of(value: &FieldValue<'_>) -> Option<ByteString> {
     let mut buffer = TextBuffer::new();
     let text = value.text(&mut buffer)?;
     Some(ByteString::from(&text[..text.len().min(VALUE_BYTES)]))
-}
-
-/// One value as a record in which every field has it.
-struct OneValue<'a, 'b>(&'a FieldValue<'b>);
-
-impl Record for OneValue<'_, '_> {
-    fn value(&self, _: crate::FieldId) -> FieldValue<'_> {
-        *self.0
-    }
-
-    fn each_value(
-        &self,
-        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        visit(*self.0)
-    }
 }

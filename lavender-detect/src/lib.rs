@@ -44,8 +44,9 @@
 //! # Records
 //!
 //! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),
-//! lines of JSON ([`JsonLines`]), JSON that is parsed already ([`JsonFields`]), names and values ([`FlatRecord`]), or a
-//! struct of your own ([`Binding`]).
+//! the records that audit would have written for them ([`AuditRecord`]; [`AuditField`]), lines of JSON ([`JsonLines`]),
+//! JSON that is parsed already ([`JsonFields`]), names and values ([`FlatRecord`]), or a struct of your own
+//! ([`Binding`]).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -81,7 +82,9 @@ pub use crate::coverage::{
 pub use crate::detector::{RuleHandle, SigmaDetector, UndeterminedPolicy};
 pub use crate::error::{Fault, RuleErrors};
 pub use crate::evaluate::{Evaluator, Match};
-pub use crate::event::{EventField, EventRecord, Route};
+pub use crate::event::{
+    AuditField, AuditRecord, AuditView, EventField, EventRecord, Route, ValueKind,
+};
 pub use crate::explain::Explanation;
 pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;

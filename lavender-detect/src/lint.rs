@@ -8,7 +8,7 @@ use rsigma_parser::ConditionExpr;
 use serde::Serialize;
 
 use crate::attack;
-use crate::outlook::{Nothing, outlook};
+use crate::outlook::{Nothing, Possible, outlook};
 use crate::rule::{
     Detection, Document, Entry, Node, Value, names_matching, parse_documents, read_yaml, to_json,
 };
@@ -160,7 +160,7 @@ impl<'a> Linter<'a> {
             self.find(rule, line, Smell::Untested, "no test file has cases for it");
         }
         let predicates = &self.rules.inner().predicates;
-        if outlook(&rule.expression, predicates, &|_| false) == Truth::False {
+        if outlook(&rule.expression, predicates, &|_| Possible::Anything) == Truth::False {
             self.find(rule, line, Smell::NeverMatches, "its condition can never hold");
         } else if self.rules.explain(rule, &Nothing).truth() == Truth::True {
             let message =

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::compile::{Expression, PredicateId, Predicates, Subject};
+use crate::compile::{Expression, PredicateId, Predicates, Subject, Test};
 use crate::evaluate::{Buffers, decide};
-use crate::record::{FieldValue, Record};
+use crate::record::{FieldValue, OneValue, Record};
 use crate::schema::FieldId;
 use crate::truth::Truth;
 
@@ -18,19 +18,39 @@ impl Record for Nothing {
     }
 }
 
-/// How an expression comes out on records that never have certain fields, whatever the others hold:
+/// What is known of the values of a field before there is a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Possible {
+    Anything,
+    Absent,
+    /// This value, always.
+    Is(&'static str),
+    /// One of these values, or none.
+    MayBe(&'static [&'static str]),
+}
+
+/// How an expression comes out on records whose fields have only some values, whatever those are:
 /// [`Truth::Undetermined`] where that depends on them.
 pub(crate) fn outlook(
     expression: &Expression,
     predicates: &Predicates,
-    is_absent: &dyn Fn(FieldId) -> bool,
+    possible: &dyn Fn(FieldId) -> Possible,
 ) -> Truth {
-    Outlook { predicates, is_absent, buffers: Buffers::default() }.of(expression)
+    Outlook { predicates, possible, buffers: Buffers::default() }.of(expression)
+}
+
+/// The expression without the tests whose outcome is told by what their fields can hold: `Constant` where all is.
+pub(crate) fn narrowed(
+    expression: &Expression,
+    predicates: &Predicates,
+    possible: &dyn Fn(FieldId) -> Possible,
+) -> Expression {
+    Outlook { predicates, possible, buffers: Buffers::default() }.narrow(expression)
 }
 
 struct Outlook<'a> {
     predicates: &'a Predicates,
-    is_absent: &'a dyn Fn(FieldId) -> bool,
+    possible: &'a dyn Fn(FieldId) -> Possible,
     buffers: Buffers,
 }
 
@@ -51,13 +71,47 @@ impl Outlook<'_> {
         }
     }
 
-    fn test(&mut self, id: PredicateId) -> Truth {
-        match self.predicates.get(id).subject {
-            Subject::Field(field) if (self.is_absent)(field) => {
-                decide(id, self.predicates, &Nothing, &mut None, &mut self.buffers)
+    fn narrow(&mut self, expression: &Expression) -> Expression {
+        match expression {
+            Expression::Constant(value) => Expression::Constant(*value),
+            Expression::Test(_) | Expression::NotTest(_) => match self.of(expression) {
+                Truth::True => Expression::Constant(true),
+                Truth::False => Expression::Constant(false),
+                Truth::Undetermined => expression.clone(),
+            },
+            Expression::All(parts) => {
+                Expression::all(parts.iter().map(|part| self.narrow(part)).collect())
             }
-            _ => Truth::Undetermined,
+            Expression::Any(parts) => {
+                Expression::any(parts.iter().map(|part| self.narrow(part)).collect())
+            }
         }
+    }
+
+    fn test(&mut self, id: PredicateId) -> Truth {
+        let predicate = self.predicates.get(id);
+        let Subject::Field(field) = predicate.subject else { return Truth::Undetermined };
+        let possible = (self.possible)(field);
+        // What another field holds is not known either.
+        let compares_fields = matches!(predicate.test, Test::FieldRef { .. });
+        match possible {
+            Possible::Absent => self.decide(id, FieldValue::Absent),
+            Possible::Anything => Truth::Undetermined,
+            Possible::Is(_) | Possible::MayBe(_) if compares_fields => Truth::Undetermined,
+            Possible::Is(value) => self.decide(id, value.into()),
+            Possible::MayBe(values) => {
+                let absent = self.decide(id, FieldValue::Absent);
+                if values.iter().all(|value| self.decide(id, (*value).into()) == absent) {
+                    absent
+                } else {
+                    Truth::Undetermined
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, id: PredicateId, value: FieldValue<'_>) -> Truth {
+        decide(id, self.predicates, &OneValue(&value), &mut None, &mut self.buffers)
     }
 }
 

@@ -1,20 +1,25 @@
 //! A compiled, immutable set of rules.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lavender_core::RuleMeta;
+use lavender_core::event::Event;
 
 use crate::builder::RuleSetBuilder;
 use crate::compile::{Expression, PredicateId, Predicates, Subject};
 use crate::error::RuleErrors;
 use crate::evaluate::Evaluator;
+use crate::event::audit::{AuditFields, AuditRecord, AuditView};
 use crate::explain::{self, Explanation};
 use crate::index::Plan;
 use crate::logsource::LogSource;
+use crate::outlook::{narrowed, outlook};
 use crate::record::Record;
 use crate::schema::Fields;
+use crate::truth::Truth;
 
 /// A set of rules, compiled once and shared by every thread. Cloning is cheap.
 ///
@@ -47,14 +52,27 @@ pub struct RuleSet {
 
 pub(crate) struct Inner {
     pub(crate) fields: Fields,
+    /// Which of the fields are audit's.
+    pub(crate) audit_fields: AuditFields,
     pub(crate) predicates: Predicates,
     pub(crate) rules: Box<[Rule]>,
     /// Whether rules of keywords without a category apply to structured records.
     pub(crate) keywords_on_structured: bool,
-    /// Plans made so far, by log source and whether its records are structured.
-    plans: Mutex<HashMap<(LogSource, bool), Arc<Plan>>>,
+    /// Plans made so far.
+    plans: Mutex<HashMap<PlanKey, Arc<Plan>>>,
     /// The plan of all rules, once it was asked for.
     unrouted: OnceLock<Arc<Plan>>,
+}
+
+/// Which records a plan is for.
+#[derive(PartialEq, Eq, Hash)]
+enum PlanKey {
+    /// Any of a log source.
+    LogSource(LogSource),
+    /// Those of a log source that have fields, and are not lines of text.
+    Structured(LogSource),
+    /// An event as one of audit's records.
+    Audit(AuditView),
 }
 
 /// A rule of a [`RuleSet`].
@@ -160,15 +178,54 @@ impl RuleSet {
     ///
     /// The first one for a log source builds its index, some microseconds per rule; those after share it.
     pub fn evaluator(&self, logsource: &LogSource) -> Evaluator {
-        Evaluator::new(self.clone(), self.plan(logsource, false))
+        Evaluator::new(self.clone(), self.plan(PlanKey::LogSource(logsource.clone())))
     }
 
     /// An evaluator for structured records of a log source: as [`evaluator`](Self::evaluator), without the rules of
-    /// keywords that name no category. Those are written for lines of text; on structured records they cost ten
+    /// keywords that name no category, and for audit no field. Those are written for lines of text; on structured records they cost ten
     /// times what all others do together, and find noise.
     /// [`RuleSetBuilder::with_keywords_on_structured_records`] takes them in again.
     pub fn structured_evaluator(&self, logsource: &LogSource) -> Evaluator {
-        Evaluator::new(self.clone(), self.plan(logsource, true))
+        Evaluator::new(self.clone(), self.plan(PlanKey::Structured(logsource.clone())))
+    }
+
+    /// An evaluator for one of audit's records, with the rules of `product: linux, service: auditd` that could match
+    /// it: one that asks for another type of record, or another system call, is left out. Rules of keywords alone
+    /// are for lines of text, as in [`structured_evaluator`](Self::structured_evaluator).
+    pub fn audit_evaluator(&self, view: AuditView) -> Evaluator {
+        Evaluator::new(self.clone(), self.plan(PlanKey::Audit(view)))
+    }
+
+    /// An event as one of audit's records. It has a field only where the event is of the record's kind
+    /// ([`AuditView::of`]).
+    ///
+    /// ```
+    /// use lavender_detect::{AuditView, RuleSet};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let rules = RuleSet::from_yaml(
+    ///     "title: Search for programs that run as their owner
+    /// logsource: {product: linux, service: auditd}
+    /// detection:
+    ///   selection: {type: EXECVE, a0: find, a2: -perm}
+    ///   condition: selection
+    /// ",
+    /// )?;
+    /// # let line = r#"{"id":"00000000-0000-8000-8000-000000000001","kind":"exec","observed_at":1,"boot_time":2,
+    /// #     "data":{"filename":"/usr/bin/find"},"process":{"exec_id":{"process":
+    /// #     "00000000-0000-8000-8000-000000000001","generation":1},"pid":7,"namespace_pid":7,"name":"find",
+    /// #     "executable":{"path":"/usr/bin/find","inode":1,"device":1},"arguments":["find","/","-perm","-4000"],
+    /// #     "working_directory":"/","credentials":{"uid":0,"euid":0,"gid":0,"egid":0,"capabilities_effective":0},
+    /// #     "cgroup_id":1,"namespaces":{"cgroup":0,"mnt":0,"net":0,"pid":0,"user":0,"uts":0}}}"#;
+    /// let event = lavender_core::codec::event_from_json(line)?; // an exec of `find / -perm -4000`
+    /// let record = rules.audit_record(AuditView::ExecArguments, &event);
+    /// let mut evaluator = rules.audit_evaluator(AuditView::ExecArguments);
+    /// assert_eq!(evaluator.matches(&record).count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn audit_record<'a>(&'a self, view: AuditView, event: &'a Event) -> AuditRecord<'a> {
+        AuditRecord::new(view, event, &self.inner.audit_fields)
     }
 
     /// An evaluator with every rule, whatever its log source: for records of which it is not known.
@@ -182,20 +239,20 @@ impl RuleSet {
         Evaluator::new(self.clone(), Arc::clone(plan))
     }
 
-    fn plan(&self, logsource: &LogSource, structured: bool) -> Arc<Plan> {
+    fn plan(&self, key: PlanKey) -> Arc<Plan> {
         let inner = &*self.inner;
-        let structured = structured && !inner.keywords_on_structured;
-        let key = (logsource.clone(), structured);
         let mut plans = inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = plans.entry(key).or_insert_with(|| {
-            let applies = |rule: &Rule| {
-                rule.logsource.applies_to(logsource) && !(structured && inner.leaves_to_text(rule))
-            };
-            let rules = inner.rules.iter().enumerate().filter(|(_, rule)| applies(rule));
-            let rules = rules.map(|(number, rule)| (number as u32, &rule.expression));
-            Arc::new(Plan::new(rules, &inner.predicates))
-        });
-        Arc::clone(plan)
+        if let Some(plan) = plans.get(&key) {
+            return Arc::clone(plan);
+        }
+        let rules = inner.rules.iter().enumerate();
+        let rules: Vec<(u32, Cow<'_, Expression>)> = rules
+            .filter_map(|(number, rule)| Some((number as u32, inner.planned(rule, &key)?)))
+            .collect();
+        let rules = rules.iter().map(|(number, expression)| (*number, &**expression));
+        let plan = Arc::new(Plan::new(rules, &inner.predicates));
+        plans.insert(key, Arc::clone(&plan));
+        plan
     }
 
     /// How a rule's condition comes out on a record, part by part. Allocates; costs some microseconds.
@@ -233,6 +290,7 @@ impl Inner {
     ) -> Self {
         predicates.freeze();
         Self {
+            audit_fields: AuditFields::new(&fields),
             fields,
             predicates,
             rules: rules.into(),
@@ -242,17 +300,45 @@ impl Inner {
         }
     }
 
-    /// Whether a rule is for lines of text: one of keywords that names no category.
-    pub(crate) fn leaves_to_text(&self, rule: &Rule) -> bool {
-        !self.keywords_on_structured && rule.logsource.category.is_none() && self.has_keywords(rule)
+    /// What of a rule is evaluated on such records; `None` where it is not for them.
+    fn planned<'r>(&self, rule: &'r Rule, key: &PlanKey) -> Option<Cow<'r, Expression>> {
+        let applies = match key {
+            PlanKey::LogSource(logsource) => rule.logsource.applies_to(logsource),
+            PlanKey::Structured(logsource) => {
+                rule.logsource.applies_to(logsource) && !self.leaves_to_text(rule)
+            }
+            PlanKey::Audit(view) => {
+                let serves = AuditView::serves(&rule.logsource) && !self.leaves_to_text(rule);
+                if !serves || self.audit_outlook(rule, *view) == Truth::False {
+                    return None;
+                }
+                // The record's type, which every rule asks for, and whatever else is known is asked no more.
+                let possible = |field| view.possible_of(&self.audit_fields, field);
+                return Some(Cow::Owned(narrowed(&rule.expression, &self.predicates, &possible)));
+            }
+        };
+        applies.then_some(Cow::Borrowed(&rule.expression))
     }
 
-    fn has_keywords(&self, rule: &Rule) -> bool {
-        let mut found = false;
-        rule.expression.each_test(&mut |id| {
-            found |= self.predicates.get(id).subject == Subject::AnyValue;
+    /// How a rule comes out on a record of audit's, before there is one.
+    pub(crate) fn audit_outlook(&self, rule: &Rule, view: AuditView) -> Truth {
+        outlook(&rule.expression, &self.predicates, &|field| {
+            view.possible_of(&self.audit_fields, field)
+        })
+    }
+
+    /// Whether a rule is for lines of text: one of keywords that names no category. One for audit that names fields
+    /// beside its keywords (`type: EXECVE`, most often) is for records.
+    pub(crate) fn leaves_to_text(&self, rule: &Rule) -> bool {
+        if self.keywords_on_structured || rule.logsource.category.is_some() {
+            return false;
+        }
+        let (mut keywords, mut fields) = (false, false);
+        rule.expression.each_test(&mut |id| match self.predicates.get(id).subject {
+            Subject::AnyValue => keywords = true,
+            Subject::Field(_) => fields = true,
         });
-        found
+        keywords && !(fields && AuditView::serves(&rule.logsource))
     }
 }
 

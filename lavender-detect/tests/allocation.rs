@@ -32,6 +32,19 @@ fn an_event_without_a_match_costs_no_allocation() {
          g: {CommandLine|cased|contains: ' -C '}\n  \
          condition: 1 of them\n",
     );
+    // The same on the records that audit would have written.
+    builder.add_str(
+        "audit.yml",
+        "title: All of audit\nlogsource: {product: linux, service: auditd}\ndetection:\n  \
+         a: {type: EXECVE, a0|endswith: ls, a1|contains: '-', a20: nothing}\n  \
+         b: {type: EXECVE}\n  \
+         c: {'|all': [ls, nothing]}\n  \
+         d: {type: PATH, name|startswith: /, nametype: CREATE, inode: 99}\n  \
+         e: {type: SYSCALL, exe|endswith: /curl, uid: 7, tty: pts0}\n  \
+         f: {type: SOCKADDR, laddr|cidr: 203.0.113.0/24}\n  \
+         g: {type: CWD, cwd|re: '^/r.*[0-9]$'}\n  \
+         condition: a or (b and c) or d or e or f or g\n",
+    );
     let handle = RuleHandle::new(builder.build().unwrap_or_else(|e| panic!("{e}")).rules);
     let mut detector = handle.detector();
 

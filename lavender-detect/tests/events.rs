@@ -6,10 +6,12 @@ mod support;
 
 use std::sync::Arc;
 
-use lavender_core::event::Event;
-use lavender_core::{Certainty, Detection, Detector, Provenance};
+use lavender_core::event::{
+    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
+};
+use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
-use support::{connect, exec, open, process, truncated};
+use support::{connect, event, exec, open, process, truncated};
 
 /// A rule of this category with one search.
 fn rule(category: &str, search: &str) -> RuleSet {
@@ -115,6 +117,49 @@ fn connects_have_both_sides() {
 }
 
 #[test]
+fn look_ups_have_sysmons_names() {
+    let answer = |record_type, data| DnsAnswer { record_type, data };
+    let look_up = |code, answers| {
+        let name = Captured::complete(b"Updates.\xff.example"[..].into());
+        let (record_type, response_code) = (DnsRecordType::TXT, code);
+        event(
+            lineage(),
+            EventData::DnsQuery(DnsQuery { name, record_type, response_code, answers }),
+        )
+    };
+    let answers = vec![
+        answer(DnsRecordType::CNAME, DnsData::Name("edge.example.net".into())),
+        answer(DnsRecordType::A, DnsData::Address([192, 0, 2, 7].into())),
+        answer(DnsRecordType::TXT, DnsData::Bytes(b"v=\xfe"[..].into())),
+    ];
+    let found = look_up(Some(DnsResponseCode::NO_ERROR), Captured::complete(answers.clone()));
+    let missing = look_up(Some(DnsResponseCode::NO_SUCH_NAME), Captured::complete(vec![]));
+    let unanswered = look_up(None, Captured::complete(vec![]));
+    let cut = look_up(None, Captured::new(answers, Provenance::Truncated { true_length: 0 }));
+    for (event, search, expected) in [
+        (&found, "{QueryName|startswith: updates., QueryType: txt, Image|endswith: /bash}", 1),
+        (
+            &found,
+            "{QueryStatus: 0, QueryResults|contains: edge.example, QueryResults|cidr: 192.0.2.0/24}",
+            1,
+        ),
+        (&found, "{QueryResults: 192.0.2.7}", 1),
+        (&found, "{QueryResults|endswith: .org}", 0),
+        (&missing, "{QueryStatus: '9003', QueryResults: null}", 1),
+        (&unanswered, "{QueryStatus: null, QueryName|contains: example}", 1),
+        (&cut, "{QueryResults|contains: edge}", 1),
+    ] {
+        let detections = detect(rule("dns_query", search), event);
+        assert_eq!(detections.len(), expected, "{search}");
+        assert!(detections.iter().all(|one| one.certainty.is_certain()), "{search}");
+    }
+    let open = detect(rule("dns_query", "{QueryResults: 198.51.100.1}"), &cut);
+    let fields = vec!["QueryResults".into()];
+    assert_eq!(open[0].certainty, Certainty::Undetermined { fields });
+    assert_eq!(detect(rule("network_connection", "{Image|endswith: /bash}"), &found), []);
+}
+
+#[test]
 fn detections_say_which_fields_and_values() {
     let found = detect(
         rule(
@@ -192,6 +237,9 @@ fn rules_without_a_category_apply_to_every_event_of_the_product() {
     for event in [exec(lineage()), connect(lineage(), "192.0.2.1:80".parse().unwrap(), 0)] {
         assert_eq!(detect(RuleSet::from_yaml(text).unwrap(), &event).len(), 1);
     }
+    // Once for an event, though it is of two categories.
+    let both = open(lineage(), "/etc/motd", 0o2, 3);
+    assert_eq!(detect(RuleSet::from_yaml(text).unwrap(), &both).len(), 1);
     let windows = text.replace("linux", "windows");
     assert_eq!(detect(RuleSet::from_yaml(&windows).unwrap(), &exec(lineage())), []);
 }

@@ -1,6 +1,7 @@
 //! Looking at rules without running them: partial loading, lint, coverage, hosts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use lavender_core::event::EventKind;
 use lavender_detect::{
     BlockReason, Coverage, Finding, HostCapabilities, Loaded, RuleSetBuilder, Smell, attack,
     blocked_rules, builtin, lint,
@@ -162,6 +163,16 @@ fn the_rules_that_come_along_can_all_fire_where_everything_is_seen() {
     let table = format!(r#"{{"probes":[{}]}}"#, probes.join(","));
     let host = HostCapabilities::from_json(&table).unwrap();
     assert_eq!(blocked_rules(&rules, &host), []);
+
+    // No probe sees look-ups, and rules on them are told so.
+    let look_up = rule("q", "  a: {QueryName|endswith: .onion}\n  condition: a")
+        .replace("process_creation", "dns_query");
+    let (loaded, _) = partial(&[("q.yml", &look_up)]);
+    let blocked = blocked_rules(&loaded.rules, &host);
+    assert!(
+        matches!(&blocked[0].reasons[..], [BlockReason::Kind { kind: EventKind::DnsQuery, why }] if why.contains("no probe")),
+        "{blocked:?}"
+    );
     assert_eq!(Coverage::of(&rules).without_technique, 0);
 
     let none = HostCapabilities::from_json(r#"{"probes":[]}"#).unwrap();

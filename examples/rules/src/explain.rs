@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use lavender_core::event::Event;
 use lavender_detect::{
-    EventRecord, Explanation, JsonFields, LogSource, Record, Route, Rule, RuleSet, Truth,
+    AuditRecord, AuditView, EventRecord, Explanation, JsonFields, LogSource, Record, Route, Rule,
+    RuleSet, Truth,
 };
 use serde::Serialize;
 
@@ -22,6 +24,9 @@ struct Report<'a> {
     /// Whether the rule is for such events; absent where their log source is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     applies: Option<bool>,
+    /// The type of audit's record that the event was looked at as, for rules on those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<&'static str>,
     truth: Truth,
     explanation: &'a Explanation,
     missing: Vec<&'a Explanation>,
@@ -49,14 +54,21 @@ pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Res
     let input = reader.read(&text).map_err(|error| Failure::input("stdin", error))?;
     for rule in meant {
         match &input {
-            Input::Event(event) => {
-                let sources: Vec<LogSource> = Route::of(event).map(Route::logsource).collect();
-                let applies = sources.iter().any(|source| rule.logsource().applies_to(source));
-                show(&rules, rule, &EventRecord::new(event), Some(applies), args.json, out)?;
-            }
+            Input::Event(event) => match nearest(&rules, rule, event) {
+                Some(record) => {
+                    let of = Of { applies: Some(true), record: Some(record.view().record_type()) };
+                    show(&rules, rule, &record, of, args.json, out)?;
+                }
+                None => {
+                    let sources: Vec<LogSource> = Route::of(event).map(Route::logsource).collect();
+                    let applies = sources.iter().any(|source| rule.logsource().applies_to(source));
+                    let of = Of { applies: Some(applies), record: None };
+                    show(&rules, rule, &EventRecord::new(event), of, args.json, out)?;
+                }
+            },
             Input::Object(object) => {
                 let applies = args.logsource.as_ref().map(|of| rule.logsource().applies_to(of));
-                show(&rules, rule, object, applies, args.json, out)?;
+                show(&rules, rule, object, Of { applies, record: None }, args.json, out)?;
             }
             Input::Alert => {
                 return Err(Failure::input("stdin", "this is an alert; give the event itself"));
@@ -64,6 +76,33 @@ pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Res
         }
     }
     Ok(Exit::Success)
+}
+
+/// The record of audit's as which an event comes nearest to matching a rule on those; `None` for other rules, and
+/// where audit writes no record of such an event.
+fn nearest<'a>(rules: &'a RuleSet, rule: &Rule, event: &'a Event) -> Option<AuditRecord<'a>> {
+    if !AuditView::serves(rule.logsource()) {
+        return None;
+    }
+    let records = AuditView::of(event.kind()).map(|view| rules.audit_record(view, event));
+    records.min_by_key(|record| {
+        let explanation = rules.explain(rule, record);
+        let distance = match explanation.truth() {
+            Truth::True => 0,
+            Truth::Undetermined => 1,
+            Truth::False => 2,
+        };
+        (distance, explanation.missing().len())
+    })
+}
+
+/// What is explained on.
+#[derive(Clone, Copy)]
+struct Of {
+    /// Whether the rule is for it, where that is known.
+    applies: Option<bool>,
+    /// The type of audit's record that it is.
+    record: Option<&'static str>,
 }
 
 fn is_called(rule: &Rule, name: &str) -> bool {
@@ -95,7 +134,7 @@ fn show<R: Record>(
     rules: &RuleSet,
     rule: &Rule,
     record: &R,
-    applies: Option<bool>,
+    Of { applies, record: record_type }: Of,
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -105,7 +144,16 @@ fn show<R: Record>(
     if json {
         let (id, title, logsource) = (&*meta.id, &*meta.title, rule.logsource());
         let explanation = &explanation;
-        let report = Report { id, title, logsource, applies, truth, explanation, missing };
+        let report = Report {
+            id,
+            title,
+            logsource,
+            applies,
+            record: record_type,
+            truth,
+            explanation,
+            missing,
+        };
         serde_json::to_writer(&mut *out, &report)?;
         writeln!(out)?;
         return Ok(());
@@ -113,6 +161,9 @@ fn show<R: Record>(
     writeln!(out, "{} ({}), {}, for {}", meta.title, meta.id, meta.level, rule.logsource())?;
     if applies == Some(false) {
         writeln!(out, "not evaluated: the event is of another log source")?;
+    }
+    if let Some(record_type) = record_type {
+        writeln!(out, "as audit's record {record_type}")?;
     }
     let words = match truth {
         Truth::True => "it matches",

@@ -76,6 +76,10 @@ fn capabilities(files: &str) -> Value {
 fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
     let with = |id: &str, from: &str, to: &str| NETCAT.replace("4d2e", id).replace(from, to);
     let selection = "        Image|endswith: /nc\n        CommandLine|contains: ' -e '\n";
+    let audit = |id: &str, to: &str| {
+        with(id, selection, &format!("        {to}\n"))
+            .replace("category: process_creation", "service: auditd")
+    };
     let either = "        - Hashes|contains: abc\n        - Image|endswith: /nc\n";
     let rules = folder(&[
         ("fires.yml", NETCAT),
@@ -83,6 +87,9 @@ fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
         ("field.yml", &with("c", "CommandLine", "Hashes")),
         ("either.yml", &with("d", selection, either)),
         ("windows.yml", &with("e", "product: linux", "product: windows")),
+        ("audit.yml", &audit("f", "type: EXECVE")),
+        ("audit-gap.yml", &audit("g", "type: SERVICE_STOP")),
+        ("look-up.yml", &with("h", "process_creation", "dns_query")),
     ]);
     let tables = folder(&[
         ("full.json", &capabilities("available").to_string()),
@@ -114,15 +121,24 @@ fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
         json!({"reason": "kind", "kind": "file_open", "why": "the kernel says no"}),
     );
     // A file event has a process as well, and so it can fire where files are seen.
-    assert_eq!(blocked("full.json"), [field.clone(), windows.clone()]);
-    assert_eq!(blocked("no-files.json"), [field, file, windows]);
+    // Audit's records are made of what is seen, and there is no probe for look-ups.
+    let gap: (String, Value) =
+        ("audit-gap.yml".into(), json!({"reason": "record_type", "types": ["SERVICE_STOP"]}));
+    let look_up: (String, Value) = (
+        "look-up.yml".into(),
+        json!({"reason": "kind", "kind": "dns_query", "why": "the table lists no probe for it"}),
+    );
+    let always = [gap, field, look_up, windows];
+    assert_eq!(blocked("full.json"), always);
+    let [gap, field, look_up, windows] = always;
+    assert_eq!(blocked("no-files.json"), [gap, field, file, look_up, windows]);
 
     let shown = on("no-files.json", &[]);
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(technique(&shown.json(), "T1059.004").is_some());
     assert!(shown.stderr.contains("field.yml:1: cannot fire: "), "{shown:?}");
     assert!(shown.stderr.contains("never have Hashes (`Netcat With a Program`)"), "{shown:?}");
-    assert!(shown.stderr.ends_with("3 of 5 rules cannot fire on this host\n"), "{shown:?}");
+    assert!(shown.stderr.ends_with("5 of 8 rules cannot fire on this host\n"), "{shown:?}");
     assert_eq!(on("wrong.json", &[]).code, Some(3));
 }
 

@@ -63,6 +63,24 @@ fn an_event_of_another_log_source_is_said_to_be() {
 }
 
 #[test]
+fn a_rule_on_audits_records_is_explained_on_the_one_that_comes_nearest() {
+    let audit = NETCAT
+        .replace("category: process_creation", "service: auditd")
+        .replace("Image|endswith: /nc", "type: EXECVE")
+        .replace("CommandLine|contains: ' -e '", "a0: ncat");
+    let rules = folder(&[("nc.yml", &audit)]);
+    let arguments = ["explain", ID, "--rules", text(rules.path())];
+    let shown = run_with(&arguments, event::exec().as_bytes());
+    assert!(shown.stdout.contains("\nas audit's record EXECVE\nit does not match\n"), "{shown:?}");
+    assert!(shown.stdout.contains("missing:\n  - a0 like \"ncat\"; found \"nc\"\n"), "{shown:?}");
+    let json = [&arguments[..], &["--json"]].concat();
+    let report = run_with(&json, event::exec().as_bytes()).json();
+    assert_eq!((&report["record"], &report["applies"]), (&"EXECVE".into(), &true.into()));
+    let report = run_with(&json, event::exit().as_bytes()).json();
+    assert_eq!((report.get("record"), &report["applies"]), (None, &false.into()));
+}
+
+#[test]
 fn what_was_not_captured_leaves_it_undetermined() {
     let rules = folder(&[("nc.yml", NETCAT)]);
     let arguments = ["explain", ID, "--rules", text(rules.path())];

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    AgentStart, AgentStop, Arguments, Container, Credentials, Event, EventData, EventKind, Exec,
-    Executable, Exit, ExitStatus, FileOpen, Fork, Heartbeat, Loss, LossStage, Namespaces,
-    NetConnect, NetworkTransport, OpenFlags, Process, StopReason, SyscallResult, Terminal,
+    AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
+    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
+    ExitStatus, FileOpen, Fork, Heartbeat, Loss, LossStage, Namespaces, NetConnect,
+    NetworkTransport, OpenFlags, Process, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -203,6 +204,21 @@ impl Sample {
         self.event(Some(process), EventData::NetConnect(data))
     }
 
+    /// A name is looked up, and found.
+    pub fn dns_query(&mut self, process: &Arc<Process>, name: &str) -> Arc<Event> {
+        let answer = |record_type, data| DnsAnswer { record_type, data };
+        let data = DnsQuery {
+            name: Captured::complete(name.into()),
+            record_type: DnsRecordType::AAAA,
+            response_code: Some(DnsResponseCode::NO_ERROR),
+            answers: Captured::complete(vec![
+                answer(DnsRecordType::CNAME, DnsData::Name("edge.example.net".into())),
+                answer(DnsRecordType::AAAA, DnsData::Address([0xfe80, 0, 0, 0, 0, 0, 0, 1].into())),
+            ]),
+        };
+        self.event(Some(process), EventData::DnsQuery(data))
+    }
+
     /// Something was lost.
     pub fn lost(&mut self, stage: LossStage, kind: EventKind, count: u64) -> Arc<Event> {
         self.event(None, EventData::Lost(Loss { cpu: Some(1), ..Loss::new(stage, kind, count) }))
@@ -257,6 +273,15 @@ impl Sample {
             inode: u64::MAX,
             device: u32::MAX,
         };
+        let odd = ByteString::from(vec![0xff, b'.', 0x00, b'"', b'\n']);
+        let odd_answer =
+            DnsAnswer { record_type: DnsRecordType(u16::MAX), data: DnsData::Bytes(odd.clone()) };
+        let odd_query = DnsQuery {
+            name: Captured::new(odd, Provenance::Truncated { true_length: u32::MAX }),
+            record_type: DnsRecordType(u16::MAX),
+            response_code: Some(DnsResponseCode(u16::MAX)),
+            answers: Captured::new(vec![odd_answer], Provenance::Truncated { true_length: 0 }),
+        };
         let mut events = vec![
             self.agent_start("0.1.0"),
             self.exec(&shell),
@@ -268,6 +293,8 @@ impl Sample {
             self.event(Some(&extreme), EventData::FileOpen(odd_open)),
             self.net_connect(&shell, SocketAddr::from(([127, 0, 0, 1], 4_444))),
             self.net_connect(&extreme, SocketAddr::from(([0xfe80, 0, 0, 0, 0, 0, 0, 1], 53))),
+            self.dns_query(&shell, "updates.example.org"),
+            self.event(Some(&extreme), EventData::DnsQuery(odd_query)),
             self.heartbeat(),
             self.lost(LossStage::KernelRing, EventKind::FileOpen, u64::MAX),
             self.unknown(),

@@ -107,6 +107,11 @@ impl OpenFlags {
         self.has(0o100) || self.has(0o20000000)
     }
 
+    /// Whether the call fails where the file is there already (`O_CREAT` with `O_EXCL`): one that succeeded made it.
+    pub const fn must_create(self) -> bool {
+        self.has(0o300)
+    }
+
     /// Whether a directory was asked for (`O_DIRECTORY`).
     pub const fn directory(self) -> bool {
         self.has(0o200000) && !self.has(0o20000000)

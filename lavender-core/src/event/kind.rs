@@ -28,6 +28,8 @@ pub enum EventKind {
     FileOpen,
     /// A socket was connected.
     NetConnect,
+    /// A name was looked up.
+    DnsQuery,
     /// The agent lives.
     Heartbeat,
     /// Something was not seen, or not kept.
@@ -44,12 +46,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
         Self::FileOpen,
         Self::NetConnect,
+        Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
         Self::AgentStart,
@@ -65,6 +68,7 @@ impl EventKind {
             Self::Exit => "exit",
             Self::FileOpen => "file_open",
             Self::NetConnect => "net_connect",
+            Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
             Self::AgentStart => "agent_start",
@@ -78,7 +82,7 @@ impl EventKind {
     pub const fn priority(self) -> Priority {
         match self {
             Self::FileOpen => Priority::File,
-            Self::NetConnect => Priority::Network,
+            Self::NetConnect | Self::DnsQuery => Priority::Network,
             _ => Priority::Process,
         }
     }

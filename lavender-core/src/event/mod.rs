@@ -1,6 +1,7 @@
 //! Events: what was observed, typed and immutable.
 
 mod agent;
+mod dns;
 mod file;
 mod kind;
 mod loss;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, StopReason};
+pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
@@ -89,6 +91,8 @@ pub enum EventData {
     FileOpen(FileOpen),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
+    /// A name was looked up.
+    DnsQuery(DnsQuery),
     /// The agent lives.
     Heartbeat(Heartbeat),
     /// Something was not seen, or not kept.
@@ -117,6 +121,7 @@ impl EventData {
             Self::Exit(_) => EventKind::Exit,
             Self::FileOpen(_) => EventKind::FileOpen,
             Self::NetConnect(_) => EventKind::NetConnect,
+            Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,
             Self::AgentStart(_) => EventKind::AgentStart,

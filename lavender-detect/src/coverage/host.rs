@@ -6,10 +6,10 @@ use std::sync::Arc;
 use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
-use crate::compile::Expression;
-use crate::event::{EventField, Route};
+use super::audit;
+use crate::event::{AuditView, EventField, Route};
 use crate::logsource::LogSource;
-use crate::outlook::outlook;
+use crate::outlook::{Possible, outlook};
 use crate::ruleset::{Rule, RuleSet};
 use crate::truth::Truth;
 
@@ -118,6 +118,21 @@ pub enum BlockReason {
         /// The fields.
         fields: Vec<Arc<str>>,
     },
+    /// It asks for types of audit's records that no event of Lavender's gives.
+    RecordType {
+        /// The types.
+        types: Vec<String>,
+    },
+    /// It asks for system calls by name that no audit record of Lavender's tells of.
+    SystemCall {
+        /// The calls.
+        calls: Vec<String>,
+    },
+    /// It cannot match without fields that audit's records of Lavender's events never have.
+    AuditFields {
+        /// The fields.
+        fields: Vec<Arc<str>>,
+    },
     /// It looks for keywords in lines of text, and names no category of events.
     Keywords,
     /// Its condition contradicts itself.
@@ -135,6 +150,15 @@ impl fmt::Display for BlockReason {
             }
             Self::Fields { category, fields } => {
                 write!(f, "events of {category} never have {}", fields.join(", "))
+            }
+            Self::RecordType { types } => {
+                write!(f, "no event gives audit records of type {}", types.join(", "))
+            }
+            Self::SystemCall { calls } => {
+                write!(f, "no audit record tells of the system call {}", calls.join(", "))
+            }
+            Self::AuditFields { fields } => {
+                write!(f, "audit records never have {}", fields.join(", "))
             }
             Self::Keywords => f.write_str("it looks for keywords in lines of text"),
             Self::Never => f.write_str("its condition can never hold"),
@@ -158,6 +182,9 @@ fn blocked(rules: &RuleSet, rule: &Rule, host: &HostCapabilities) -> Option<Bloc
             reasons.push(reason);
         }
     }
+    if AuditView::serves(rule.logsource()) {
+        reasons.extend(audit::reasons(rules, rule, host)?);
+    }
     if reasons.is_empty() {
         reasons.push(BlockReason::LogSource { logsource: rule.logsource().clone() });
     }
@@ -177,58 +204,21 @@ fn reason(
     if inner.leaves_to_text(rule) {
         return Some(BlockReason::Keywords);
     }
-    let kind = kind_of(route);
+    let kind = route.kind();
     if let Some(why) = host.unavailable(kind) {
         return Some(BlockReason::Kind { kind, why: why.to_owned() });
     }
-    let is_absent = |field: crate::FieldId| {
-        EventField::ALL.get(field.index()).is_none_or(|field| !carries(route, *field))
+    let carries = |field: crate::FieldId| {
+        EventField::ALL.get(field.index()).is_some_and(|field| route.carries(*field))
     };
-    let never = |expression: &Expression| {
-        outlook(expression, &inner.predicates, &is_absent) == Truth::False
-    };
-    if !never(&rule.expression) {
+    let possible = |field| if carries(field) { Possible::Anything } else { Possible::Absent };
+    if outlook(&rule.expression, &inner.predicates, &possible) != Truth::False {
         return None;
     }
     let mut fields = rules.fields_of(rule);
-    fields.retain(|name| inner.fields.id(name).is_some_and(is_absent));
+    fields.retain(|name| inner.fields.id(name).is_some_and(|field| !carries(field)));
     if fields.is_empty() {
         return Some(BlockReason::Never);
     }
     Some(BlockReason::Fields { category: route.category(), fields })
-}
-
-/// The kind of the events of a route.
-const fn kind_of(route: Route) -> EventKind {
-    match route {
-        Route::ProcessCreation => EventKind::Exec,
-        Route::ProcessTermination => EventKind::Exit,
-        Route::FileEvent | Route::FileAccess => EventKind::FileOpen,
-        Route::NetworkConnection => EventKind::NetConnect,
-    }
-}
-
-/// Whether events of a route can have a field.
-const fn carries(route: Route, field: EventField) -> bool {
-    use EventField as F;
-    match field {
-        F::ScriptPath | F::PreviousImage => matches!(route, Route::ProcessCreation),
-        F::ExitCode | F::ExitSignal => matches!(route, Route::ProcessTermination),
-        F::TargetFilename | F::Access | F::OpenFlags => {
-            matches!(route, Route::FileEvent | Route::FileAccess)
-        }
-        F::Result => {
-            matches!(route, Route::FileEvent | Route::FileAccess | Route::NetworkConnection)
-        }
-        F::Protocol
-        | F::Initiated
-        | F::SourceIp
-        | F::SourcePort
-        | F::DestinationIp
-        | F::DestinationPort
-        | F::DestinationIsIpv6 => matches!(route, Route::NetworkConnection),
-        // What no event carries yet.
-        F::DestinationHostname => false,
-        _ => true,
-    }
 }

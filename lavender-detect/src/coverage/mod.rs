@@ -1,5 +1,6 @@
 //! What a set of rules covers, and which of its rules a host cannot fire.
 
+mod audit;
 mod host;
 
 use std::collections::BTreeMap;

@@ -40,9 +40,9 @@ impl Evaluator {
         let predicates = &inner.predicates;
         Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.run();
         let (plan, hits) = (&self.plan, &self.scratch.hits);
-        hits.iter().map(move |(rule, truth)| Match {
-            rule: &inner.rules[plan.rules[*rule as usize].rule as usize],
-            truth: *truth,
+        hits.iter().map(move |(rule, truth)| {
+            let number = plan.rules[*rule as usize].rule;
+            Match { rule: &inner.rules[number as usize], number, truth: *truth }
         })
     }
 
@@ -85,10 +85,17 @@ impl fmt::Debug for Evaluator {
 #[derive(Clone, Copy, Debug)]
 pub struct Match<'a> {
     rule: &'a Rule,
+    /// The rule's number in the set.
+    number: u32,
     truth: Truth,
 }
 
 impl<'a> Match<'a> {
+    /// The rule's number in the set.
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The rule.
     pub const fn rule(&self) -> &'a Rule {
         self.rule

@@ -48,6 +48,8 @@ pub(super) struct Scratch {
 
 /// A buffer that one huge value made larger than this is given back after the record.
 const KEPT_BYTES: usize = 256 << 10;
+/// The same for a record of very many values: a list of arguments has no end.
+const KEPT_VALUES: usize = 4 << 10;
 /// Stamps are shifted by two bits beside the state of a test.
 const LAST_STAMP: u32 = (1 << 30) - 1;
 
@@ -82,6 +84,9 @@ impl Scratch {
         self.candidates.clear();
         self.hits.clear();
         self.values.clear();
+        if self.values.capacity() > KEPT_VALUES {
+            self.values = Vec::with_capacity(64);
+        }
         self.values_whole = false;
         if self.folded.capacity() > KEPT_BYTES {
             self.folded = Vec::with_capacity(KEPT_BYTES);

@@ -1,11 +1,14 @@
 //! The fields that rules can ask of Lavender's events: one table.
 
+use super::ValueKind;
+
 macro_rules! fields {
-    ($($variant:ident, $name:literal, $doc:literal;)*) => {
+    ($($variant:ident, $name:literal, $kind:ident, $doc:literal;)*) => {
         /// A field of Lavender's events, by the name that rules use.
         ///
         /// The names are Sysmon's, as Sigma's taxonomy has them; those that Sysmon has no name for are Lavender's
-        /// own. A field that an event does not have is absent.
+        /// own. A field that an event does not have is absent. Which events have which is told by
+        /// [`Route::fields`](crate::Route::fields).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum EventField {
@@ -29,50 +32,61 @@ macro_rules! fields {
                     $(Self::$variant => $doc,)*
                 }
             }
+
+            /// What kind of value it has.
+            pub const fn value_kind(self) -> ValueKind {
+                match self {
+                    $(Self::$variant => ValueKind::$kind,)*
+                }
+            }
         }
     };
 }
 
 fields! {
-    Image, "Image", "The program's path, as the kernel resolved it; for a script, the interpreter's.";
-    CommandLine, "CommandLine", "The arguments joined by spaces, the program's own name first.";
-    CurrentDirectory, "CurrentDirectory", "The working directory.";
-    User, "User", "The name of the real user id; its number where no name is known.";
-    LogonId, "LogonId", "The user who logged in (audit's loginuid), through whatever `su` came after.";
-    TerminalSessionId, "TerminalSessionId", "The login session (audit's sessionid).";
-    ProcessId, "ProcessId", "The process's number in the initial pid namespace.";
-    ProcessGuid, "ProcessGuid", "The process's id, which no other process ever has.";
-    UtcTime, "UtcTime", "When it happened: `2026-01-31 23:59:59.123`.";
-    ParentImage, "ParentImage", "The program of the process that made this one.";
-    ParentCommandLine, "ParentCommandLine", "The arguments of the process that made this one.";
-    ParentProcessId, "ParentProcessId", "The number of the process that made this one.";
-    ParentProcessGuid, "ParentProcessGuid", "The id of the process that made this one.";
-    ParentUser, "ParentUser", "The user of the process that made this one.";
-    GrandparentImage, "GrandparentImage", "The program of the parent's parent.";
-    AncestorImages, "AncestorImages", "The programs of all ancestors, the parent's first. A list: any of them.";
-    ProcessName, "ProcessName", "The kernel's short name of the task (`comm`): up to 15 bytes.";
-    ScriptPath, "ScriptPath", "Of an exec, the path as given: for a script, the script.";
-    PreviousImage, "PreviousImage", "Of an exec, the program that the process ran before.";
-    ImageDeleted, "ImageDeleted", "Whether no name leads to the program's file any more: `true` or `false`.";
-    ImageMemoryBacked, "ImageMemoryBacked", "Whether the program's file lives in memory only (`memfd_create`).";
-    UserId, "UserId", "The real user id.";
-    EffectiveUserId, "EffectiveUserId", "The effective user id.";
-    GroupId, "GroupId", "The real group id.";
-    Terminal, "Terminal", "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
-    ContainerId, "ContainerId", "The container's id, as its runtime names it.";
-    ContainerRuntime, "ContainerRuntime", "The container's runtime: `docker`, `containerd`, …";
-    TargetFilename, "TargetFilename", "Of a file event, the file's absolute path.";
-    Access, "Access", "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";
-    OpenFlags, "OpenFlags", "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
-    Result, "Result", "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
-    Protocol, "Protocol", "Of a network event: `tcp`, `udp` or `other`.";
-    Initiated, "Initiated", "Of a network event, whether this host began it: `true` for a connect.";
-    SourceIp, "SourceIp", "Of a network event, the address of this side.";
-    SourcePort, "SourcePort", "Of a network event, the port of this side.";
-    DestinationIp, "DestinationIp", "Of a network event, the address of the other side.";
-    DestinationPort, "DestinationPort", "Of a network event, the port of the other side.";
-    DestinationIsIpv6, "DestinationIsIpv6", "Of a network event, whether the other side's address is IPv6.";
-    DestinationHostname, "DestinationHostname", "Of a network event, the name that was looked up for the address.";
-    ExitCode, "ExitCode", "Of an exit, the code; absent when a signal ended it.";
-    ExitSignal, "ExitSignal", "Of an exit, the number of the signal that ended it.";
+    Image, "Image", Text, "The program's path, as the kernel resolved it; for a script, the interpreter's.";
+    CommandLine, "CommandLine", Text, "The arguments joined by spaces, the program's own name first.";
+    CurrentDirectory, "CurrentDirectory", Text, "The working directory.";
+    User, "User", Text, "The name of the real user id; its number where no name is known.";
+    LogonId, "LogonId", Number, "The user who logged in (audit's loginuid), through whatever `su` came after.";
+    TerminalSessionId, "TerminalSessionId", Number, "The login session (audit's sessionid).";
+    ProcessId, "ProcessId", Number, "The process's number in the initial pid namespace.";
+    ProcessGuid, "ProcessGuid", Text, "The process's id, which no other process ever has.";
+    UtcTime, "UtcTime", Time, "When it happened: `2026-01-31 23:59:59.123`.";
+    ParentImage, "ParentImage", Text, "The program of the process that made this one.";
+    ParentCommandLine, "ParentCommandLine", Text, "The arguments of the process that made this one.";
+    ParentProcessId, "ParentProcessId", Number, "The number of the process that made this one.";
+    ParentProcessGuid, "ParentProcessGuid", Text, "The id of the process that made this one.";
+    ParentUser, "ParentUser", Text, "The user of the process that made this one.";
+    GrandparentImage, "GrandparentImage", Text, "The program of the parent's parent.";
+    AncestorImages, "AncestorImages", List, "The programs of all ancestors, the parent's first. A list: any of them.";
+    ProcessName, "ProcessName", Text, "The kernel's short name of the task (`comm`): up to 15 bytes.";
+    ScriptPath, "ScriptPath", Text, "Of an exec, the path as given: for a script, the script.";
+    PreviousImage, "PreviousImage", Text, "Of an exec, the program that the process ran before.";
+    ImageDeleted, "ImageDeleted", Boolean, "Whether no name leads to the program's file any more: `true` or `false`.";
+    ImageMemoryBacked, "ImageMemoryBacked", Boolean, "Whether the program's file lives in memory only (`memfd_create`).";
+    UserId, "UserId", Number, "The real user id.";
+    EffectiveUserId, "EffectiveUserId", Number, "The effective user id.";
+    GroupId, "GroupId", Number, "The real group id.";
+    Terminal, "Terminal", Text, "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
+    ContainerId, "ContainerId", Text, "The container's id, as its runtime names it.";
+    ContainerRuntime, "ContainerRuntime", Text, "The container's runtime: `docker`, `containerd`, …";
+    TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path.";
+    Access, "Access", List, "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";
+    OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
+    Result, "Result", Text, "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
+    Protocol, "Protocol", Text, "Of a network event: `tcp`, `udp` or `other`.";
+    Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect.";
+    SourceIp, "SourceIp", Address, "Of a network event, the address of this side.";
+    SourcePort, "SourcePort", Number, "Of a network event, the port of this side.";
+    DestinationIp, "DestinationIp", Address, "Of a network event, the address of the other side.";
+    DestinationPort, "DestinationPort", Number, "Of a network event, the port of the other side.";
+    DestinationIsIpv6, "DestinationIsIpv6", Boolean, "Of a network event, whether the other side's address is IPv6.";
+    DestinationHostname, "DestinationHostname", Text, "Of a network event, the name that was looked up for the address.";
+    QueryName, "QueryName", Text, "Of a look-up in the DNS, the name asked for.";
+    QueryType, "QueryType", Text, "Of a look-up in the DNS, the type of record asked for: `A`, `TXT`, `TYPE65280`.";
+    QueryStatus, "QueryStatus", Number, "Of a look-up in the DNS, the answer as Sysmon numbers it: 0 found, 9003 no such name (9000 and the response code).";
+    QueryResults, "QueryResults", List, "Of a look-up in the DNS, what the answer's records say. A list: any of them.";
+    ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
+    ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";
 }

@@ -4,75 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lavender_core::event::{
-    Event, EventData, ExitStatus, FileOpen, NetConnect, Process, SyscallResult,
+    DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
+    SyscallResult,
 };
 
 use super::field::EventField;
-use crate::logsource::LogSource;
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
-
-/// Under which log source an event is evaluated. One event may have several: a file opened for reading and writing
-/// is both a `file_access` and a `file_event`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Route {
-    /// `exec`: a program began to run.
-    ProcessCreation,
-    /// `exit`.
-    ProcessTermination,
-    /// `file_open` that succeeded and may change the file's content, or make the file.
-    FileEvent,
-    /// `file_open` for reading, whether it succeeded or not (see the field `Result`).
-    FileAccess,
-    /// `net_connect`.
-    NetworkConnection,
-}
-
-impl Route {
-    /// Every route.
-    pub const ALL: [Self; 5] = [
-        Self::ProcessCreation,
-        Self::ProcessTermination,
-        Self::FileEvent,
-        Self::FileAccess,
-        Self::NetworkConnection,
-    ];
-
-    /// Sigma's category.
-    pub const fn category(self) -> &'static str {
-        match self {
-            Self::ProcessCreation => "process_creation",
-            Self::ProcessTermination => "process_termination",
-            Self::FileEvent => "file_event",
-            Self::FileAccess => "file_access",
-            Self::NetworkConnection => "network_connection",
-        }
-    }
-
-    /// The log source: the category, of Linux.
-    pub fn logsource(self) -> LogSource {
-        LogSource::linux(self.category())
-    }
-
-    /// The routes of an event.
-    pub fn of(event: &Event) -> impl Iterator<Item = Self> {
-        let routes = match &event.data {
-            EventData::Exec(_) => [Some(Self::ProcessCreation), None],
-            EventData::Exit(_) => [Some(Self::ProcessTermination), None],
-            EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
-            EventData::FileOpen(open) => {
-                let changes = open.flags.writes() || open.flags.may_create();
-                [
-                    (changes && open.result.is_ok()).then_some(Self::FileEvent),
-                    open.flags.reads().then_some(Self::FileAccess),
-                ]
-            }
-            _ => [None, None],
-        };
-        routes.into_iter().flatten()
-    }
-}
 
 /// An event as a [`Record`].
 ///
@@ -114,6 +52,12 @@ impl<'a> EventRecord<'a> {
                 EventData::NetConnect(connect) => network(connect, field),
                 _ => FieldValue::Absent,
             },
+            F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
+                match &self.event.data {
+                    EventData::DnsQuery(query) => look_up(query, field),
+                    _ => FieldValue::Absent,
+                }
+            }
             // What no event carries yet.
             F::DestinationHostname => FieldValue::Absent,
             _ => match &self.event.process {
@@ -223,6 +167,30 @@ fn network(connect: &NetConnect, field: EventField) -> FieldValue<'_> {
     }
 }
 
+/// Sysmon reports a look-up by Windows's error numbers: `DNS_ERROR_RESPONSE_CODES_BASE` (9000 in `winerror.h`) and
+/// the response code, or 0.
+fn look_up(query: &DnsQuery, field: EventField) -> FieldValue<'_> {
+    match field {
+        EventField::QueryName => FieldValue::captured(&query.name),
+        EventField::QueryType => FieldValue::Short(ShortText::new(query.record_type)),
+        EventField::QueryStatus => query
+            .response_code
+            .map(|code| if code.0 == 0 { 0 } else { 9_000 + u32::from(code.0) })
+            .into(),
+        _ if query.answers.value.is_empty() && query.answers.is_whole() => FieldValue::Absent,
+        _ => FieldValue::List,
+    }
+}
+
+fn answered(answer: &DnsAnswer) -> FieldValue<'_> {
+    match &answer.data {
+        DnsData::Address(address) => FieldValue::Ip(*address),
+        DnsData::Name(text) | DnsData::Bytes(text) => FieldValue::Text(text),
+        // A form of a later version.
+        _ => FieldValue::Unreadable,
+    }
+}
+
 /// Errors by name, numbered as in `include/uapi/asm-generic/errno-base.h` and `errno.h`.
 fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
     match result.errno() {
@@ -269,6 +237,15 @@ impl Record for EventRecord<'_> {
                     .into_iter()
                     .filter(|(_, is)| *is)
                     .try_for_each(|(name, _)| visit(name.into()))
+            }
+            (Some(EventField::QueryResults), EventData::DnsQuery(query), _) => {
+                query.answers.value.iter().try_for_each(|answer| visit(answered(answer)))?;
+                // What was not captured could say anything.
+                if query.answers.is_whole() {
+                    ControlFlow::Continue(())
+                } else {
+                    visit(FieldValue::Unreadable)
+                }
             }
             _ => ControlFlow::Continue(()),
         }

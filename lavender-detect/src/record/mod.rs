@@ -82,3 +82,19 @@ impl<R: Record + ?Sized> Record for &R {
         (**self).each_value(visit)
     }
 }
+
+/// One value as a record in which every field has it.
+pub(crate) struct OneValue<'a, 'b>(pub(crate) &'a FieldValue<'b>);
+
+impl Record for OneValue<'_, '_> {
+    fn value(&self, _: FieldId) -> FieldValue<'_> {
+        *self.0
+    }
+
+    fn each_value(
+        &self,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        visit(*self.0)
+    }
+}

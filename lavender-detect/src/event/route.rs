@@ -1,0 +1,133 @@
+//! Which of Lavender's events are of which log source.
+
+use lavender_core::event::{Event, EventData, EventKind};
+
+use super::field::EventField;
+use crate::logsource::LogSource;
+
+/// Under which log source an event is evaluated. One event may have several: a file opened for reading and writing
+/// is both a `file_access` and a `file_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Route {
+    /// `exec`: a program began to run.
+    ProcessCreation,
+    /// `exit`.
+    ProcessTermination,
+    /// `file_open` that succeeded and may change the file's content, or make the file.
+    FileEvent,
+    /// `file_open` for reading, whether it succeeded or not (see the field `Result`).
+    FileAccess,
+    /// `net_connect`.
+    NetworkConnection,
+    /// `dns_query`.
+    DnsQuery,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 6] = [
+        Self::ProcessCreation,
+        Self::ProcessTermination,
+        Self::FileEvent,
+        Self::FileAccess,
+        Self::NetworkConnection,
+        Self::DnsQuery,
+    ];
+
+    /// Sigma's category.
+    pub const fn category(self) -> &'static str {
+        match self {
+            Self::ProcessCreation => "process_creation",
+            Self::ProcessTermination => "process_termination",
+            Self::FileEvent => "file_event",
+            Self::FileAccess => "file_access",
+            Self::NetworkConnection => "network_connection",
+            Self::DnsQuery => "dns_query",
+        }
+    }
+
+    /// Which events are of it.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::ProcessCreation => "A program began to run.",
+            Self::ProcessTermination => "A process ended.",
+            Self::FileEvent => {
+                "A file was opened so that its content may change, or was made. Opens that failed are none of these."
+            }
+            Self::FileAccess => {
+                "A file was opened for reading, or could not be: see `Result`. One opened for both is of both."
+            }
+            Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
+            Self::DnsQuery => "A name was looked up.",
+        }
+    }
+
+    /// The log source: the category, of Linux.
+    pub fn logsource(self) -> LogSource {
+        LogSource::linux(self.category())
+    }
+
+    /// The routes of an event.
+    pub fn of(event: &Event) -> impl Iterator<Item = Self> {
+        let routes = match &event.data {
+            EventData::Exec(_) => [Some(Self::ProcessCreation), None],
+            EventData::Exit(_) => [Some(Self::ProcessTermination), None],
+            EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
+            EventData::FileOpen(open) => {
+                let changes = open.flags.writes() || open.flags.may_create();
+                [
+                    (changes && open.result.is_ok()).then_some(Self::FileEvent),
+                    open.flags.reads().then_some(Self::FileAccess),
+                ]
+            }
+            _ => [None, None],
+        };
+        routes.into_iter().flatten()
+    }
+
+    /// The kind of its events.
+    pub const fn kind(self) -> EventKind {
+        match self {
+            Self::ProcessCreation => EventKind::Exec,
+            Self::ProcessTermination => EventKind::Exit,
+            Self::FileEvent | Self::FileAccess => EventKind::FileOpen,
+            Self::NetworkConnection => EventKind::NetConnect,
+            Self::DnsQuery => EventKind::DnsQuery,
+        }
+    }
+
+    /// The fields that its events can have.
+    pub fn fields(self) -> impl Iterator<Item = EventField> {
+        EventField::ALL.iter().copied().filter(move |field| self.carries(*field))
+    }
+
+    /// Whether its events can have a field.
+    pub(crate) const fn carries(self, field: EventField) -> bool {
+        use EventField as F;
+        match field {
+            F::ScriptPath | F::PreviousImage => matches!(self, Self::ProcessCreation),
+            F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
+            F::TargetFilename | F::Access | F::OpenFlags => {
+                matches!(self, Self::FileEvent | Self::FileAccess)
+            }
+            F::Result => {
+                matches!(self, Self::FileEvent | Self::FileAccess | Self::NetworkConnection)
+            }
+            F::Protocol
+            | F::Initiated
+            | F::SourceIp
+            | F::SourcePort
+            | F::DestinationIp
+            | F::DestinationPort
+            | F::DestinationIsIpv6 => matches!(self, Self::NetworkConnection),
+            F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
+                matches!(self, Self::DnsQuery)
+            }
+            // What no event carries yet.
+            F::DestinationHostname => false,
+            _ => true,
+        }
+    }
+}
