@@ -41,6 +41,8 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
+//! What to do about what a rule finds is decided by a [`ResponsePolicy`]; doing it is not of this crate.
+//!
 //! # Records
 //!
 //! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),
@@ -65,6 +67,7 @@ mod mapping;
 mod matcher;
 mod outlook;
 mod record;
+mod response;
 mod rule;
 mod ruleset;
 mod schema;
@@ -88,6 +91,7 @@ pub use crate::mapping::FieldMapping;
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFields, JsonRecord, Kept, Record, ShortText,
 };
+pub use crate::response::{PolicyError, ResponseClause, ResponseDecision, ResponsePolicy};
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};

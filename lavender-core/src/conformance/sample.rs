@@ -334,6 +334,7 @@ impl Sample {
             tags: vec!["attack.t1059.004".into()],
             false_positives: vec!["administrators".into()],
             references: Vec::new(),
+            response: vec![ResponseAction::KillTree],
         };
         let detection = Detection {
             rule: Arc::new(rule),
