@@ -11,6 +11,9 @@ use super::held;
 /// bound on what lives, and on the ancestors of what lives; some 10 MB.
 const MAX: usize = 65_536;
 
+/// How far up a line is followed. Real ones are ten to twenty long.
+const MAX_DEPTH: usize = 1_024;
+
 /// The descent of every process that the events told of. Bounded: the oldest are forgotten first.
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
@@ -76,6 +79,11 @@ impl Lineage {
             }
         }
         found
+    }
+
+    /// A process and who made it, and so on, as far as is known.
+    pub(super) fn line(&self, from: ProcessId) -> impl Iterator<Item = ProcessId> {
+        std::iter::successors(Some(from), |id| self.nodes.get(id)?.parent).take(MAX_DEPTH)
     }
 
     /// The whole identity of a process of which only pid and start in ticks are known.

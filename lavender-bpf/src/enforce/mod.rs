@@ -36,7 +36,7 @@ use self::tree::Mode;
 const REMEMBERED_ORDERS: usize = 16_384;
 
 /// How many processes of killed trees are remembered, so that what they made in their last moment is killed too.
-const REMEMBERED_KILLED: usize = 16_384;
+const REMEMBERED_PROCESSES: usize = 16_384;
 
 /// Carries out what was decided about an alert, on exactly what the alert is about, or says why not.
 ///
@@ -78,10 +78,17 @@ pub struct Enforcer {
     breaker: CircuitBreaker,
     lineage: Lineage,
     orders: Recent<(AlertId, ResponseAction, ResponseTarget), ()>,
-    /// Processes of killed trees, by pid and start in ticks, and the order.
-    killed: Recent<(u32, u64), Arc<ResponseOrder>>,
+    /// Processes of killed trees, by pid and start in ticks.
+    trees: Recent<(u32, u64), Fate>,
     quarantine: Option<Quarantine>,
     clock: Arc<dyn Clock>,
+}
+
+/// What became of a process of a tree that was killed.
+#[derive(Clone, Debug)]
+enum Fate {
+    Killed(Arc<ResponseOrder>),
+    Spared,
 }
 
 impl Enforcer {
@@ -96,7 +103,7 @@ impl Enforcer {
             breaker: CircuitBreaker::new(options.breaker, Arc::clone(&clock)),
             lineage: Lineage::default(),
             orders: Recent::new(REMEMBERED_ORDERS),
-            killed: Recent::new(REMEMBERED_KILLED),
+            trees: Recent::new(REMEMBERED_PROCESSES),
             quarantine: None,
             options,
             clock,
@@ -144,8 +151,8 @@ impl Enforcer {
     /// Costs a comparison for an event that is no fork, exec or exit.
     pub fn observe(&mut self, event: &Event, out: &mut Vec<ResponseOutcome>) {
         let Some(Birth { parent, child }) = self.lineage.observe(event) else { return };
-        let Some(order) = self.killed.get(&held::key(parent)).map(Arc::clone) else { return };
-        if !self.killed.insert(held::key(child), Arc::clone(&order)) {
+        let Some(Fate::Killed(order)) = self.fate_of_line(parent) else { return };
+        if self.trees.get(&held::key(child)).is_some() {
             return;
         }
         let ResponseTarget::Process(root) = order.target else { return };
@@ -158,7 +165,7 @@ impl Enforcer {
             Err(Outcome::Gone) => Vec::new(),
             Err(outcome) => vec![(child, outcome)],
         };
-        self.remember_killed(&order, &outcomes);
+        self.remember(&order, &outcomes);
         Self::report(&order, root, outcomes, out);
     }
 
@@ -174,6 +181,14 @@ impl Enforcer {
     /// For how much longer the circuit breaker is open; `None` when it is closed.
     pub fn circuit_open_for(&self) -> Option<Duration> {
         self.breaker.open_for()
+    }
+
+    /// What became of a process of a tree that was killed, or of the nearest of its ancestors that was in one.
+    fn fate_of_line(&self, id: ProcessId) -> Option<Fate> {
+        if self.trees.is_empty() {
+            return None;
+        }
+        self.lineage.line(id).find_map(|id| self.trees.get(&held::key(id)).cloned())
     }
 
     fn signal(&mut self, id: ProcessId, signal: Signal) -> Outcome {
@@ -210,8 +225,7 @@ impl Enforcer {
         let outcomes = tree::kill(held, &self.lineage, &protected, mode);
         if mode == Mode::Kill {
             let order = Arc::new(order.clone());
-            self.killed.insert(held::key(root), Arc::clone(&order));
-            self.remember_killed(&order, &outcomes);
+            self.remember(&order, &outcomes);
         }
         Self::report(order, root, outcomes, out);
     }
@@ -236,11 +250,13 @@ impl Enforcer {
         self.admit()
     }
 
-    fn remember_killed(&mut self, order: &Arc<ResponseOrder>, outcomes: &tree::Outcomes) {
+    fn remember(&mut self, order: &Arc<ResponseOrder>, outcomes: &tree::Outcomes) {
         for (id, outcome) in outcomes {
-            if !matches!(outcome, Outcome::Protected { .. }) {
-                self.killed.insert(held::key(*id), Arc::clone(order));
-            }
+            let fate = match outcome {
+                Outcome::Protected { .. } => Fate::Spared,
+                _ => Fate::Killed(Arc::clone(order)),
+            };
+            self.trees.insert(held::key(*id), fate);
         }
     }
 

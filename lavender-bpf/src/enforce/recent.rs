@@ -31,6 +31,10 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         true
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.all.get(key)
     }

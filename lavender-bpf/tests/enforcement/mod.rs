@@ -28,7 +28,7 @@ impl Victim {
     /// A program that takes a number of seconds and waits as long.
     pub fn running(program: impl Into<PathBuf>) -> Self {
         let mut command = Command::new(program.into());
-        command.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 
