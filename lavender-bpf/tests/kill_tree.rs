@@ -324,7 +324,7 @@ fn a_protected_process_in_the_tree_is_spared_with_what_it_started() {
         assert_eq!(outcomes.len(), 3);
         let forks = support::of_kind(&planted.watch.seen.events, EventKind::Fork);
         let of_guard = forks
-            .map(support::process)
+            .map(|event| support::process(event))
             .filter(|process| process.parent_id.is_some_and(|parent| parent.process == guarded));
         let mut left: HashSet<u32> = of_guard.map(|process| process.pid).collect();
         assert_eq!(left.len(), 1, "the guard has one child");

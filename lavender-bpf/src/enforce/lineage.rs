@@ -27,7 +27,7 @@ pub(super) struct Lineage {
 #[derive(Debug, Default)]
 struct Node {
     parent: Option<ProcessId>,
-    children: Vec<ProcessId>,
+    children: HashSet<ProcessId>,
     /// Whether it needs to be remembered for itself, and not only as an ancestor.
     lives: bool,
 }
@@ -67,8 +67,8 @@ impl Lineage {
         let mut next: Vec<ProcessId> = roots.into_iter().collect();
         let mut seen: HashSet<ProcessId> = HashSet::new();
         while let Some(parent) = next.pop() {
-            let children = self.nodes.get(&parent).map_or(&[][..], |node| &node.children);
-            for child in children {
+            let Some(node) = self.nodes.get(&parent) else { continue };
+            for child in &node.children {
                 if skip(*child) || !seen.insert(*child) {
                     continue;
                 }
@@ -96,7 +96,7 @@ impl Lineage {
         if known || parent == child {
             return false;
         }
-        self.node(parent).children.push(child);
+        self.node(parent).children.insert(child);
         let node = self.node(child);
         node.parent = Some(parent);
         node.lives = true;
@@ -144,10 +144,7 @@ impl Lineage {
             }
         }
         let parent = node.parent?;
-        let siblings = &mut self.nodes.get_mut(&parent)?.children;
-        if let Some(place) = siblings.iter().position(|sibling| *sibling == id) {
-            siblings.swap_remove(place);
-        }
+        self.nodes.get_mut(&parent)?.children.remove(&id);
         Some(parent)
     }
 
