@@ -70,6 +70,7 @@ mod enforce;
 pub mod host;
 mod path;
 mod process_table;
+mod protected;
 pub mod record;
 mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -82,6 +83,7 @@ pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 pub use crate::enforce::{
     BreakerOptions, Enforcer, EnforcerOptions, Quarantine, QuarantineError, QuarantineManifest,
 };
+pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{

@@ -91,7 +91,9 @@ pub use crate::mapping::FieldMapping;
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFields, JsonRecord, Kept, Record, ShortText,
 };
-pub use crate::response::{PolicyError, ResponseClause, ResponseDecision, ResponsePolicy};
+pub use crate::response::{
+    ClauseFault, PolicyError, ResponseClause, ResponseDecision, ResponsePolicy,
+};
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};

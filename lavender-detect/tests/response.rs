@@ -12,7 +12,7 @@ use lavender_core::{
     AgentId, AgentIdentity, Alert, Captured, Certainty, Detection, FileIdentity, FileTarget,
     ResponseAction, ResponseTarget, RuleMeta, Severity, TenantId, Timestamp,
 };
-use lavender_detect::{PolicyError, ResponseClause, ResponsePolicy, RuleSet};
+use lavender_detect::{ClauseFault, PolicyError, ResponseClause, ResponsePolicy, RuleSet};
 use support::{exec, open, process};
 
 /// An alert of this severity about a shell, by a rule that asks for `response`.
@@ -237,14 +237,13 @@ fn a_process_action_without_a_process_is_not_decided() {
 #[test]
 fn a_policy_that_cannot_be_meant_is_refused() {
     let low = Some(Severity::Low);
-    for (clause, expected) in [
-        (ResponseClause::new([Kill]), PolicyError::NoCondition { clause: 1 }),
-        (
-            ResponseClause { min_severity: low, ..ResponseClause::default() },
-            PolicyError::NoAction { clause: 1 },
-        ),
+    let right = || ResponseClause { min_severity: low, ..ResponseClause::new([Kill]) };
+    for (clause, fault) in [
+        (ResponseClause::new([Kill]), ClauseFault::NoCondition),
+        (ResponseClause { min_severity: low, ..ResponseClause::default() }, ClauseFault::NoAction),
     ] {
-        assert_eq!(ResponsePolicy::new([clause], []).unwrap_err(), expected);
+        let expected = PolicyError { clause: 2, fault };
+        assert_eq!(ResponsePolicy::new([right(), clause], []).unwrap_err(), expected);
     }
     for technique in
         ["", "T105", "t1059", "1059", "T1059.", "T1059.04", "attack.t1059", "T1059.0045"]
@@ -252,7 +251,7 @@ fn a_policy_that_cannot_be_meant_is_refused() {
         let clause =
             ResponseClause { techniques: vec![technique.into()], ..ResponseClause::new([Kill]) };
         let error = ResponsePolicy::new([clause], []).unwrap_err();
-        assert!(matches!(error, PolicyError::Technique { clause: 1, .. }), "{technique}: {error}");
+        assert!(matches!(error.fault, ClauseFault::Technique { .. }), "{technique}: {error}");
     }
 }
 

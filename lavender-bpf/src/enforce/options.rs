@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::breaker::BreakerOptions;
+use crate::protected::PROTECTED_PATHS;
 
 /// The bounds of what an [`Enforcer`](super::Enforcer) does.
 #[derive(Clone, Debug)]
@@ -23,47 +24,15 @@ pub struct EnforcerOptions {
 }
 
 impl Default for EnforcerOptions {
-    /// Dry-run; ten a minute; programs and the files that a host starts and lets people in with are protected.
+    /// Dry-run; ten a minute; [`PROTECTED_PATHS`](crate::PROTECTED_PATHS) are protected, and no programs.
     fn default() -> Self {
         Self {
             dry_run: true,
             protected_executables: Vec::new(),
-            protected_paths: Self::PROTECTED_PATHS.iter().map(PathBuf::from).collect(),
+            protected_paths: PROTECTED_PATHS.iter().map(PathBuf::from).collect(),
             max_per_minute: 10,
             breaker: BreakerOptions::default(),
             quarantine: "/var/lib/lavender/quarantine".into(),
         }
     }
-}
-
-impl EnforcerOptions {
-    /// What a host needs to start, to let people in, and to be mended: without any of it, the response would be
-    /// the attack.
-    pub const PROTECTED_PATHS: [&'static str; 25] = [
-        "/bin",
-        "/boot",
-        "/etc/fstab",
-        "/etc/group",
-        "/etc/gshadow",
-        "/etc/lavender",
-        "/etc/ld.so.cache",
-        "/etc/nsswitch.conf",
-        "/etc/pam.d",
-        "/etc/passwd",
-        "/etc/shadow",
-        "/etc/ssh",
-        "/etc/sudoers",
-        "/etc/systemd",
-        "/lib",
-        "/lib64",
-        "/lib32",
-        "/sbin",
-        "/usr/bin",
-        "/usr/lib",
-        "/usr/lib32",
-        "/usr/lib64",
-        "/usr/libexec",
-        "/usr/sbin",
-        "/var/lib/lavender",
-    ];
 }

@@ -32,32 +32,32 @@ pub struct ResponseClause {
     pub techniques: Vec<Arc<str>>,
 }
 
-/// Why a policy was not taken.
+/// What is wrong with a clause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PolicyError {
-    /// A clause without actions.
-    #[error("response clause {clause} has no action: name one, or leave the clause out")]
-    NoAction {
-        /// Which one, from 1.
-        clause: usize,
-    },
-    /// A clause without conditions.
-    #[error(
-        "response clause {clause} would answer every alert: give it a severity, rules, tags or techniques"
-    )]
-    NoCondition {
-        /// Which one, from 1.
-        clause: usize,
-    },
+pub enum ClauseFault {
+    /// It does nothing.
+    #[error("it has no action: name one, or leave the clause out")]
+    NoAction,
+    /// It has no condition.
+    #[error("it would answer every alert: give it a severity, rules, tags or techniques")]
+    NoCondition,
     /// A technique that ATT&CK does not write so.
-    #[error("response clause {clause}: `{technique}` is no technique: write T1059 or T1059.004")]
+    #[error("`{technique}` is no technique: write T1059 or T1059.004")]
     Technique {
-        /// Which one, from 1.
-        clause: usize,
         /// What stands there.
         technique: Arc<str>,
     },
+}
+
+/// Why a policy was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("response clause {clause}: {fault}")]
+pub struct PolicyError {
+    /// Which clause, from 1.
+    pub clause: usize,
+    /// What is wrong with it.
+    pub fault: ClauseFault,
 }
 
 impl ResponseClause {
@@ -66,19 +66,22 @@ impl ResponseClause {
         Self { actions: actions.into_iter().collect(), ..Self::default() }
     }
 
-    pub(super) fn check(&self, clause: usize) -> Result<(), PolicyError> {
+    /// Whether a policy can have it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), ClauseFault> {
         if self.actions.is_empty() {
-            return Err(PolicyError::NoAction { clause });
+            return Err(ClauseFault::NoAction);
         }
         let lists = [&self.rules, &self.tags, &self.techniques];
         let no_list = lists.into_iter().all(Vec::is_empty);
         if no_list && self.min_severity.is_none() && self.min_score.is_none() {
-            return Err(PolicyError::NoCondition { clause });
+            return Err(ClauseFault::NoCondition);
         }
         match self.techniques.iter().find(|technique| !is_technique(technique)) {
-            Some(technique) => {
-                Err(PolicyError::Technique { clause, technique: Arc::clone(technique) })
-            }
+            Some(technique) => Err(ClauseFault::Technique { technique: Arc::clone(technique) }),
             None => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use lavender_core::{
     Alert, FileIdentity, FileTarget, ResponseAction, ResponseOrder, ResponseTarget,
 };
 
-pub use self::clause::{PolicyError, ResponseClause};
+pub use self::clause::{ClauseFault, PolicyError, ResponseClause};
 
 /// What is done about which alerts: the operator's clauses, and what rules may ask for beside them.
 ///
@@ -64,7 +64,7 @@ impl ResponsePolicy {
     ) -> Result<Self, PolicyError> {
         let clauses: Vec<_> = clauses.into_iter().collect();
         for (number, clause) in clauses.iter().enumerate() {
-            clause.check(number + 1)?;
+            clause.check().map_err(|fault| PolicyError { clause: number + 1, fault })?;
         }
         Ok(Self { clauses, rule_actions: rule_actions.into_iter().collect() })
     }
