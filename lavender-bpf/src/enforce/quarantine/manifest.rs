@@ -41,6 +41,10 @@ pub struct QuarantineManifest {
 impl QuarantineManifest {
     pub(super) const VERSION: u32 = 1;
 
+    #[allow(
+        clippy::useless_conversion,
+        reason = "links are counted in 32 bits on other processors"
+    )]
     pub(super) fn new(
         alert: AlertId,
         original_path: ByteString,
