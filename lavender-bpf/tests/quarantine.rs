@@ -378,6 +378,43 @@ fn a_quarantine_that_others_can_enter_is_not_used() {
     assert!(file.exists());
 }
 
+proptest::proptest! {
+    /// Whatever stands in a manifest, it is understood or refused; and what is refused stays where it is.
+    #[test]
+    fn a_manifest_that_is_no_manifest_is_refused(text in ".{0,200}") {
+        let place = Place::new();
+        let quarantine = place.quarantine();
+        fs::write(place.path("quarantine/entry"), "x").unwrap();
+        fs::write(place.path("quarantine/entry.json"), text).unwrap();
+        let error = quarantine.restore("entry").unwrap_err();
+        let refused = matches!(error, QuarantineError::Entry { .. });
+        proptest::prop_assert!(refused);
+        proptest::prop_assert!(place.path("quarantine/entry").exists());
+    }
+}
+
+/// A manifest that somebody changed leads nowhere but to an absolute path.
+#[test]
+fn a_changed_manifest_leads_to_no_strange_path() {
+    let place = Place::new();
+    let quarantine = place.quarantine();
+    let file = place.write("file", "x");
+    let entry = quarantine.take(&target(&file), alert()).unwrap();
+    let manifest = place.path("quarantine").join(format!("{entry}.json"));
+    let text = fs::read_to_string(&manifest).unwrap();
+    let original = serde_json::to_string(&bytes(&file)).unwrap();
+    for path in ["relative", "/a/../b", "", "/"] {
+        let changed = text.replace(&original, &serde_json::to_string(path).unwrap());
+        assert_ne!(changed, text);
+        fs::write(&manifest, changed).unwrap();
+        let error = quarantine.restore(&entry).unwrap_err();
+        assert!(matches!(error, QuarantineError::NotAPath { .. }), "{path}: {error}");
+    }
+    fs::write(&manifest, text).unwrap();
+    quarantine.restore(&entry).unwrap();
+    assert!(file.exists());
+}
+
 #[test]
 fn what_cannot_be_restored_stays_in_quarantine() {
     let place = Place::new();
