@@ -248,7 +248,9 @@ fn a_tree_that_never_stops_growing_dies_whole_without_events() {
         return;
     }
     let mut enforcer = enforcer(armed());
-    let growing = tree("for (1..3) { fork() } for (1..500) { rest() if !fork } rest()");
+    let growing = tree(
+        "fork(); for (1..10000) { rest() if !fork; select(undef, undef, undef, 0.002) } rest()",
+    );
     let mut planted = Planted::new(&growing);
     for nth in 0..TRIES / 10 {
         if nth > 0 {

@@ -18,6 +18,7 @@ use lavender_core::{
     AlertId, ByteString, FileIdentity, FileTarget, Outcome, ResponseAction, ResponseOutcome,
     ResponseTarget, SystemClock,
 };
+use proptest::prelude::ProptestConfig;
 
 /// A folder with a quarantine in it.
 struct Place {
@@ -379,6 +380,8 @@ fn a_quarantine_that_others_can_enter_is_not_used() {
 }
 
 proptest::proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever stands in a manifest, it is understood or refused; and what is refused stays where it is.
     #[test]
     fn a_manifest_that_is_no_manifest_is_refused(text in ".{0,200}") {
