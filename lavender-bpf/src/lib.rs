@@ -38,7 +38,7 @@
 //! - A **record** is what a probe writes ([`record`], [`decode`]); the [`Assembler`] makes events of them.
 //! - What did not fit into a ring is counted in the kernel and comes as
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
-//! - [`ProcessKiller`] kills the very process that an alert is about, or says why not.
+//! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
 //!
 //! # What to expect
 //!
@@ -70,6 +70,7 @@ mod enforce;
 pub mod host;
 mod path;
 mod process_table;
+mod protected;
 pub mod record;
 mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -79,7 +80,10 @@ pub mod support;
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
-pub use crate::enforce::{KillPolicy, ProcessKiller};
+pub use crate::enforce::{
+    BreakerOptions, Enforcer, EnforcerOptions, Quarantine, QuarantineError, QuarantineManifest,
+};
+pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{

@@ -80,7 +80,10 @@ pub use crate::id::{
     AgentId, AlertId, BootDigest, BootId, EventId, ExecId, IdError, Origin, ProcessId, Sequencer,
     TenantId,
 };
-pub use crate::response::{Outcome, Responder, ResponseAction, ResponseOutcome};
+pub use crate::response::{
+    FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
+    ResponseTarget,
+};
 pub use crate::rule::{Certainty, Detection, Evidence, RuleMeta, Severity, UnknownName};
 pub use crate::source::{Detector, Enricher, Sink, Source};
 pub use crate::store::{AlertStore, EventStore, StateStore};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::response::ResponseAction;
 use crate::text::ByteString;
 
 /// How bad it is: Sigma's levels.
@@ -93,6 +94,9 @@ pub struct RuleMeta {
     /// Where to read more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Arc<str>>,
+    /// What it asks to be done about what it finds: `response` under its key `lavender`. Policy decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response: Vec<ResponseAction>,
 }
 
 impl RuleMeta {

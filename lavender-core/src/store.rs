@@ -71,6 +71,8 @@ pub struct EventQuery {
     pub kind: Option<EventKind>,
     /// Only of this process.
     pub process: Option<ProcessId>,
+    /// Only what was done about this alert.
+    pub response_to: Option<AlertId>,
     /// The most events on a page, 1 to 1,000.
     pub limit: u32,
     /// Where the page begins; `None` for the first.
@@ -83,7 +85,16 @@ impl EventQuery {
 
     /// Every event in a span of time, a hundred to the page.
     pub const fn new(time: TimeRange) -> Self {
-        Self { time, tenant: None, agent: None, kind: None, process: None, limit: 100, after: None }
+        Self {
+            time,
+            tenant: None,
+            agent: None,
+            kind: None,
+            process: None,
+            response_to: None,
+            limit: 100,
+            after: None,
+        }
     }
 }
 

@@ -41,6 +41,8 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
+//! What to do about what a rule finds is decided by a [`ResponsePolicy`]; doing it is not of this crate.
+//!
 //! # Records
 //!
 //! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),
@@ -67,6 +69,7 @@ mod mapping;
 mod matcher;
 mod outlook;
 mod record;
+mod response;
 mod rule;
 mod ruleset;
 mod schema;
@@ -92,6 +95,9 @@ pub use crate::mapping::FieldMapping;
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFault, JsonFields, JsonLine, JsonLineError,
     JsonLines, JsonRecord, Kept, Record, ShortText,
+};
+pub use crate::response::{
+    ClauseFault, PolicyError, ResponseClause, ResponseDecision, ResponsePolicy,
 };
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};

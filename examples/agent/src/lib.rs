@@ -25,6 +25,8 @@ pub mod output;
 #[cfg(feature = "live")]
 pub mod record;
 pub mod replay;
+#[cfg(feature = "live")]
+pub mod respond;
 pub mod rules;
 #[cfg(feature = "live")]
 pub mod run;

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lavender_bpf::SensorSource;
 use lavender_bpf::host;
-use lavender_bpf::{KillPolicy, ProcessKiller, SensorSource};
 use lavender_core::event::AgentStart;
 use lavender_core::pipeline::{Overflow, Pipeline};
-use lavender_core::{AgentIdentity, Origin, Sequencer, SystemClock, Transport};
+use lavender_core::{AgentIdentity, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use lavender_transport::{MemoryOptions, MemoryTransport};
@@ -16,9 +16,10 @@ use tokio::task::JoinHandle;
 
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
-use crate::config::{self, Config, ResponseConfig};
+use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::identity::{identity, kernel_release};
+use crate::respond::PolicyResponder;
 use crate::rules::RuleSource;
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::{live, store};
@@ -73,6 +74,7 @@ async fn watch(
     )
     .await
     .map_err(|error| Failure::new(Exit::Failure, error))?;
+    let responder = PolicyResponder::new(&config.response)?;
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), backend.publisher())
@@ -80,7 +82,7 @@ async fn watch(
         .with_heartbeat(heartbeat)
         .with_queue(config.store.queue_events.get() as usize, Overflow::Shed)
         .with_detector(rule_source.detector(rules))
-        .with_responder(ProcessKiller::new(kill_policy(&config.response), Arc::new(SystemClock)));
+        .with_responder(responder);
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
     let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
@@ -116,19 +118,6 @@ fn announcement(identity: &AgentIdentity, rules: &RuleHandle, sensor: &SensorSou
         kernel_release: kernel_release().into(),
         rules: rules.rules().len() as u64,
         kinds: live::kinds(sensor),
-    }
-}
-
-fn kill_policy(config: &ResponseConfig) -> KillPolicy {
-    KillPolicy {
-        dry_run: config.dry_run,
-        severity: config.kill_severity,
-        protected_executables: config
-            .protected_executables
-            .iter()
-            .map(|path| path.as_ref().into())
-            .collect(),
-        max_per_minute: config.max_kills_per_minute.get(),
     }
 }
 

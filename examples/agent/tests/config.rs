@@ -20,7 +20,8 @@ fn what_is_printed_can_be_read_again() {
 
 #[test]
 fn the_default_does_nothing_to_anybody() {
-    assert!(Config::default().response.dry_run);
+    let response = Config::default().response;
+    assert!(response.dry_run && response.policy.is_empty() && response.rule_actions.is_empty());
 }
 
 #[test]
@@ -39,9 +40,44 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         ),
         ("[agent]\nagent_id = \"a.b\"\n", "lavender.toml:2:12: ", "use 1 to 64 of the characters"),
         (
-            "[response]\nkill_severity = \"fatal\"\n",
-            "lavender.toml:2:17: `fatal` is not a severity",
-            "high, critical, or none",
+            "[[response.policy]]\nactions = [\"kill\"]\nmin_severity = \"fatal\"\n",
+            "lavender.toml:3:16: unknown variant `fatal`",
+            "`high`, `critical`",
+        ),
+        (
+            "[response]\ndry_run = true\n[[response.policy]]\nactions = [\"kill\"]\n",
+            "lavender.toml:3:1: it would answer every alert",
+            "give it a severity",
+        ),
+        (
+            "[[response.policy]]\nactions = []\nmin_severity = \"low\"\n",
+            "lavender.toml:1:1: it has no action",
+            "leave the clause out",
+        ),
+        (
+            "[[response.policy]]\nactions = [\"kill\"]\ntechniques = [\"1059\"]\n",
+            "lavender.toml:1:1: `1059` is no technique",
+            "write T1059",
+        ),
+        (
+            "[[response.policy]]\nactions = [\"kill\"]\nseverity = \"low\"\n",
+            "lavender.toml:3:1: unknown field `severity`",
+            "`min_severity`",
+        ),
+        (
+            "[response]\nrule_actions = [\"shoot\"]\n",
+            "lavender.toml:2:16: `shoot` is not a response",
+            "stop, kill, kill_tree, quarantine",
+        ),
+        (
+            "[response]\nrule_actions = [\"isolate\"]\n",
+            "lavender.toml:2:16: `isolate`: this agent cannot cut a host off the network",
+            "leave it out",
+        ),
+        (
+            "[response]\nquarantine_dir = \"var/quarantine\"\n",
+            "lavender.toml:2:18: `var/quarantine` is not an absolute path",
+            "without",
         ),
         (
             "[transport]\nurl = \"nats://127.0.0.1:4222\"\n",
@@ -95,7 +131,7 @@ fn keys_of_the_earlier_agent_are_told_their_place() {
         ("filters", "noisy_comms", "exclude_cgroups"),
         ("filters", "correlator_max_events", "correlation rule"),
         ("filters", "correlator_max_age_secs", "timespan"),
-        ("response", "kill_threshold", "kill_severity"),
+        ("response", "kill_threshold", "[[response.policy]]"),
         ("response", "protected_comms", "protected_executables"),
     ] {
         let message = refusal(&format!("[{section}]\n{key} = 1\n"));

@@ -1,143 +1,332 @@
-//! Acting on exactly the process that an alert is about.
+//! Acting on exactly the process or the file that an alert is about.
 
+mod breaker;
+mod held;
 mod limit;
+mod lineage;
+mod options;
 mod protect;
+mod quarantine;
+mod recent;
+mod tree;
 
-use std::fmt::Display;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use lavender_core::event::Event;
 use lavender_core::{
-    Alert, Clock, Outcome, ProcessId, Responder, ResponseAction, ResponseOutcome, Severity,
+    AlertId, Clock, FileTarget, Outcome, ProcessId, ResponseAction, ResponseOrder, ResponseOutcome,
+    ResponseTarget,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 
+pub use self::breaker::BreakerOptions;
+use self::breaker::CircuitBreaker;
+use self::held::{HeldProcess, failed};
 use self::limit::RateLimit;
-use self::protect::Protection;
-use crate::host::{boot_id, start_ticks, starts_at};
+use self::lineage::{Birth, Lineage};
+pub use self::options::EnforcerOptions;
+use self::protect::{Protected, Protection};
+use self::quarantine::HeldFile;
+pub use self::quarantine::{Quarantine, QuarantineError, QuarantineManifest};
+use self::recent::Recent;
+use self::tree::Mode;
 
-/// When to kill, and what never.
-#[derive(Clone, Debug)]
-pub struct KillPolicy {
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// Kill the process of an alert this bad or worse, if it matched for certain; `None` never does.
-    pub severity: Option<Severity>,
-    /// Programs that are never killed, by absolute path.
-    pub protected_executables: Vec<PathBuf>,
-    /// How many processes are killed in a minute at the most.
-    pub max_per_minute: u32,
-}
+/// How many orders are remembered, so that one that comes again is not carried out again.
+const REMEMBERED_ORDERS: usize = 16_384;
 
-impl Default for KillPolicy {
-    /// Dry-run; critical alerts; ten a minute.
-    fn default() -> Self {
-        Self {
-            dry_run: true,
-            severity: Some(Severity::Critical),
-            protected_executables: Vec::new(),
-            max_per_minute: 10,
-        }
-    }
-}
+/// How many processes of killed trees are remembered, so that what they made in their last moment is killed too.
+const REMEMBERED_PROCESSES: usize = 16_384;
 
-/// Kills the very process that an alert is about, or says why not.
+/// Carries out what was decided about an alert, on exactly what the alert is about, or says why not.
 ///
-/// The process is held by a pidfd, and its start time is compared with that of the alert's
-/// [`ProcessId`] (to the 10 ms that `/proc` shows), so that a reused pid is never hit. Never killed are pid 1,
-/// the agent itself and its ancestors, threads of the kernel, and protected programs.
+/// A process is held by a pidfd, and its start time is compared with that of the [`ProcessId`] (to the 10 ms that
+/// `/proc` shows), so that a reused pid is never hit. A file is checked to be the one that the event saw. Never
+/// acted upon are pid 1, the agent itself and its ancestors, threads of the kernel, and what the options protect.
+/// An order that comes again does nothing.
+///
+/// A tree is the process and its descendants: those that the kernel has, and those that the events told of, which
+/// a parent that has ended doesn't hide ([`observe`](Self::observe)). All are stopped before any is killed. What a
+/// protected process in it started is left alone with it. What slipped away while the tree was stopped is killed
+/// when its fork is observed.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use lavender_bpf::{KillPolicy, ProcessKiller};
-/// use lavender_core::{BootId, Outcome, ProcessId, SystemClock};
+/// use lavender_bpf::{Enforcer, EnforcerOptions};
+/// use lavender_core::{
+///     AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseOrder, ResponseTarget, SystemClock,
+/// };
 ///
-/// let mut killer = ProcessKiller::new(KillPolicy::default(), Arc::new(SystemClock));
+/// let mut enforcer = Enforcer::new(EnforcerOptions::default(), Arc::new(SystemClock));
 /// // No process started at that time with this pid: it is gone.
 /// let gone = ProcessId::new(BootId::from_u128(7), 1, std::process::id());
-/// assert_eq!(killer.kill(gone), Outcome::Gone);
+/// let order = ResponseOrder {
+///     alert: AlertId::new("a rule", &[]),
+///     action: ResponseAction::Kill,
+///     target: ResponseTarget::Process(gone),
+///     decided_by: "severity critical".into(),
+/// };
+/// let mut outcomes = Vec::new();
+/// enforcer.enforce(order, &mut outcomes);
+/// assert_eq!(outcomes[0].outcome, Outcome::Gone);
 /// ```
 #[derive(Debug)]
-pub struct ProcessKiller {
-    policy: KillPolicy,
+pub struct Enforcer {
+    options: EnforcerOptions,
     protection: Protection,
     limit: RateLimit,
+    breaker: CircuitBreaker,
+    lineage: Lineage,
+    orders: Recent<(AlertId, ResponseAction, ResponseTarget), ()>,
+    /// Processes of killed trees, by pid and start in ticks.
+    trees: Recent<(u32, u64), Fate>,
+    quarantine: Option<Quarantine>,
+    clock: Arc<dyn Clock>,
 }
 
-impl ProcessKiller {
-    /// Acts by this policy; the rate is measured on `clock`.
-    pub fn new(policy: KillPolicy, clock: Arc<dyn Clock>) -> Self {
-        let protection = Protection::new(&policy.protected_executables);
-        let limit = RateLimit::new(policy.max_per_minute, clock);
-        Self { policy, protection, limit }
+/// What became of a process of a tree that was killed.
+#[derive(Clone, Debug)]
+enum Fate {
+    Killed(Arc<ResponseOrder>),
+    Spared,
+}
+
+impl Enforcer {
+    /// Acts within these bounds; rates are measured on `clock`.
+    pub fn new(options: EnforcerOptions, clock: Arc<dyn Clock>) -> Self {
+        let mut protected_paths = options.protected_paths.clone();
+        // A file that is in quarantine is left there.
+        protected_paths.push(options.quarantine.clone());
+        Self {
+            protection: Protection::new(&options.protected_executables, &protected_paths),
+            limit: RateLimit::new(options.max_per_minute, Arc::clone(&clock)),
+            breaker: CircuitBreaker::new(options.breaker, Arc::clone(&clock)),
+            lineage: Lineage::default(),
+            orders: Recent::new(REMEMBERED_ORDERS),
+            trees: Recent::new(REMEMBERED_PROCESSES),
+            quarantine: None,
+            options,
+            clock,
+        }
     }
 
-    /// Kills a process, unless it is gone, protected, or too many were killed of late.
-    pub fn kill(&mut self, target: ProcessId) -> Outcome {
-        match boot_id() {
-            Ok(boot) if ProcessId::new(boot, target.start_ns(), target.tgid()) == target => {}
-            // Daemons that start with the host have the same pid in the same tick in many a boot.
-            Ok(_) => return Outcome::Gone,
-            Err(error) => return failed("it is not known which boot this is", error),
+    /// Carries out an order, unless it was carried out before, and adds what came of it to `out`: one outcome,
+    /// for a tree one for each of its processes.
+    ///
+    /// Takes some tenths of a millisecond; a tree as long as its processes take to stop, at most 0.1 s each
+    /// time that it is looked through; a file as long as it takes to read up to 256 MiB.
+    pub fn enforce(&mut self, order: ResponseOrder, out: &mut Vec<ResponseOutcome>) {
+        if !self.orders.insert((order.alert, order.action, order.target.clone()), ()) {
+            return;
         }
-        let Some(pid) = i32::try_from(target.tgid()).ok().and_then(Pid::from_raw) else {
-            return Outcome::Gone;
+        match (order.action, order.target.clone()) {
+            (ResponseAction::Stop, ResponseTarget::Process(id)) => {
+                let outcome = self.signal(id, Signal::STOP);
+                out.push(ResponseOutcome::new(order, outcome));
+            }
+            (ResponseAction::Kill, ResponseTarget::Process(id)) => {
+                let outcome = self.signal(id, Signal::KILL);
+                out.push(ResponseOutcome::new(order, outcome));
+            }
+            (ResponseAction::KillTree, ResponseTarget::Process(id)) => {
+                self.kill_tree(&order, id, out);
+            }
+            (ResponseAction::Quarantine, ResponseTarget::File(file)) => {
+                let (outcome, entry) = match self.quarantine(&file, order.alert) {
+                    Ok(entry) => (Outcome::Done, Some(entry.into())),
+                    Err(outcome) => (outcome, None),
+                };
+                let outcome = ResponseOutcome::new(order, outcome);
+                out.push(ResponseOutcome { quarantine_entry: entry, ..outcome });
+            }
+            (action, target) => {
+                let reason = unsupported(action, &target).into();
+                out.push(ResponseOutcome::new(order, Outcome::Unsupported { reason }));
+            }
+        }
+    }
+
+    /// Takes note of who made whom. Kills what a killed tree made in its last moment, and adds that to `out`.
+    ///
+    /// Costs a comparison for an event that is no fork, exec or exit.
+    pub fn observe(&mut self, event: &Event, out: &mut Vec<ResponseOutcome>) {
+        let Some(Birth { parent, child }) = self.lineage.observe(event) else { return };
+        let Some(Fate::Killed(order)) = self.fate_of_line(parent) else { return };
+        if self.trees.get(&held::key(child)).is_some() {
+            return;
+        }
+        let ResponseTarget::Process(root) = order.target else { return };
+        let protected = self.protection.now();
+        let outcomes = match HeldProcess::open(child) {
+            Ok(held) => match protected.process(held.pid()) {
+                Some(by) => vec![(child, Outcome::Protected { by })],
+                None => tree::kill(Ok(held), &self.lineage, &protected, Mode::Kill),
+            },
+            Err(Outcome::Gone) => Vec::new(),
+            Err(outcome) => vec![(child, outcome)],
         };
-        let process = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(process) => process,
-            Err(Errno::SRCH | Errno::INVAL) => return Outcome::Gone,
-            Err(error) => return failed("it cannot be held (pidfd_open)", error),
+        self.remember(&order, &outcomes);
+        Self::report(&order, root, outcomes, out);
+    }
+
+    /// Lets a process go on that was [stopped](ResponseAction::Stop). Not bound by dry-run or by any rate, for
+    /// it undoes what was done.
+    pub fn continue_process(&self, id: ProcessId) -> Outcome {
+        match HeldProcess::open(id) {
+            Ok(held) => held.signal(Signal::CONT),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// For how much longer the circuit breaker is open; `None` when it is closed.
+    pub fn circuit_open_for(&self) -> Option<Duration> {
+        self.breaker.open_for()
+    }
+
+    /// What became of a process of a tree that was killed, or of the nearest of its ancestors that was in one.
+    fn fate_of_line(&self, id: ProcessId) -> Option<Fate> {
+        if self.trees.is_empty() {
+            return None;
+        }
+        self.lineage.line(id).find_map(|id| self.trees.get(&held::key(id)).cloned())
+    }
+
+    fn signal(&mut self, id: ProcessId, signal: Signal) -> Outcome {
+        let held = match HeldProcess::open(id) {
+            Ok(held) => held,
+            Err(outcome) => return outcome,
         };
-        // The descriptor holds the process that has the pid now. As long as that one lives, /proc/PID is it.
-        if !start_ticks(target.tgid()).is_some_and(|ticks| starts_at(target, ticks)) {
-            return Outcome::Gone;
-        }
-        match has_ended(&process) {
-            Ok(false) => {}
-            Ok(true) => return Outcome::Gone,
-            Err(error) => return failed("it cannot be asked whether it lives", error),
-        }
-        if let Some(by) = self.protection.of(target.tgid()) {
+        if let Some(by) = self.protection.now().process(held.pid()) {
             return Outcome::Protected { by };
         }
-        if self.policy.dry_run {
-            return Outcome::DryRun;
+        match self.admit() {
+            Ok(()) => held.signal(signal),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn kill_tree(
+        &mut self,
+        order: &ResponseOrder,
+        root: ProcessId,
+        out: &mut Vec<ResponseOutcome>,
+    ) {
+        let protected = self.protection.now();
+        let held = match HeldProcess::open(root) {
+            Ok(held) => Ok(held),
+            Err(Outcome::Gone) => Err(root),
+            Err(outcome) => return out.push(ResponseOutcome::new(order.clone(), outcome)),
+        };
+        let mode = match self.may_kill_tree(&held, &protected) {
+            Ok(()) => Mode::Kill,
+            Err(Outcome::DryRun) => Mode::Rehearse,
+            Err(outcome) => return out.push(ResponseOutcome::new(order.clone(), outcome)),
+        };
+        let outcomes = tree::kill(held, &self.lineage, &protected, mode);
+        if mode == Mode::Kill {
+            let order = Arc::new(order.clone());
+            self.remember(&order, &outcomes);
+        }
+        Self::report(order, root, outcomes, out);
+    }
+
+    fn may_kill_tree(
+        &mut self,
+        root: &Result<HeldProcess, ProcessId>,
+        protected: &Protected,
+    ) -> Result<(), Outcome> {
+        match root {
+            Ok(held) => {
+                if let Some(by) = protected.process(held.pid()) {
+                    return Err(Outcome::Protected { by });
+                }
+            }
+            // Nothing is left of it: that is no use of the rate.
+            Err(ended) if self.lineage.descendants([*ended], |_| false).is_empty() => {
+                return Err(Outcome::Gone);
+            }
+            Err(_) => {}
+        }
+        self.admit()
+    }
+
+    fn remember(&mut self, order: &Arc<ResponseOrder>, outcomes: &tree::Outcomes) {
+        for (id, outcome) in outcomes {
+            let fate = match outcome {
+                Outcome::Protected { .. } => Fate::Spared,
+                _ => Fate::Killed(Arc::clone(order)),
+            };
+            self.trees.insert(held::key(*id), fate);
+        }
+    }
+
+    fn report(
+        order: &ResponseOrder,
+        root: ProcessId,
+        outcomes: tree::Outcomes,
+        out: &mut Vec<ResponseOutcome>,
+    ) {
+        out.extend(outcomes.into_iter().map(|(id, outcome)| ResponseOutcome {
+            tree_of: (id != root).then_some(root),
+            ..ResponseOutcome::new(
+                ResponseOrder { target: ResponseTarget::Process(id), ..order.clone() },
+                outcome,
+            )
+        }));
+    }
+
+    fn quarantine(&mut self, file: &FileTarget, alert: AlertId) -> Result<String, Outcome> {
+        if file.identity.is_none() {
+            let reason = "the event does not say which file it was, and its path may be another's";
+            return Err(Outcome::Unsupported { reason: reason.into() });
+        }
+        let held = HeldFile::open(file).map_err(from_quarantine)?;
+        let protected = self.protection.now().file(held.path(), held.device_and_inode());
+        if let Some(by) = protected {
+            return Err(Outcome::Protected { by });
+        }
+        self.admit()?;
+        self.open_quarantine()?.take_held(&held, alert).map_err(from_quarantine)
+    }
+
+    /// The quarantine, opened when there is something to put into it.
+    fn open_quarantine(&mut self) -> Result<&Quarantine, Outcome> {
+        let opened = match self.quarantine.take() {
+            Some(opened) => opened,
+            None => Quarantine::open(&self.options.quarantine, Arc::clone(&self.clock))
+                .map_err(from_quarantine)?,
+        };
+        Ok(self.quarantine.insert(opened))
+    }
+
+    /// Whether one more may be done now.
+    fn admit(&mut self) -> Result<(), Outcome> {
+        if self.options.dry_run {
+            return Err(Outcome::DryRun);
+        }
+        if let Some(left) = self.breaker.ask() {
+            return Err(Outcome::CircuitOpen { closes_in_secs: left.as_secs() });
         }
         if !self.limit.take() {
-            return Outcome::RateLimited;
+            return Err(Outcome::RateLimited);
         }
-        match pidfd_send_signal(&process, Signal::KILL) {
-            Ok(()) => Outcome::Done,
-            Err(Errno::SRCH) => Outcome::Gone,
-            Err(error) => failed("it cannot be signalled", error),
-        }
+        Ok(())
     }
 }
 
-/// Whether all threads have ended: then the descriptor is readable, whether or not the process was reaped. Its
-/// state in `/proc` is that of the first thread, which may end long before the others.
-fn has_ended(process: &OwnedFd) -> rustix::io::Result<bool> {
-    let mut polled = [PollFd::new(process, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(poll(&mut polled, Some(&at_once))? > 0)
+fn unsupported(action: ResponseAction, target: &ResponseTarget) -> String {
+    match (action, target) {
+        (ResponseAction::Isolate, _) => "this agent cannot cut a host off the network".to_owned(),
+        (ResponseAction::Quarantine, _) => {
+            "there is no file to take away: the program lies in memory only".to_owned()
+        }
+        _ => format!("{action} is for processes"),
+    }
 }
 
-fn failed(what: &str, error: impl Display) -> Outcome {
-    Outcome::Failed { reason: format!("{what}: {error}").into() }
-}
-
-impl Responder for ProcessKiller {
-    fn respond(&mut self, alert: &Alert) -> Option<ResponseOutcome> {
-        let severity = self.policy.severity?;
-        let process = alert.process.as_ref()?;
-        (alert.severity >= severity && alert.certainty.is_certain()).then(|| ResponseOutcome {
-            alert: alert.id,
-            action: ResponseAction::Kill,
-            target: process.id(),
-            outcome: self.kill(process.id()),
-        })
+fn from_quarantine(error: QuarantineError) -> Outcome {
+    match error {
+        QuarantineError::Gone { .. } => Outcome::Gone,
+        error => failed("it is where it was", error),
     }
 }

@@ -20,7 +20,10 @@ pub use self::container::container;
 #[cfg(target_os = "linux")]
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
-pub(crate) use self::procfs::{cgroup_mount, is_kernel_thread, start_ticks, starts_at};
+pub(crate) use self::procfs::{
+    cgroup_mount, is_kernel_thread, is_stopped, processes, start_ticks, starts_at, ticks_of,
+    ticks_to_ns,
+};
 pub(crate) use self::recorded::RecordedHost;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub(crate) use self::recorded::Recorder;

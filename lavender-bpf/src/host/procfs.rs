@@ -21,7 +21,49 @@ pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
 
 /// Whether these ticks are those of a process id.
 pub(crate) const fn starts_at(process: ProcessId, ticks: u64) -> bool {
-    process.start_ns() / TICK_NS == ticks
+    ticks_of(process) == ticks
+}
+
+/// The ticks that `/proc` shows for a process id.
+pub(crate) const fn ticks_of(process: ProcessId) -> u64 {
+    process.start_ns() / TICK_NS
+}
+
+/// The earliest moment of a tick, in ns after boot.
+pub(crate) const fn ticks_to_ns(ticks: u64) -> u64 {
+    ticks.saturating_mul(TICK_NS)
+}
+
+/// A process among all that there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    pub(crate) pid: u32,
+    pub(crate) parent_pid: u32,
+    pub(crate) start_ticks: u64,
+}
+
+/// Every process that there is. One that began before this was called, and has not ended, is among them.
+pub(crate) fn processes() -> std::io::Result<Vec<Listed>> {
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if let Some(Stat { parent_pid, start_ticks, .. }) = stat(pid) {
+            processes.push(Listed { pid, parent_pid, start_ticks });
+        }
+    }
+    Ok(processes)
+}
+
+/// Whether no thread of a process runs, nor will before it is continued. It may have ended.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let Ok(text) = fs::read(thread.path().join("stat")) else { return true };
+        let after_name = text.iter().rposition(|byte| *byte == b')').map(|close| close + 2);
+        // Stopped, stopped by a tracer, ended.
+        after_name.and_then(|at| text.get(at)).is_some_and(|state| b"TtZXx".contains(state))
+    })
 }
 
 /// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.

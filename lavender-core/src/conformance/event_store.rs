@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sample::{START, Sample};
-use crate::event::{Event, EventKind, LossStage, Process};
+use crate::event::{Event, EventData, EventKind, LossStage, Process};
 use crate::store::{
     AgentRecord, Cursor, EventQuery, Inserted, LossEntry, LossQuery, StoredEvent, TimeRange,
 };
-use crate::{AgentIdentity, AlertStore, ErrorKind, EventStore, Severity, Timestamp};
+use crate::{
+    AgentIdentity, AlertId, AlertStore, Bytes, ErrorKind, EventStore, Severity, Timestamp,
+};
 
 /// Checks that an event store keeps what the trait promises.
 ///
@@ -22,6 +24,7 @@ pub async fn event_store(store: &dyn EventStore) {
     pages_join_without_gap_or_repeat(store).await;
     a_range_holds_its_start_and_not_its_end(store).await;
     queries_select(store).await;
+    what_was_done_is_found_by_its_alert(store).await;
     queries_that_cannot_be_answered_are_refused(store).await;
     a_process_comes_with_its_ancestors(store).await;
     each_event_keeps_the_process_it_came_with(store).await;
@@ -208,6 +211,29 @@ async fn queries_select(store: &dyn EventStore) {
     assert_eq!(only_events(collect(store, query).await), of_shell);
     base.agent = Some(crate::AgentId::new("nobody").unwrap());
     assert!(collect(store, base).await.is_empty());
+}
+
+async fn what_was_done_is_found_by_its_alert(store: &dyn EventStore) {
+    let mut sample = Sample::new("responses", "a", 1);
+    let shell = sample.process();
+    let alert = |name| AlertId::new(name, &[sample.origin().event(1)]);
+    let (one, two, unanswered) = (alert("one"), alert("two"), alert("three"));
+    let to_one = sample.responses(&shell, one);
+    let to_two = sample.responses(&shell, two);
+    let body = Bytes::from_static(br#"{"alert":5,"of":"another version"}"#);
+    let odd = sample.event(None, EventData::Unknown { kind: "response".into(), body });
+    let events: Vec<Arc<Event>> =
+        to_one.iter().chain(&to_two).map(Arc::clone).chain([sample.exec(&shell), odd]).collect();
+    store.append(sample.source(), &events).await.unwrap();
+    let mut query = EventQuery::new(TimeRange::ALL);
+    query.limit = 2;
+    for (alert, expected) in [(one, &to_one[..]), (two, &to_two[..]), (unanswered, &[])] {
+        query.response_to = Some(alert);
+        assert_eq!(only_events(collect(store, query.clone()).await), expected);
+    }
+    query.response_to = Some(one);
+    query.kind = Some(EventKind::Exec);
+    assert!(collect(store, query).await.is_empty(), "an exec answers no alert");
 }
 
 async fn queries_that_cannot_be_answered_are_refused(store: &dyn EventStore) {

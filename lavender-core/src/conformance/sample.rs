@@ -11,8 +11,9 @@ use crate::event::{
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
-    Certainty, Detection, Evidence, ExecId, Origin, Outcome, ProcessId, Provenance, ResponseAction,
-    ResponseOutcome, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
+    Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
+    Provenance, ResponseAction, ResponseOrder, ResponseOutcome, ResponseTarget, RuleMeta,
+    Sequencer, Severity, TenantId, Timestamp,
 };
 
 /// When the first event of a sample happens: 2023-11-14T22:13:20Z.
@@ -257,13 +258,6 @@ impl Sample {
     pub fn every_kind(&mut self) -> Vec<Arc<Event>> {
         let shell = self.process();
         let extreme = self.extreme_process();
-        let alert = AlertId::new("rule", &[self.origin().event(1)]);
-        let response = |outcome| ResponseOutcome {
-            alert,
-            action: ResponseAction::Kill,
-            target: shell.id(),
-            outcome,
-        };
         let path = ByteString::from(vec![b'/', 0xff, 0x00, b'x']);
         let odd_open = FileOpen {
             path: Captured::new(path, Provenance::FromProc),
@@ -299,11 +293,42 @@ impl Sample {
             self.lost(LossStage::KernelRing, EventKind::FileOpen, u64::MAX),
             self.unknown(),
         ];
-        for outcome in [Outcome::DryRun, Outcome::Failed { reason: "EPERM".into() }] {
-            events.push(self.event(Some(&shell), EventData::Response(response(outcome))));
-        }
+        let alert = AlertId::new("rule", &[self.origin().event(1)]);
+        events.extend(self.responses(&shell, alert));
         events.push(self.agent_stop());
         events
+    }
+
+    /// What was done about an alert: something to everything that something can be done to.
+    pub fn responses(&mut self, process: &Arc<Process>, alert: AlertId) -> Vec<Arc<Event>> {
+        let response = |action, target, outcome| {
+            let order = ResponseOrder { alert, action, target, decided_by: "severity".into() };
+            ResponseOutcome::new(order, outcome)
+        };
+        let target = ResponseTarget::Process(process.id());
+        let in_tree = ResponseOutcome {
+            tree_of: Some(process.id()),
+            ..response(ResponseAction::KillTree, target.clone(), Outcome::Gone)
+        };
+        let file = FileTarget {
+            path: ByteString::from(vec![b'/', 0xff, b'x']),
+            identity: Some(FileIdentity { inode: u64::MAX, device: u32::MAX }),
+        };
+        let quarantined = ResponseOutcome {
+            quarantine_entry: Some("00-1".into()),
+            ..response(ResponseAction::Quarantine, ResponseTarget::File(file), Outcome::Done)
+        };
+        let failed = Outcome::Failed { reason: "EPERM".into() };
+        let open = Outcome::CircuitOpen { closes_in_secs: 7 };
+        [
+            response(ResponseAction::Kill, target.clone(), Outcome::DryRun),
+            response(ResponseAction::Stop, target, failed),
+            response(ResponseAction::Isolate, ResponseTarget::Host, open),
+            in_tree,
+            quarantined,
+        ]
+        .map(|answer| self.event(Some(process), EventData::Response(answer)))
+        .into()
     }
 
     /// So many events of a busy host: a fifth are new processes, the others their opens and connects.
@@ -336,6 +361,7 @@ impl Sample {
             tags: vec!["attack.t1059.004".into()],
             false_positives: vec!["administrators".into()],
             references: Vec::new(),
+            response: vec![ResponseAction::KillTree],
         };
         let detection = Detection {
             rule: Arc::new(rule),

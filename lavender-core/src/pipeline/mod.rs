@@ -23,7 +23,7 @@ use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, StopReason};
 use crate::id::{EventId, Sequencer};
-use crate::response::Responder;
+use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
 use crate::source::{Detector, Enricher, Source};
 use crate::time::{Clock, SystemClock};
@@ -226,6 +226,7 @@ impl Pipeline {
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
+            answers: Vec::new(),
             losses: LossCounts::default(),
             report: PipelineReport::default(),
         };
@@ -264,6 +265,7 @@ struct Stage {
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
+    answers: Vec<ResponseOutcome>,
     losses: LossCounts,
     report: PipelineReport,
 }
@@ -336,10 +338,14 @@ impl Stage {
         for enricher in &mut self.enrichers {
             enricher.enrich(Arc::make_mut(event));
         }
+        if let Some(responder) = &mut self.responder {
+            responder.observe(event, &mut self.answers);
+        }
         for detector in &mut self.detectors {
             detector.detect(event, &mut self.detections);
         }
         if self.detections.is_empty() {
+            self.report_answers(found);
             return;
         }
         found.evidence.push(event.id);
@@ -347,11 +353,18 @@ impl Stage {
         for detection in std::mem::take(&mut self.detections) {
             let alert = Arc::new(Alert::from_detection(&self.identity, detection, now));
             self.report.alerts += 1;
-            let answer = self.responder.as_mut().and_then(|responder| responder.respond(&alert));
-            if let Some(outcome) = answer {
-                found.responses.push(self.own_event(EventData::Response(outcome)));
+            if let Some(responder) = &mut self.responder {
+                responder.respond(&alert, event, &mut self.answers);
             }
             found.alerts.push(alert);
+        }
+        self.report_answers(found);
+    }
+
+    /// Makes events of what was done.
+    fn report_answers(&mut self, found: &mut Found) {
+        for outcome in std::mem::take(&mut self.answers) {
+            found.responses.push(self.own_event(EventData::Response(outcome)));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod condition;
 mod parse;
+mod response;
 mod yaml;
 
 use std::sync::Arc;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use lavender_core::{RuleMeta, Severity};
+use lavender_core::{ResponseAction, RuleMeta, Severity};
 use rsigma_parser::Modifier;
 
 use super::yaml::{self, Entry, Node, Value};
-use super::{Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition};
+use super::{Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition, response};
 use crate::error::Fault;
 use crate::logsource::LogSource;
 
@@ -143,6 +143,7 @@ impl Context<'_> {
             }
         };
         let extension = node.get("lavender").map(to_json);
+        let response = self.response(node);
         let meta = RuleMeta {
             id: self.text(node, "id").unwrap_or_else(|| derived_id(&title, node)),
             title,
@@ -151,10 +152,21 @@ impl Context<'_> {
             tags: self.texts(node, "tags"),
             false_positives: self.texts(node, "falsepositives"),
             references: self.texts(node, "references"),
+            response: response?,
         };
         let name = self.text(node, "name");
         let (logsource, detection) = (logsource?, detection?);
         Some(RuleDocument { meta, name, logsource, detection, extension, line: node.line })
+    }
+
+    fn response(&mut self, node: &Node) -> Option<Vec<ResponseAction>> {
+        match response::read(node) {
+            Ok(actions) => Some(actions),
+            Err(faults) => {
+                faults.into_iter().for_each(|(line, reason)| self.fault(line, reason));
+                None
+            }
+        }
     }
 
     fn check_status(&mut self, node: &Node) {

@@ -185,4 +185,7 @@ fn matches(query: &EventQuery, stored: &StoredEvent) -> bool {
         && query.agent.as_ref().is_none_or(|agent| *agent == source.agent)
         && query.kind.is_none_or(|kind| kind == event.kind())
         && query.process.is_none_or(|id| event.process.as_ref().is_some_and(|p| p.id() == id))
+        && query.response_to.is_none_or(
+            |alert| matches!(&event.data, EventData::Response(answer) if answer.order.alert == alert),
+        )
 }

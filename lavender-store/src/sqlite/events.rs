@@ -251,6 +251,10 @@ impl Filter {
                 values.push(Value::Text(kind.as_str().to_owned()));
             }
         }
+        if let Some(alert) = query.response_to {
+            conditions += &format!(" AND kind = 'response' AND {} = ?", schema::ANSWERED_ALERT);
+            values.push(Value::Text(alert.to_string()));
+        }
         if let Some(process) = query.process {
             values.push(Value::Blob(process.as_u128().to_be_bytes().to_vec()));
         }

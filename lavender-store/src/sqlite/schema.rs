@@ -134,6 +134,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// The alert that a response answers, as the index over responses has it. What another version wrote may be no
+/// JSON that this one understands, and is no reason not to store it.
+pub(super) const ANSWERED_ALERT: &str = "iif(json_valid(data), data ->> '$.alert', NULL)";
+
 /// The tables of one day. Whatever its events need is in them, their processes too: forgetting a day is
 /// dropping its tables.
 pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
@@ -170,7 +174,9 @@ pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
          CREATE INDEX events_{name}_time ON events_{name} (observed_at);
          CREATE INDEX events_{name}_source ON events_{name} (source, observed_at);
          CREATE INDEX events_{name}_process ON events_{name} (process)
-             WHERE process IS NOT NULL;"
+             WHERE process IS NOT NULL;
+         CREATE INDEX events_{name}_response ON events_{name} ({ANSWERED_ALERT})
+             WHERE kind = 'response';"
     ))?;
     connection.execute("INSERT INTO days (day) VALUES (?1)", [day.0])?;
     create_view(connection)

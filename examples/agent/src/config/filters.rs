@@ -113,6 +113,25 @@ checked_text! {
 }
 
 checked_text! {
+    /// An absolute path of a file or a folder.
+    AbsolutePath,
+    |text| {
+        if text.starts_with('/') && !text.split('/').any(|part| part == ".." || part == ".") {
+            Ok(text)
+        } else {
+            Err(format!("`{text}` is not an absolute path without `.` and `..`"))
+        }
+    }
+}
+
+impl AbsolutePath {
+    /// A path that stands in the source, and is right.
+    pub(super) fn known(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+checked_text! {
     /// The end of a path: a slash and a file name. Without a slash, one is put in front.
     PathEnd,
     |text| {

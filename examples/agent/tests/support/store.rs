@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lavender_core::Alert;
-use lavender_core::event::{EventKind, LossStage};
+use lavender_core::event::{EventData, EventKind, LossStage};
 use lavender_core::store::{AlertQuery, EventQuery, LossQuery, StoredEvent, TimeRange};
+use lavender_core::{Alert, AlertId, ResponseOutcome};
 use lavender_store::Store;
 
 /// A store that a test reads. The agent must have ended: a store belongs to one process at a time.
@@ -42,6 +42,24 @@ impl Stored {
         loop {
             let page = self.runtime.block_on(self.store.events(&query)).unwrap();
             all.extend(page.items);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return all,
+            }
+        }
+    }
+
+    /// What was done about an alert, in order.
+    pub fn responses_to(&self, alert: AlertId) -> Vec<ResponseOutcome> {
+        let mut query = EventQuery { limit: 1, ..EventQuery::new(TimeRange::ALL) };
+        query.response_to = Some(alert);
+        let mut all = Vec::new();
+        loop {
+            let page = self.runtime.block_on(self.store.events(&query)).unwrap();
+            all.extend(page.items.iter().map(|stored| match &stored.event.data {
+                EventData::Response(response) => response.clone(),
+                other => panic!("not a response: {other:?}"),
+            }));
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => return all,

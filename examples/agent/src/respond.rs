@@ -1,0 +1,91 @@
+//! What is done about an alert: decided by policy, done by the enforcement.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions};
+use lavender_core::event::Event;
+use lavender_core::{Alert, Outcome, Responder, ResponseOutcome, SystemClock};
+use lavender_detect::ResponsePolicy;
+
+use crate::config::ResponseConfig;
+use crate::exit::{Exit, Failure};
+
+/// Answers alerts as configured.
+///
+/// ```
+/// use lavender_agent::config::ResponseConfig;
+/// use lavender_agent::respond::PolicyResponder;
+///
+/// let responder = PolicyResponder::new(&ResponseConfig::default());
+/// assert!(responder.is_ok());
+/// ```
+#[derive(Debug)]
+pub struct PolicyResponder {
+    policy: ResponsePolicy,
+    enforcer: Enforcer,
+}
+
+impl PolicyResponder {
+    /// Decides and acts as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Configuration`] when the policy cannot be.
+    pub fn new(config: &ResponseConfig) -> Result<Self, Failure> {
+        let clauses = config.policy.iter().map(crate::config::PolicyClause::to_clause);
+        let rule_actions = config.rule_actions.iter().map(|action| (*action).into());
+        let policy = ResponsePolicy::new(clauses, rule_actions)
+            .map_err(|error| Failure::new(Exit::Configuration, error))?;
+        Ok(Self { policy, enforcer: Enforcer::new(options(config), Arc::new(SystemClock)) })
+    }
+}
+
+fn options(config: &ResponseConfig) -> EnforcerOptions {
+    let seconds = |seconds: std::num::NonZeroU32| Duration::from_secs(seconds.get().into());
+    fn paths<P: AsRef<str>>(paths: &[P]) -> Vec<PathBuf> {
+        paths.iter().map(|path| path.as_ref().into()).collect()
+    }
+    EnforcerOptions {
+        dry_run: config.dry_run,
+        protected_executables: paths(&config.protected_executables),
+        protected_paths: paths(&config.protected_paths),
+        max_per_minute: config.max_per_minute.get(),
+        breaker: BreakerOptions {
+            max_responses: config.breaker_responses.get(),
+            window: seconds(config.breaker_window_secs),
+            open_for: seconds(config.breaker_open_secs),
+        },
+        quarantine: config.quarantine_dir.as_ref().into(),
+    }
+}
+
+impl Responder for PolicyResponder {
+    fn observe(&mut self, event: &Event, out: &mut Vec<ResponseOutcome>) {
+        let before = out.len();
+        self.enforcer.observe(event, out);
+        out.iter().skip(before).for_each(log);
+    }
+
+    fn respond(&mut self, alert: &Alert, event: &Event, out: &mut Vec<ResponseOutcome>) {
+        let before = out.len();
+        // No risk score is kept yet.
+        for decision in self.policy.decide(alert, event, None) {
+            if decision.allowed {
+                self.enforcer.enforce(decision.order, out);
+            } else {
+                out.push(ResponseOutcome::new(decision.order, Outcome::NotAllowed));
+            }
+        }
+        out.iter().skip(before).for_each(log);
+    }
+}
+
+/// Says on stderr what was done: of a tree, in one line. What was done to whom is in the events.
+fn log(answer: &ResponseOutcome) {
+    let ResponseOutcome { order, outcome, .. } = answer;
+    if answer.tree_of.is_none() {
+        tracing::warn!(alert = %order.alert, ?outcome, "{} ({})", order.action, order.decided_by);
+    }
+}

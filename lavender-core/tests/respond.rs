@@ -1,0 +1,149 @@
+//! The responder in the runner: it sees every event before any rule does, answers every alert, and what it did is
+//! an event that is published.
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
+
+use std::sync::{Arc, Mutex};
+
+use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork, Heartbeat};
+use lavender_core::pipeline::Pipeline;
+use lavender_core::transport::{Message, Payload};
+use lavender_core::{
+    AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, Certainty, Detection, Detector,
+    Origin, Outcome, Publisher, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
+    ResponseTarget, Result, RuleMeta, Sequencer, Source, TenantId, Timestamp, async_trait,
+};
+
+fn identity() -> AgentIdentity {
+    AgentIdentity {
+        tenant: TenantId::default(),
+        agent: AgentId::new("web-1").unwrap(),
+        host: "web-1".into(),
+    }
+}
+
+fn sequencer() -> Sequencer {
+    Sequencer::new(Origin::new(&identity().tenant, &identity().agent, BootId::from_u128(7)))
+}
+
+fn event(ids: &Sequencer, data: EventData) -> Arc<Event> {
+    Arc::new(Event {
+        id: ids.next(),
+        observed_at: Timestamp::from_millis(1),
+        boot_time: BootTime::from_nanos(1),
+        tid: 0,
+        process: None,
+        data,
+    })
+}
+
+#[derive(Debug)]
+struct Once(Option<EventBatch>);
+
+#[async_trait]
+impl Source for Once {
+    async fn next_batch(&mut self) -> Result<Option<EventBatch>> {
+        Ok(self.0.take())
+    }
+
+    fn stop(&mut self) {}
+}
+
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Message>>);
+
+#[async_trait]
+impl Publisher for Kept {
+    async fn publish(&self, messages: Vec<Message>) -> Result<()> {
+        self.0.lock().unwrap().extend(messages);
+        Ok(())
+    }
+}
+
+/// What was called, in order.
+type Calls = Arc<Mutex<Vec<String>>>;
+
+/// Two rules find every heartbeat.
+#[derive(Debug)]
+struct Finder(Calls);
+
+impl Detector for Finder {
+    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+        self.0.lock().unwrap().push(format!("detect {}", event.id.sequence()));
+        if event.kind() == EventKind::Heartbeat {
+            out.extend(["one", "two"].map(|rule| Detection {
+                rule: Arc::new(RuleMeta { id: rule.into(), ..RuleMeta::default() }),
+                event: Arc::clone(event),
+                evidence: Vec::new(),
+                certainty: Certainty::Certain,
+            }));
+        }
+    }
+}
+
+/// Does two things about every alert, and one about every fork.
+#[derive(Debug)]
+struct Answers(Calls);
+
+fn outcome(alert: AlertId, outcome: Outcome) -> ResponseOutcome {
+    let target = ResponseTarget::Host;
+    let order = ResponseOrder {
+        alert,
+        action: ResponseAction::Isolate,
+        target,
+        decided_by: "a test".into(),
+    };
+    ResponseOutcome::new(order, outcome)
+}
+
+impl Responder for Answers {
+    fn observe(&mut self, event: &Event, out: &mut Vec<ResponseOutcome>) {
+        self.0.lock().unwrap().push(format!("observe {}", event.id.sequence()));
+        if event.kind() == EventKind::Fork {
+            out.push(outcome(AlertId::new("earlier", &[]), Outcome::Gone));
+        }
+    }
+
+    fn respond(&mut self, alert: &Alert, event: &Event, out: &mut Vec<ResponseOutcome>) {
+        self.0.lock().unwrap().push(format!("respond {} {}", alert.rule.id, event.id.sequence()));
+        out.extend([outcome(alert.id, Outcome::DryRun), outcome(alert.id, Outcome::NotAllowed)]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_published_with_what_it_was_done_about() {
+    let ids = sequencer();
+    let beat = event(&ids, EventData::Heartbeat(Heartbeat::default()));
+    let fork = event(&ids, EventData::Fork(Fork {}));
+    let batch = EventBatch { events: vec![Arc::clone(&beat), fork], lost: Vec::new() };
+    let (kept, calls) = (Arc::new(Kept::default()), Calls::default());
+    let published = Arc::clone(&kept) as Arc<dyn Publisher>;
+    let report = Pipeline::new(Once(Some(batch)), identity(), ids, published)
+        .with_detector(Finder(Arc::clone(&calls)))
+        .with_responder(Answers(Arc::clone(&calls)))
+        // What was done is kept even where telemetry is not.
+        .without_telemetry()
+        .run(std::future::pending::<()>())
+        .await
+        .unwrap();
+    assert_eq!(report.alerts, 2);
+    assert_eq!(
+        *calls.lock().unwrap(),
+        ["observe 1", "detect 1", "respond one 1", "respond two 1", "observe 2", "detect 2"]
+    );
+    let mut answers = Vec::new();
+    for message in kept.0.lock().unwrap().iter() {
+        let Payload::Events(events) = &message.payload else { continue };
+        answers.extend(events.iter().map(|event| match &event.data {
+            EventData::Response(answer) => answer.clone(),
+            other => panic!("not a response: {other:?}"),
+        }));
+    }
+    let mut expected = Vec::new();
+    for rule in ["one", "two"] {
+        let alert = AlertId::new(rule, &[beat.id]);
+        expected.extend([outcome(alert, Outcome::DryRun), outcome(alert, Outcome::NotAllowed)]);
+    }
+    expected.push(outcome(AlertId::new("earlier", &[]), Outcome::Gone));
+    assert_eq!(answers, expected);
+}
