@@ -68,6 +68,7 @@ mod record;
 mod rule;
 mod ruleset;
 mod schema;
+mod stats;
 mod testing;
 mod truth;
 
@@ -90,5 +91,8 @@ pub use crate::record::{
 };
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
+pub use crate::stats::{
+    Budget, BudgetNotice, Excess, OverBudget, RuleState, RuleStats, StatsOptions,
+};
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

@@ -2,6 +2,7 @@
 
 mod decide;
 mod evaluator;
+mod meter;
 mod pass;
 mod scratch;
 

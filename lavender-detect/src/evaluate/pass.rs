@@ -35,11 +35,20 @@ impl<R: Record + ?Sized> Pass<'_, R> {
         }
         for at in 0..self.scratch.candidates.len() {
             let rule = self.scratch.candidates[at];
-            let truth = self.confirm(plan.rules[rule as usize].entry);
+            if !self.scratch.admit(rule) {
+                continue;
+            }
+            let truth = self.confirm::<false>(plan.rules[rule as usize].entry);
             if truth != Truth::False {
-                self.scratch.hits.push((rule, truth));
+                self.scratch.hit(rule, truth);
             }
         }
+    }
+
+    /// Evaluates a rule on the record of the last run once more, by what the gate said and nothing else: as if no
+    /// other rule shared its tests. Changes nothing.
+    pub(super) fn evaluate_alone(&mut self, rule: u32) {
+        std::hint::black_box(self.confirm::<true>(self.plan.rules[rule as usize].entry));
     }
 
     #[inline]
@@ -154,23 +163,23 @@ impl<R: Record + ?Sized> Pass<'_, R> {
 
     /// Runs a rule's program. What could not be decided counts as false at first; if the rule then does not match
     /// but would if it counted as true, the rule is undetermined.
-    fn confirm(&mut self, entry: u32) -> Truth {
-        let (matched, open) = self.execute(entry, false);
+    fn confirm<const ALONE: bool>(&mut self, entry: u32) -> Truth {
+        let (matched, open) = self.execute::<ALONE>(entry, false);
         if matched {
             return Truth::True;
         }
-        if open && self.execute(entry, true).0 {
+        if open && self.execute::<ALONE>(entry, true).0 {
             return Truth::Undetermined;
         }
         Truth::False
     }
 
     /// Whether the program ends in a match, and whether anything on its way could not be decided.
-    fn execute(&mut self, entry: u32, undetermined_as: bool) -> (bool, bool) {
+    fn execute<const ALONE: bool>(&mut self, entry: u32, undetermined_as: bool) -> (bool, bool) {
         let (mut at, mut open) = (entry, false);
         while at < FAIL {
             let Instruction { test, on_true, on_false, negated } = self.plan.program[at as usize];
-            let holds = match self.test(test as usize) {
+            let holds = match self.test::<ALONE>(test as usize) {
                 Truth::True => !negated,
                 Truth::False => negated,
                 Truth::Undetermined => {
@@ -184,9 +193,11 @@ impl<R: Record + ?Sized> Pass<'_, R> {
     }
 
     #[inline]
-    fn test(&mut self, number: usize) -> Truth {
+    fn test<const ALONE: bool>(&mut self, number: usize) -> Truth {
         let test = &self.plan.tests[number];
-        match self.scratch.known(number) {
+        let known =
+            if ALONE { self.scratch.known_by_gate(number) } else { self.scratch.known(number) };
+        match known {
             Known::Decided(truth) => return truth,
             // The gate looked, and saw nothing.
             Known::Nothing if test.gated => return Truth::False,
@@ -206,7 +217,9 @@ impl<R: Record + ?Sized> Pass<'_, R> {
                 )
             }
         };
-        self.scratch.set(number, Known::Decided(truth));
+        if !ALONE {
+            self.scratch.confirm(number, truth);
+        }
         truth
     }
 
