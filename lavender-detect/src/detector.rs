@@ -11,7 +11,7 @@ use crate::evaluate::Evaluator;
 use crate::event::{EventRecord, Route};
 use crate::logsource::LogSource;
 use crate::ruleset::RuleSet;
-use crate::stats::{BudgetNotice, Entry, Ledger, RuleStats, StatsOptions};
+use crate::stats::{Budget, BudgetNotice, Entry, Ledger, RuleStats, StatsOptions};
 use crate::truth::Truth;
 
 /// Where detectors take their rules from. Cloning gives another handle on the same rules.
@@ -92,6 +92,11 @@ impl RuleHandle {
     /// What each rule has done and what it costs, in the order of [`RuleSet::iter`]. Costs some 100 ns per rule.
     pub fn rule_stats(&self) -> Vec<RuleStats> {
         self.shared.ledger.stats()
+    }
+
+    /// What a rule may cost.
+    pub fn budget(&self) -> Option<Budget> {
+        self.shared.ledger.options.budget
     }
 
     /// Every rule that its budget made be evaluated less since this was last called, as it is now. Whoever sets a

@@ -1,12 +1,14 @@
 //! `lavender-rules eval`.
 
 use std::io::{BufRead, Write};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
 use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
 use lavender_detect::{
-    Evaluator, JsonFields, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth, UndeterminedPolicy,
+    Evaluator, JsonFields, LogSource, RuleHandle, RuleSet, SigmaDetector, StatsOptions, Truth,
+    UndeterminedPolicy,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -30,7 +32,9 @@ pub fn eval(
     problems: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
-    let mut engine = Engine::new(source.load_whole()?, args.logsource.as_ref());
+    let options = StatsOptions { cost_sampled_one_in: COST_SAMPLED_ONE_IN, ..Default::default() };
+    let handle = RuleHandle::with_stats(source.load_whole()?, options);
+    let mut engine = Engine::new(&handle, args.logsource.as_ref());
     let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
     loop {
         let outcome =
@@ -61,8 +65,17 @@ pub fn eval(
     if malformed > 0 {
         writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
     }
+    drop(engine);
+    if let Some(file) = &args.stats {
+        let text = serde_json::to_vec_pretty(&handle.rule_stats())?;
+        let written = std::fs::write(file, text);
+        written.map_err(|error| Failure::input(file.display(), error))?;
+    }
     Ok(Exit::findings(malformed > 0))
 }
+
+/// Often enough that a recording of some hundred events says what rules take.
+const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::new(16).expect("it is not zero");
 
 /// The event as it came. It was read before, so it is JSON.
 fn raw(line: &[u8]) -> Option<&RawValue> {
@@ -126,15 +139,15 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(rules: RuleSet, logsource: Option<&LogSource>) -> Self {
-        let handle = RuleHandle::new(rules.clone());
+    fn new(handle: &RuleHandle, logsource: Option<&LogSource>) -> Self {
+        let rules = handle.rules();
         Self {
-            detector: SigmaDetector::new(&handle, UndeterminedPolicy::Report),
+            detector: SigmaDetector::new(handle, UndeterminedPolicy::Report),
             detections: Vec::new(),
             fields: JsonFields::new(rules.fields()),
             evaluator: match logsource {
-                Some(logsource) => rules.evaluator(logsource),
-                None => rules.unrouted_evaluator(),
+                Some(logsource) => handle.evaluator(logsource),
+                None => handle.unrouted_evaluator(),
             },
             rules,
         }

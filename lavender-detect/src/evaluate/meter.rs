@@ -56,7 +56,7 @@ impl Meter {
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
         let mean = self.ledger.options.cost_sampled_one_in.get();
-        let varied = u64::from(self.random) * u64::from(mean) >> 32;
+        let varied = (u64::from(self.random) * u64::from(mean)) >> 32;
         (mean - mean / 2).saturating_add(varied as u32).max(1)
     }
 
