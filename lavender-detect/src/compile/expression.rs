@@ -80,7 +80,7 @@ impl Expression {
 }
 
 /// How many times the tests that are written in its searches a condition may make of them, by naming searches more
-/// than once. Beyond a few thousand tests, which no rule has, more would let a small file fill the memory.
+/// than once. Beyond some thousands of tests, more would let a small file fill the memory.
 const MAX_REPEATED: usize = 4;
 const ALWAYS_ALLOWED: usize = 4_096;
 

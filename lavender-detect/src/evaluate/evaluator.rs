@@ -50,7 +50,7 @@ impl Evaluator {
         let due = self.meter.as_mut().is_some_and(Meter::count);
         let inner = self.rules.inner();
         let predicates = &inner.predicates;
-        Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.run();
+        Pass::new(&self.plan, predicates, &mut self.scratch, record).run();
         if due {
             self.time(record);
             self.add_up();
@@ -69,7 +69,7 @@ impl Evaluator {
         let (plan, predicates) = (&*self.plan, &self.rules.inner().predicates);
         if let Some(meter) = &mut self.meter {
             meter.time(&mut self.scratch, |scratch, rule| {
-                Pass { plan, predicates, scratch, record }.evaluate_alone(rule);
+                Pass::new(plan, predicates, scratch, record).evaluate_alone(rule);
             });
         }
     }

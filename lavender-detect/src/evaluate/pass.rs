@@ -11,13 +11,24 @@ use crate::record::{FieldValue, Record};
 use crate::truth::Truth;
 
 pub(super) struct Pass<'a, R: ?Sized> {
-    pub(super) plan: &'a Plan,
-    pub(super) predicates: &'a Predicates,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) record: &'a R,
+    plan: &'a Plan,
+    predicates: &'a Predicates,
+    scratch: &'a mut Scratch,
+    record: &'a R,
+    /// Whether a rule is evaluated by itself; see [`evaluate_alone`](Self::evaluate_alone).
+    alone: bool,
 }
 
-impl<R: Record + ?Sized> Pass<'_, R> {
+impl<'a, R: Record + ?Sized> Pass<'a, R> {
+    pub(super) const fn new(
+        plan: &'a Plan,
+        predicates: &'a Predicates,
+        scratch: &'a mut Scratch,
+        record: &'a R,
+    ) -> Self {
+        Self { plan, predicates, scratch, record, alone: false }
+    }
+
     /// Leaves what matched, or could not be decided, in the scratch's hits.
     pub(super) fn run(&mut self) {
         self.scratch.begin();
@@ -38,7 +49,7 @@ impl<R: Record + ?Sized> Pass<'_, R> {
             if !self.scratch.admit(rule) {
                 continue;
             }
-            let truth = self.confirm::<false>(plan.rules[rule as usize].entry);
+            let truth = self.confirm(plan.rules[rule as usize].entry);
             if truth != Truth::False {
                 self.scratch.hit(rule, truth);
             }
@@ -47,8 +58,10 @@ impl<R: Record + ?Sized> Pass<'_, R> {
 
     /// Evaluates a rule on the record of the last run once more, by what the gate said and nothing else: as if no
     /// other rule shared its tests. Changes nothing.
+    #[cold]
     pub(super) fn evaluate_alone(&mut self, rule: u32) {
-        std::hint::black_box(self.confirm::<true>(self.plan.rules[rule as usize].entry));
+        self.alone = true;
+        std::hint::black_box(self.confirm(self.plan.rules[rule as usize].entry));
     }
 
     #[inline]
@@ -163,23 +176,23 @@ impl<R: Record + ?Sized> Pass<'_, R> {
 
     /// Runs a rule's program. What could not be decided counts as false at first; if the rule then does not match
     /// but would if it counted as true, the rule is undetermined.
-    fn confirm<const ALONE: bool>(&mut self, entry: u32) -> Truth {
-        let (matched, open) = self.execute::<ALONE>(entry, false);
+    fn confirm(&mut self, entry: u32) -> Truth {
+        let (matched, open) = self.execute(entry, false);
         if matched {
             return Truth::True;
         }
-        if open && self.execute::<ALONE>(entry, true).0 {
+        if open && self.execute(entry, true).0 {
             return Truth::Undetermined;
         }
         Truth::False
     }
 
     /// Whether the program ends in a match, and whether anything on its way could not be decided.
-    fn execute<const ALONE: bool>(&mut self, entry: u32, undetermined_as: bool) -> (bool, bool) {
+    fn execute(&mut self, entry: u32, undetermined_as: bool) -> (bool, bool) {
         let (mut at, mut open) = (entry, false);
         while at < FAIL {
             let Instruction { test, on_true, on_false, negated } = self.plan.program[at as usize];
-            let holds = match self.test::<ALONE>(test as usize) {
+            let holds = match self.test(test as usize) {
                 Truth::True => !negated,
                 Truth::False => negated,
                 Truth::Undetermined => {
@@ -193,10 +206,12 @@ impl<R: Record + ?Sized> Pass<'_, R> {
     }
 
     #[inline]
-    fn test<const ALONE: bool>(&mut self, number: usize) -> Truth {
+    fn test(&mut self, number: usize) -> Truth {
         let test = &self.plan.tests[number];
-        let known =
-            if ALONE { self.scratch.known_by_gate(number) } else { self.scratch.known(number) };
+        let known = match self.alone {
+            false => self.scratch.known(number),
+            true => self.scratch.known_by_gate(number),
+        };
         match known {
             Known::Decided(truth) => return truth,
             // The gate looked, and saw nothing.
@@ -217,7 +232,7 @@ impl<R: Record + ?Sized> Pass<'_, R> {
                 )
             }
         };
-        if !ALONE {
+        if !self.alone {
             self.scratch.confirm(number, truth);
         }
         truth

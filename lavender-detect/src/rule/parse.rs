@@ -47,7 +47,7 @@ pub(crate) fn parse_documents(
 }
 
 /// More searches or conditions in one rule than this are refused: each selector of each condition looks at every
-/// search. No public rule has a tenth of either.
+/// search. Rules are written by hand, with a handful of either.
 const MAX_SEARCHES: usize = 1_024;
 const MAX_CONDITIONS: usize = 64;
 
