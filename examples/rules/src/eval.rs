@@ -75,7 +75,7 @@ pub fn eval(
 }
 
 /// Often enough that a recording of some hundred events says what rules take.
-const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::new(16).expect("it is not zero");
+const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
 /// The event as it came. It was read before, so it is JSON.
 fn raw(line: &[u8]) -> Option<&RawValue> {

@@ -22,7 +22,7 @@ pub struct Budget {
 
 impl Budget {
     /// Some 64 timed records, by which the mean of four costs each is known well enough.
-    const WINDOW_EVENTS: NonZeroU64 = NonZeroU64::new(1 << 16).expect("it is not zero");
+    const WINDOW_EVENTS: NonZeroU64 = NonZeroU64::MIN.saturating_add((1 << 16) - 1);
     /// A rule is not sampled more thinly than this, whatever it costs.
     pub const MAX_ONE_IN: u32 = 1_024;
 

@@ -89,7 +89,7 @@ pub struct StatsOptions {
 }
 
 impl StatsOptions {
-    const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::new(1_024).expect("it is not zero");
+    const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_023);
 }
 
 impl Default for StatsOptions {
