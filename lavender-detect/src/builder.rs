@@ -252,12 +252,13 @@ impl RuleSetBuilder {
                 line: document.line,
             });
         }
+        let called = if self.filters.is_empty() { HashMap::new() } else { callable(&rules) };
         let mut filters = 0;
         for (file, filter) in &self.filters {
             let (expression, mut found) = lower(&filter.detection);
             // What is wrong in itself changes no rule.
             let expression = if found.is_empty() { expression } else { Expression::Constant(true) };
-            found.extend(apply(&mut rules, filter, &expression));
+            found.extend(apply(&mut rules, &called, filter, &expression));
             filters += usize::from(found.is_empty());
             faults.extend(found.into_iter().map(fault_in(file, &filter.title)));
         }
@@ -304,9 +305,22 @@ fn fault_in(file: &Arc<str>, title: &Arc<str>) -> impl Fn((u32, String)) -> Faul
     }
 }
 
+/// The numbers of the rules by what filters may call them: their ids and names.
+fn callable(rules: &[Rule]) -> HashMap<Arc<str>, Vec<usize>> {
+    let mut called: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+    for (number, rule) in rules.iter().enumerate() {
+        let name = rule.name.as_ref().filter(|name| **name != rule.meta.id);
+        for key in [&rule.meta.id].into_iter().chain(name) {
+            called.entry(Arc::clone(key)).or_default().push(number);
+        }
+    }
+    called
+}
+
 /// Adds a filter's condition to the rules that it is for, and says what is wrong with it: line and reason.
 fn apply(
     rules: &mut [Rule],
+    called: &HashMap<Arc<str>, Vec<usize>>,
     filter: &FilterDocument,
     expression: &Expression,
 ) -> Vec<(u32, String)> {
@@ -321,16 +335,15 @@ fn apply(
     };
     let mut faults = Vec::new();
     for (line, name) in names {
-        let is_meant =
-            |rule: &&mut Rule| *rule.meta.id == **name || rule.name.as_deref() == Some(&**name);
-        let mut meant = rules.iter_mut().filter(is_meant).peekable();
-        if meant.peek().is_none() {
+        let meant = called.get(&**name).map(Vec::as_slice).unwrap_or_default();
+        if meant.is_empty() {
             faults.push((
                 *line,
                 format!("the filter is for `{name}`, and no rule has that id or name"),
             ));
         }
-        for rule in meant {
+        for number in meant {
+            let rule = &mut rules[*number];
             if filter.logsource.applies_to(&rule.logsource) {
                 add(rule);
             } else {

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Cache};
 use lavender_core::event::Event;
-use lavender_core::{Certainty, Detection, Detector};
+use lavender_core::{BootTime, Certainty, Detection, Detector};
 
 use crate::evaluate::{Evaluator, Match};
 use crate::event::{AuditView, EventRecord, Route};
+use crate::logsource::LogSource;
 use crate::ruleset::RuleSet;
+use crate::stats::{Budget, BudgetNotice, Entry, Ledger, RuleStats, StatsOptions};
 use crate::truth::Truth;
 
 /// Where detectors take their rules from. Cloning gives another handle on the same rules.
@@ -32,8 +34,16 @@ pub struct RuleHandle {
 
 #[derive(Debug)]
 struct Shared {
-    rules: ArcSwap<RuleSet>,
+    rules: ArcSwap<InUse>,
+    ledger: Arc<Ledger>,
     undetermined: AtomicU64,
+}
+
+/// Rules in use, and by their numbers where they are counted.
+#[derive(Debug)]
+struct InUse {
+    rules: RuleSet,
+    entries: Box<[Arc<Entry>]>,
 }
 
 /// What a detector does with a rule that could not be decided, because a field was truncated or unreadable.
@@ -49,18 +59,73 @@ pub enum UndeterminedPolicy {
 impl RuleHandle {
     /// A handle on these rules.
     pub fn new(rules: RuleSet) -> Self {
-        let rules = ArcSwap::from_pointee(rules);
-        Self { shared: Arc::new(Shared { rules, undetermined: AtomicU64::new(0) }) }
+        Self::with_stats(rules, StatsOptions::default())
+    }
+
+    /// A handle on these rules, which are counted, timed and held to a budget as these options say.
+    pub fn with_stats(rules: RuleSet, options: StatsOptions) -> Self {
+        let none = InUse { rules: RuleSet::empty(), entries: Box::default() };
+        let shared = Shared {
+            rules: ArcSwap::from_pointee(none),
+            ledger: Arc::new(Ledger::new(options)),
+            undetermined: AtomicU64::new(0),
+        };
+        let handle = Self { shared: Arc::new(shared) };
+        handle.swap(rules);
+        handle
     }
 
     /// The rules as they are now.
     pub fn rules(&self) -> RuleSet {
-        RuleSet::clone(&self.shared.rules.load())
+        self.shared.rules.load().rules.clone()
     }
 
-    /// Puts other rules in their place. Each detector takes them with its next event.
+    /// Puts other rules in their place. Each detector takes them with its next event. Rules that are the same as
+    /// before go on counting, and stay as their budget made them.
     pub fn swap(&self, rules: RuleSet) {
-        self.shared.rules.store(Arc::new(rules));
+        let shared = &*self.shared;
+        shared.ledger.enter(&rules.clone(), |entries| {
+            shared.rules.store(Arc::new(InUse { rules, entries }));
+        });
+    }
+
+    /// What each rule has done and what it costs, in the order of [`RuleSet::iter`]. Costs some 100 ns per rule.
+    pub fn rule_stats(&self) -> Vec<RuleStats> {
+        self.shared.ledger.stats()
+    }
+
+    /// What a rule may cost.
+    pub fn budget(&self) -> Option<Budget> {
+        self.shared.ledger.options.budget
+    }
+
+    /// Every rule that its budget made be evaluated less since this was last called, as it is now. Whoever sets a
+    /// budget calls this every few seconds and logs what it gives; it costs nothing as long as nothing changes.
+    pub fn take_budget_notices(&self) -> Vec<BudgetNotice> {
+        self.shared.ledger.take_notices()
+    }
+
+    /// Lets the rule with this id be evaluated again whatever it has cost; it is judged anew by what it costs from
+    /// now on. Says whether there is such a rule.
+    pub fn reactivate(&self, id: &str) -> bool {
+        self.shared.ledger.reactivate(id)
+    }
+
+    /// An evaluator for records of a log source, as [`RuleSet::evaluator`] makes it, that counts for
+    /// [`rule_stats`](Self::rule_stats). It keeps the rules of now when others are put in their place.
+    pub fn evaluator(&self, logsource: &LogSource) -> Evaluator {
+        self.metered(|rules| rules.evaluator(logsource))
+    }
+
+    /// An evaluator with every rule, as [`RuleSet::unrouted_evaluator`] makes it, that counts for
+    /// [`rule_stats`](Self::rule_stats). It keeps the rules of now when others are put in their place.
+    pub fn unrouted_evaluator(&self) -> Evaluator {
+        self.metered(RuleSet::unrouted_evaluator)
+    }
+
+    fn metered(&self, evaluator: impl FnOnce(&RuleSet) -> Evaluator) -> Evaluator {
+        let in_use = self.shared.rules.load();
+        evaluator(&in_use.rules).metered(&self.shared.ledger, &in_use.entries)
     }
 
     /// How often a rule could not be decided.
@@ -130,12 +195,14 @@ impl RuleHandle {
 #[derive(Debug)]
 pub struct SigmaDetector {
     shared: Arc<Shared>,
-    rules: Cache<ArcSwapOf, Arc<RuleSet>>,
-    /// The set that the evaluators were made from.
-    current: Arc<RuleSet>,
+    rules: Cache<ArcSwapOf, Arc<InUse>>,
+    /// What the evaluators were made from.
+    current: Arc<InUse>,
     evaluators: Evaluators,
     /// What the current event hit; empty between events.
     hits: Vec<Hit>,
+    /// The boot time of the event with which the evaluators next add up what they counted.
+    add_up_at: BootTime,
     policy: UndeterminedPolicy,
 }
 
@@ -159,21 +226,32 @@ struct Hit {
 struct ArcSwapOf(Arc<Shared>);
 
 impl std::ops::Deref for ArcSwapOf {
-    type Target = ArcSwap<RuleSet>;
+    type Target = ArcSwap<InUse>;
 
-    fn deref(&self) -> &ArcSwap<RuleSet> {
+    fn deref(&self) -> &ArcSwap<InUse> {
         &self.0.rules
     }
 }
 
+/// A detector adds up what it counted at least this often, in ns of the events' boot time: soon enough for whoever
+/// looks on.
+const ADD_UP_NS: u64 = 1_000_000_000;
+
 impl Evaluators {
-    fn new(rules: &RuleSet) -> Self {
+    fn new(in_use: &InUse, ledger: &Arc<Ledger>) -> Self {
+        let rules = &in_use.rules;
+        let metered = |evaluator: Evaluator| evaluator.metered(ledger, &in_use.entries);
         let used = rules.iter().any(|rule| AuditView::serves(rule.logsource()));
-        let audit = || Box::new(AuditView::ALL.map(|view| rules.audit_evaluator(view)));
+        let audit = || Box::new(AuditView::ALL.map(|view| metered(rules.audit_evaluator(view))));
         Self {
-            routes: Route::ALL.map(|route| rules.structured_evaluator(&route.logsource())),
+            routes: Route::ALL.map(|route| metered(rules.structured_evaluator(&route.logsource()))),
             audit: used.then(audit),
         }
+    }
+
+    fn add_up(&mut self) {
+        let audit = self.audit.iter_mut().flat_map(|audit| audit.iter_mut());
+        self.routes.iter_mut().chain(audit).for_each(Evaluator::add_up);
     }
 
     /// Gives `visit` every rule that the event hits as one record or another; one that it hits as several, several
@@ -215,8 +293,15 @@ impl SigmaDetector {
         let shared = Arc::clone(&handle.shared);
         let mut rules = Cache::new(ArcSwapOf(Arc::clone(&shared)));
         let current = Arc::clone(rules.load());
-        let evaluators = Evaluators::new(&current);
-        Self { shared, rules, current, evaluators, hits: Vec::new(), policy }
+        let evaluators = Evaluators::new(&current, &shared.ledger);
+        let add_up_at = BootTime::default();
+        Self { shared, rules, current, evaluators, hits: Vec::new(), add_up_at, policy }
+    }
+
+    #[cold]
+    fn add_up(&mut self, now: BootTime) {
+        self.evaluators.add_up();
+        self.add_up_at = BootTime::from_nanos(now.as_nanos().saturating_add(ADD_UP_NS));
     }
 }
 
@@ -225,10 +310,13 @@ impl Detector for SigmaDetector {
         let rules = self.rules.load();
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
-            self.evaluators = Evaluators::new(&self.current);
+            self.evaluators = Evaluators::new(&self.current, &self.shared.ledger);
+        }
+        if event.boot_time >= self.add_up_at {
+            self.add_up(event.boot_time);
         }
         let hits = &mut self.hits;
-        self.evaluators.each_match(&self.current, event, |found, view| {
+        self.evaluators.each_match(&self.current.rules, event, |found, view| {
             add(hits, Hit { rule: found.number(), truth: found.truth(), view });
         });
         for hit in self.hits.drain(..) {
@@ -239,10 +327,11 @@ impl Detector for SigmaDetector {
                     continue;
                 }
             }
-            let rule = &self.current.inner().rules[hit.rule as usize];
+            let rules = &self.current.rules;
+            let rule = &rules.inner().rules[hit.rule as usize];
             let explanation = match hit.view {
-                None => self.current.explain(rule, &EventRecord::new(event)),
-                Some(view) => self.current.explain(rule, &self.current.audit_record(view, event)),
+                None => rules.explain(rule, &EventRecord::new(event)),
+                Some(view) => rules.explain(rule, &rules.audit_record(view, event)),
             };
             let certainty = if undetermined {
                 Certainty::Undetermined { fields: explanation.undetermined() }

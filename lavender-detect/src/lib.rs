@@ -73,6 +73,7 @@ mod response;
 mod rule;
 mod ruleset;
 mod schema;
+mod stats;
 mod testing;
 mod truth;
 
@@ -101,5 +102,8 @@ pub use crate::response::{
 };
 pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
+pub use crate::stats::{
+    Budget, BudgetNotice, Excess, OverBudget, RuleState, RuleStats, StatsOptions,
+};
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

@@ -4,13 +4,14 @@
 
 mod support;
 
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lavender_core::Detector;
 use lavender_detect::{
     FieldValue, FlatRecord, JsonFields, JsonLines, LogSource, Record as _, RuleHandle, RuleSet,
-    RuleSetBuilder,
+    RuleSetBuilder, StatsOptions,
 };
 use support::{connect, exec, open, process, truncated};
 
@@ -45,7 +46,13 @@ fn an_event_without_a_match_costs_no_allocation() {
          g: {type: CWD, cwd|re: '^/r.*[0-9]$'}\n  \
          condition: a or (b and c) or d or e or f or g\n",
     );
-    let handle = RuleHandle::new(builder.build().unwrap_or_else(|e| panic!("{e}")).rules);
+    // Timed and added up every few events, so that this is part of what is measured.
+    let options = StatsOptions {
+        cost_sampled_one_in: NonZeroU32::new(8).unwrap(),
+        ..StatsOptions::default()
+    };
+    let rules = builder.build().unwrap_or_else(|e| panic!("{e}")).rules;
+    let handle = RuleHandle::with_stats(rules, options);
     let mut detector = handle.detector();
 
     let init = Arc::new(process("/usr/lib/systemd/systemd", &["/sbin/init"], None));
@@ -70,6 +77,7 @@ fn an_event_without_a_match_costs_no_allocation() {
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| run()));
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert_eq!(found, []);
+    assert!(handle.rule_stats().iter().any(|rule| rule.timed > 10), "nothing was timed");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::cli::ReplayArgs;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
-use crate::rules::RuleSource;
+use crate::rules::{RuleSource, log_budget_notices};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::store;
 
@@ -30,7 +30,7 @@ pub async fn replay(args: ReplayArgs) -> Result<(), Failure> {
     let (mut config, _) = config::load(args.config.config.as_deref())?;
     config.output.events |= args.events;
     let rule_source = RuleSource::new(&config, &args.rules);
-    let rules = RuleHandle::new(rule_source.load()?);
+    let rules = rule_source.open()?;
     let capture = open(args.file.as_deref()).map_err(|e| Failure::new(Exit::Capture, e))?;
     // What is replayed is stored only where it is told to: it is not of now, and may not be of this host.
     let store = store::open(args.store.as_deref().unwrap_or("memory:"))?;
@@ -74,6 +74,7 @@ async fn play(
         report = pipeline.run(shutdown) => Some(report),
         () = asked.clone().overdue() => None,
     };
+    log_budget_notices(rules);
     transport.close();
     let unstored =
         backend.finish(asked.overdue()).await.map_err(|error| Failure::new(Exit::Store, error))?;

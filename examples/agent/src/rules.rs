@@ -1,11 +1,14 @@
 //! The rules: which are loaded, from where, and how they are loaded again.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lavender_core::Detector;
-use lavender_detect::{Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector};
+use lavender_detect::{
+    Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
+};
 
-use crate::config::{Config, ProgramPath, UndeterminedPolicy};
+use crate::config::{Config, OverBudget, ProgramPath, RulesConfig, UndeterminedPolicy};
 use crate::exceptions::WithExceptions;
 use crate::exit::{Exit, Failure};
 use crate::trust;
@@ -18,6 +21,7 @@ pub struct RuleSource {
     placeholders: Placeholders,
     undetermined: lavender_detect::UndeterminedPolicy,
     ignored: Vec<ProgramPath>,
+    budget: Option<Budget>,
 }
 
 impl RuleSource {
@@ -36,6 +40,7 @@ impl RuleSource {
                 UndeterminedPolicy::Count => lavender_detect::UndeterminedPolicy::Count,
             },
             ignored: config.filters.ignored_executables.clone(),
+            budget: budget(&config.rules),
         }
     }
 
@@ -60,6 +65,16 @@ impl RuleSource {
         Ok(loaded.rules)
     }
 
+    /// Loads the rules and puts them in use, each held to the budget that is configured.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn open(&self) -> Result<RuleHandle, Failure> {
+        let options = StatsOptions { budget: self.budget, ..StatsOptions::default() };
+        Ok(RuleHandle::with_stats(self.load()?, options))
+    }
+
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
         WithExceptions::new(SigmaDetector::new(handle, self.undetermined), &self.ignored)
@@ -78,6 +93,33 @@ impl RuleSource {
                 tracing::error!(%error, "the rules are not taken, those in use stay");
             }
         }
+    }
+}
+
+fn budget(config: &RulesConfig) -> Option<Budget> {
+    let over = match config.over_budget {
+        OverBudget::Sample => lavender_detect::OverBudget::Sample,
+        OverBudget::Disable => lavender_detect::OverBudget::Disable,
+    };
+    config.budget_ns.map(|ns| Budget::new(ns, over))
+}
+
+/// Logs which rules their budget made be evaluated less since this was last called.
+pub fn log_budget_notices(rules: &RuleHandle) {
+    for notice in rules.take_budget_notices() {
+        tracing::warn!("{notice}");
+    }
+}
+
+/// How often it is looked whether a rule went over its budget.
+const BUDGET_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Logs, for as long as it is polled, which rules their budget makes be evaluated less.
+pub async fn watch_budget(rules: RuleHandle) {
+    let mut interval = tokio::time::interval(BUDGET_INTERVAL);
+    loop {
+        interval.tick().await;
+        log_budget_notices(&rules);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::identity::{identity, kernel_release};
 use crate::respond::PolicyResponder;
-use crate::rules::RuleSource;
+use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::{live, store};
 
@@ -38,7 +38,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
     config.output.events |= args.events;
     let rule_source = RuleSource::new(&config, &args.rules);
-    let rules = RuleHandle::new(rule_source.load()?);
+    let rules = rule_source.open()?;
     live::check()?;
     let store = store::open(&config.store.url)?;
     let result = watch(&args, &config, &rule_source, &rules, &store).await;
@@ -86,6 +86,7 @@ async fn watch(
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
     let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
+    let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
@@ -94,6 +95,7 @@ async fn watch(
         report = pipeline.run(shutdown) => Some(report),
         () = asked.clone().overdue() => None,
     };
+    log_budget_notices(rules);
     transport.close();
     let unstored = backend
         .finish(tokio::time::sleep_until(asked.deadline()))

@@ -1,9 +1,12 @@
 //! The configuration: what holds without one, and what a wrong one is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use lavender_agent::config::{self, Config};
+use lavender_agent::rules::RuleSource;
+use lavender_detect::{Budget, OverBudget};
 
 /// The error of a configuration, as it is shown.
 fn refusal(text: &str) -> String {
@@ -94,6 +97,13 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         ("[sensor]\nfile_ring_bytes = 5000\n", "lavender.toml:2:19: 5000 is not", "a power of two"),
         ("[filters]\nignored_executables = [\"/opt/*\"]\n", "lavender.toml:2:", "of one program"),
         ("[agent\n", "lavender.toml:1:7: ", "[agent"),
+        ("[rules]\nbudget_ns = 0\n", "lavender.toml:2:13: ", "nonzero"),
+        ("[rules]\nbudget_ns = \"1us\"\n", "lavender.toml:2:13: ", "nonzero"),
+        (
+            "[rules]\nover_budget = \"drop\"\n",
+            "lavender.toml:2:15: unknown variant `drop`",
+            "`sample` or `disable`",
+        ),
         (
             "[rules]\nundetermined = \"maybe\"\n",
             "lavender.toml:2:16: unknown variant `maybe`",
@@ -105,6 +115,22 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         assert!(message.starts_with(start), "{message}");
         assert!(message.contains(allowed), "{message}");
     }
+}
+
+#[test]
+fn rules_have_a_budget_when_one_is_configured() {
+    let budget = |text: &str| {
+        let config = config::parse(text, Path::new("lavender.toml")).unwrap();
+        RuleSource::new(&config, &[]).open().unwrap().budget()
+    };
+    let ns = NonZeroU64::new(2_000).unwrap();
+    assert_eq!(budget(""), None);
+    assert_eq!(budget("[rules]\nover_budget = \"disable\"\n"), None);
+    let sampled = Budget::new(ns, OverBudget::Sample);
+    assert_eq!(budget("[rules]\nbudget_ns = 2000\n"), Some(sampled));
+    let disabled = Budget::new(ns, OverBudget::Disable);
+    let text = "[rules]\nbudget_ns = 2000\nover_budget = \"disable\"\n";
+    assert_eq!(budget(text), Some(disabled));
 }
 
 #[test]

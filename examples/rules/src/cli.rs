@@ -117,6 +117,9 @@ pub struct EvalArgs {
     /// Put the event into its detections.
     #[arg(long)]
     pub events: bool,
+    /// At the end, write to a file what each rule did and took: a JSON array.
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
     /// How the rules are read.
     #[command(flatten)]
     pub reading: ReadingArgs,

@@ -1,13 +1,14 @@
 //! `lavender-rules eval`.
 
 use std::io::{BufRead, Write};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
 use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
 use lavender_detect::{
-    Evaluator, JsonFields, JsonLine, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth,
-    UndeterminedPolicy,
+    Evaluator, JsonFields, JsonLine, LogSource, RuleHandle, RuleSet, SigmaDetector, StatsOptions,
+    Truth, UndeterminedPolicy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -30,9 +31,10 @@ pub fn eval(
     problems: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
-    let rules = source.load_whole()?;
-    let mut reader = Reader::new(&JsonFields::new(rules.fields()));
-    let mut engine = Engine::new(rules, args.logsource.as_ref());
+    let options = StatsOptions { cost_sampled_one_in: COST_SAMPLED_ONE_IN, ..Default::default() };
+    let handle = RuleHandle::with_stats(source.load_whole()?, options);
+    let mut reader = Reader::new(&JsonFields::new(handle.rules().fields()));
+    let mut engine = Engine::new(&handle, args.logsource.as_ref());
     let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
     loop {
         let outcome =
@@ -54,6 +56,12 @@ pub fn eval(
     }
     if malformed > 0 {
         writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
+    }
+    drop(engine);
+    if let Some(file) = &args.stats {
+        let text = serde_json::to_vec_pretty(&handle.rule_stats())?;
+        let written = std::fs::write(file, text);
+        written.map_err(|error| Failure::input(file.display(), error))?;
     }
     Ok(Exit::findings(malformed > 0))
 }
@@ -77,6 +85,8 @@ fn report(
     out.flush()?;
     Ok(())
 }
+/// Often enough that a recording of some hundred events says what rules take.
+const COST_SAMPLED_ONE_IN: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
 /// The event as it came. It was read before, so it is JSON.
 fn raw(line: &[u8]) -> Option<&RawValue> {
@@ -139,14 +149,14 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(rules: RuleSet, logsource: Option<&LogSource>) -> Self {
-        let handle = RuleHandle::new(rules.clone());
+    fn new(handle: &RuleHandle, logsource: Option<&LogSource>) -> Self {
+        let rules = handle.rules();
         Self {
-            detector: SigmaDetector::new(&handle, UndeterminedPolicy::Report),
+            detector: SigmaDetector::new(handle, UndeterminedPolicy::Report),
             detections: Vec::new(),
             evaluator: match logsource {
-                Some(logsource) => rules.evaluator(logsource),
-                None => rules.unrouted_evaluator(),
+                Some(logsource) => handle.evaluator(logsource),
+                None => handle.unrouted_evaluator(),
             },
             rules,
         }

@@ -198,3 +198,25 @@ fn a_set_with_a_fault_evaluates_nothing() {
     assert!(run.stderr.contains("broken.yml:7: "), "{run:?}");
     assert_eq!(run_with(&["eval"], b"").code, Some(2));
 }
+
+#[test]
+fn stats_say_what_each_rule_did_and_took() {
+    let rules = folder(&[("nc.yml", NETCAT)]);
+    let file = rules.path().join("stats.json");
+    let arguments =
+        ["eval", "--rules", text(rules.path()), "--logsource", PROCESS, "--stats", text(&file)];
+    let events: Vec<_> =
+        (0..100).map(|number| if number < 30 { MATCHING } else { OTHER }).collect();
+    let run = run_with(&arguments, &lines(&events));
+    assert_eq!((run.code, run.lines().len()), (Some(0), 30), "{run:?}");
+    let stats: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let stats = &stats.as_array().unwrap()[0];
+    assert_eq!(stats["title"], "Netcat With a Program");
+    assert_eq!((&stats["offered"], &stats["matched"]), (&json!(100), &json!(30)));
+    assert_eq!((&stats["skipped"], &stats["state"]), (&json!(0), &json!("active")));
+    assert!(stats["timed"].as_u64().unwrap() > 0, "{stats}");
+    let elsewhere = ["eval", "--builtin", "--stats", "/nonexistent/stats.json"];
+    let run = run_with(&elsewhere, b"");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains("/nonexistent/stats.json"), "{run:?}");
+}

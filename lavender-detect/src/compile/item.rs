@@ -5,12 +5,15 @@ use rsigma_parser::Modifier;
 use super::Lowering;
 use super::expression::Expression;
 use super::predicate::{Predicate, Relation, Subject, Test};
-use super::template::{Template, Utf16};
+use super::template::{MAX_EXPANSIONS, Template, Utf16};
 use crate::matcher::number::{Comparison, Number};
 use crate::matcher::pattern::{self, Pattern};
 use crate::matcher::regex::RegexSource;
 use crate::matcher::time::TimePart;
 use crate::rule::{Item, Scalar};
+
+/// More modifiers that change a text than this are refused: some double it each time.
+const MAX_STEPS: usize = 8;
 
 /// What the modifiers of an item ask for, once they are known to go together.
 #[derive(Default)]
@@ -138,6 +141,9 @@ impl Shape {
             }
         };
         const ANCHORS: [Step; 4] = [Step::Contains, Step::StartsWith, Step::EndsWith, Step::Expand];
+        if self.steps.len() > MAX_STEPS {
+            return Err(format!("more than {MAX_STEPS} modifiers that change texts"));
+        }
         match self.kind {
             Kind::Text => return Ok(()),
             Kind::Regex { .. } => only(&ANCHORS, "re")?,
@@ -293,6 +299,9 @@ impl Lowered<'_, '_> {
             let values = self.lowering.placeholders.get(name);
             let values = values
                 .ok_or_else(|| format!("the placeholder `%{name}%` has no value configured"))?;
+            if texts.len() * values.len() > MAX_EXPANSIONS {
+                return Err(format!("it expands to more than {MAX_EXPANSIONS} values"));
+            }
             texts = values
                 .iter()
                 .flat_map(|value| texts.iter().map(move |text| format!("{text}{before}{value}")))

@@ -76,7 +76,12 @@ pub(crate) struct Predicates {
     ids: HashMap<Arc<Predicate>, PredicateId>,
     /// In the order of the predicates.
     regexes: Vec<(PredicateId, CompiledRegex)>,
+    /// What they take.
+    regex_bytes: usize,
 }
+
+/// Bound on what the regular expressions of one set may take compiled, in bytes: fifty that take as much as one may.
+const MAX_REGEX_BYTES: usize = 500 << 20;
 
 impl Predicates {
     /// The number of a predicate, given out when it is new.
@@ -90,7 +95,15 @@ impl Predicates {
         }
         let id = PredicateId(self.all.len() as u32);
         if let Test::Regex(source) = &predicate.test {
-            self.regexes.push((id, source.compile()?));
+            let regex = source.compile()?;
+            let bytes = self.regex_bytes + regex.heap_bytes();
+            if bytes > MAX_REGEX_BYTES {
+                return Err(format!(
+                    "those of the whole set take more than {MAX_REGEX_BYTES} bytes compiled"
+                ));
+            }
+            self.regex_bytes = bytes;
+            self.regexes.push((id, regex));
         }
         let predicate = Arc::new(predicate);
         self.all.push(Arc::clone(&predicate));
@@ -115,5 +128,31 @@ impl Predicates {
 
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expressions_of_a_set_are_bounded_together() {
+        let predicate = |pattern: &str| Predicate {
+            subject: Subject::AnyValue,
+            test: Test::Regex(Box::new(RegexSource {
+                pattern: pattern.into(),
+                ignore_case: false,
+                multi_line: false,
+                dot_matches_new_line: false,
+            })),
+        };
+        let mut predicates = Predicates::default();
+        let first = predicates.intern(predicate("a+b")).unwrap();
+        assert!(predicates.regex_bytes > 0);
+        // As if others had taken all the room.
+        predicates.regex_bytes = MAX_REGEX_BYTES;
+        let error = predicates.intern(predicate("a+c")).unwrap_err();
+        assert_eq!(error, "those of the whole set take more than 524288000 bytes compiled");
+        assert_eq!(predicates.intern(predicate("a+b")), Ok(first), "what is there takes no more");
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Utf16 {
 }
 
 /// A bound on what the placeholders of one value may expand to.
-const MAX_EXPANSIONS: usize = 10_000;
+pub(super) const MAX_EXPANSIONS: usize = 10_000;
 
 fn literal(bytes: impl Into<Box<[u8]>>) -> Piece {
     Piece::Literal(bytes.into())

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use lavender_core::{Evidence, RuleMeta};
 
+use super::meter::Meter;
 use super::pass::Pass;
 use super::scratch::Scratch;
 use crate::index::Plan;
 use crate::record::Record;
 use crate::ruleset::{Rule, RuleSet};
+use crate::stats::{Entry, Ledger};
 use crate::truth::Truth;
 
 /// Evaluates records of one log source, one after the other, on one thread.
@@ -20,12 +22,21 @@ pub struct Evaluator {
     rules: RuleSet,
     plan: Arc<Plan>,
     scratch: Scratch,
+    /// Where what is counted goes; `None` when nobody wants it.
+    meter: Option<Meter>,
 }
 
 impl Evaluator {
     pub(crate) fn new(rules: RuleSet, plan: Arc<Plan>) -> Self {
         let scratch = Scratch::new(&plan);
-        Self { rules, plan, scratch }
+        Self { rules, plan, scratch, meter: None }
+    }
+
+    /// Counts for these rules' totals, by their numbers in the set.
+    pub(crate) fn metered(mut self, ledger: &Arc<Ledger>, entries: &[Arc<Entry>]) -> Self {
+        let ledger = Arc::clone(ledger);
+        self.meter = Some(Meter::new(ledger, &self.plan, entries, &mut self.scratch));
+        self
     }
 
     /// The rules that match the record, or that cannot be decided on it, in no certain order.
@@ -36,14 +47,38 @@ impl Evaluator {
         &'a mut self,
         record: &'a R,
     ) -> impl ExactSizeIterator<Item = Match<'a>> {
+        let due = self.meter.as_mut().is_some_and(Meter::count);
         let inner = self.rules.inner();
         let predicates = &inner.predicates;
-        Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.run();
+        Pass::new(&self.plan, predicates, &mut self.scratch, record).run();
+        if due {
+            self.time(record);
+            self.add_up();
+        }
+        let inner = self.rules.inner();
         let (plan, hits) = (&self.plan, &self.scratch.hits);
         hits.iter().map(move |(rule, truth)| {
             let number = plan.rules[*rule as usize].rule;
             Match { rule: &inner.rules[number as usize], number, truth: *truth }
         })
+    }
+
+    /// Times rules on the record that was just evaluated.
+    #[cold]
+    fn time<R: Record + ?Sized>(&mut self, record: &R) {
+        let (plan, predicates) = (&*self.plan, &self.rules.inner().predicates);
+        if let Some(meter) = &mut self.meter {
+            meter.time(&mut self.scratch, |scratch, rule| {
+                Pass::new(plan, predicates, scratch, record).evaluate_alone(rule);
+            });
+        }
+    }
+
+    /// Adds what was counted to the totals.
+    pub(crate) fn add_up(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.add_up(&mut self.scratch);
+        }
     }
 
     /// How many rules apply to this log source.
@@ -65,13 +100,19 @@ impl Evaluator {
     /// beyond this is what deciding those rules costs.
     pub fn near<R: Record + ?Sized>(&mut self, record: &R) -> usize {
         let predicates = &self.rules.inner().predicates;
-        Pass { plan: &self.plan, predicates, scratch: &mut self.scratch, record }.gate_all();
+        Pass::new(&self.plan, predicates, &mut self.scratch, record).gate_all();
         self.candidates()
     }
 
     /// The rules that it evaluates with.
     pub const fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+}
+
+impl Drop for Evaluator {
+    fn drop(&mut self) {
+        self.add_up();
     }
 }
 

@@ -3,6 +3,7 @@
 mod decide;
 mod evaluator;
 mod memo;
+mod meter;
 mod pass;
 mod scratch;
 

@@ -12,21 +12,35 @@ use crate::record::{FieldValue, Record};
 use crate::truth::Truth;
 
 pub(super) struct Pass<'a, R: ?Sized> {
-    pub(super) plan: &'a Plan,
-    pub(super) predicates: &'a Predicates,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) record: &'a R,
+    plan: &'a Plan,
+    predicates: &'a Predicates,
+    scratch: &'a mut Scratch,
+    record: &'a R,
+    /// Whether a rule is evaluated by itself; see [`evaluate_alone`](Self::evaluate_alone).
+    alone: bool,
 }
 
-impl<R: Record + ?Sized> Pass<'_, R> {
+impl<'a, R: Record + ?Sized> Pass<'a, R> {
+    pub(super) const fn new(
+        plan: &'a Plan,
+        predicates: &'a Predicates,
+        scratch: &'a mut Scratch,
+        record: &'a R,
+    ) -> Self {
+        Self { plan, predicates, scratch, record, alone: false }
+    }
+
     /// Leaves what matched, or could not be decided, in the scratch's hits.
     pub(super) fn run(&mut self) {
         self.gate_all();
         for at in 0..self.scratch.candidates.len() {
             let rule = self.scratch.candidates[at];
+            if !self.scratch.admit(rule) {
+                continue;
+            }
             let truth = self.confirm(self.plan.rules[rule as usize].entry);
             if truth != Truth::False {
-                self.scratch.hits.push((rule, truth));
+                self.scratch.hit(rule, truth);
             }
         }
     }
@@ -45,6 +59,14 @@ impl<R: Record + ?Sized> Pass<'_, R> {
         for rule in &plan.always {
             self.scratch.add_candidate(*rule);
         }
+    }
+
+    /// Evaluates a rule on the record of the last run once more, by what the gate said and nothing else: as if no
+    /// other rule shared its tests. Changes nothing.
+    #[cold]
+    pub(super) fn evaluate_alone(&mut self, rule: u32) {
+        self.alone = true;
+        std::hint::black_box(self.confirm(self.plan.rules[rule as usize].entry));
     }
 
     #[inline]
@@ -266,7 +288,11 @@ impl<R: Record + ?Sized> Pass<'_, R> {
     #[inline]
     fn test(&mut self, number: usize) -> Truth {
         let test = &self.plan.tests[number];
-        match self.scratch.known(number) {
+        let known = match self.alone {
+            false => self.scratch.known(number),
+            true => self.scratch.known_by_gate(number),
+        };
+        match known {
             Known::Decided(truth) => return truth,
             // The gate looked, and saw nothing.
             Known::Nothing if test.gated => return Truth::False,
@@ -286,7 +312,9 @@ impl<R: Record + ?Sized> Pass<'_, R> {
                 )
             }
         };
-        self.scratch.set(number, Known::Decided(truth));
+        if !self.alone {
+            self.scratch.confirm(number, truth);
+        }
         truth
     }
 

@@ -5,6 +5,7 @@ use regex_automata::meta::Cache;
 use super::decide::Buffers;
 use super::memo::Memo;
 use crate::index::Plan;
+use crate::stats::Counts;
 use crate::truth::Truth;
 
 /// What is known of a test for the current record.
@@ -24,13 +25,47 @@ pub(super) struct SlotText {
     end: u32,
 }
 
+/// What is kept of a rule: together, so that counting touches no memory that is not at hand.
+#[derive(Clone, Copy, Debug)]
+struct RuleCell {
+    /// The record that it last was a candidate for.
+    stamp: u32,
+    counts: Counts,
+    /// For one in how many of its candidates it is evaluated; 0 for none.
+    one_in: u32,
+    /// How many candidates to pass over before the next evaluation.
+    skips: u32,
+}
+
+impl RuleCell {
+    const NEW: Self = Self {
+        stamp: 0,
+        counts: Counts { evaluated: 0, matched: 0, undetermined: 0, skipped: 0 },
+        one_in: 1,
+        skips: 0,
+    };
+
+    /// Whether this candidate of a rule that is not evaluated for all of them is evaluated.
+    #[cold]
+    fn is_sampled(&mut self) -> bool {
+        if self.one_in == 0 || self.skips > 0 {
+            self.skips = self.skips.saturating_sub(1);
+            return false;
+        }
+        self.skips = self.one_in - 1;
+        true
+    }
+}
+
 /// Working memory for one plan. Nothing is cleared between records: every entry is stamped with the number of the
 /// record that it was written for.
 #[derive(Debug)]
 pub(super) struct Scratch {
     stamp: u32,
     tests: Box<[u32]>,
-    rules: Box<[u32]>,
+    rules: Box<[RuleCell]>,
+    /// The rules that something was counted of since the counts were last taken.
+    counted: Vec<u32>,
     texts: Box<[SlotText]>,
     /// By slot.
     pub(super) memos: Box<[Memo]>,
@@ -50,8 +85,9 @@ pub(super) struct Scratch {
 const KEPT_BYTES: usize = 256 << 10;
 /// The same for a record of very many values: a list of arguments has no end.
 const KEPT_VALUES: usize = 4 << 10;
-/// Stamps are shifted by two bits beside the state of a test.
-const LAST_STAMP: u32 = (1 << 30) - 1;
+/// Stamps are shifted by three bits beside the state of a test: what is known, and whether the gate said so.
+const LAST_STAMP: u32 = (1 << 29) - 1;
+const CONFIRMED: u32 = 4;
 
 impl Scratch {
     pub(super) fn new(plan: &Plan) -> Self {
@@ -59,7 +95,8 @@ impl Scratch {
         Self {
             stamp: 0,
             tests: vec![0; plan.tests.len()].into(),
-            rules: vec![0; plan.rules.len()].into(),
+            rules: vec![RuleCell::NEW; plan.rules.len()].into(),
+            counted: Vec::with_capacity(plan.rules.len()),
             texts: vec![empty; plan.slots.len()].into(),
             memos: plan.slots.iter().map(|_| Memo::default()).collect(),
             candidates: Vec::with_capacity(plan.rules.len()),
@@ -77,7 +114,7 @@ impl Scratch {
         if self.stamp == LAST_STAMP {
             self.stamp = 0;
             self.tests.fill(0);
-            self.rules.fill(0);
+            self.rules.iter_mut().for_each(|rule| rule.stamp = 0);
             self.texts.iter_mut().for_each(|text| text.stamp = 0);
         }
         self.stamp += 1;
@@ -98,7 +135,7 @@ impl Scratch {
     #[inline]
     pub(super) fn known(&self, test: usize) -> Known {
         let state = self.tests[test];
-        if state >> 2 != self.stamp {
+        if state >> 3 != self.stamp {
             return Known::Nothing;
         }
         match state & 3 {
@@ -109,25 +146,91 @@ impl Scratch {
         }
     }
 
+    /// What the gate said of a test: all that is known to a rule that is evaluated by itself.
+    pub(super) fn known_by_gate(&self, test: usize) -> Known {
+        match self.known(test) {
+            Known::Decided(_) if self.tests[test] & CONFIRMED != 0 => Known::Possible,
+            known => known,
+        }
+    }
+
+    /// Keeps what the gate says.
     #[inline]
     pub(super) fn set(&mut self, test: usize, known: Known) {
         let state = match known {
-            Known::Decided(Truth::False) => 0,
-            Known::Decided(Truth::True) => 1,
-            Known::Decided(Truth::Undetermined) => 2,
+            Known::Decided(truth) => Self::state_of(truth),
             Known::Possible => 3,
             Known::Nothing => return,
         };
-        self.tests[test] = self.stamp << 2 | state;
+        self.tests[test] = self.stamp << 3 | state;
+    }
+
+    /// Keeps how a test came out.
+    #[inline]
+    pub(super) fn confirm(&mut self, test: usize, truth: Truth) {
+        self.tests[test] = self.stamp << 3 | CONFIRMED | Self::state_of(truth);
+    }
+
+    const fn state_of(truth: Truth) -> u32 {
+        match truth {
+            Truth::False => 0,
+            Truth::True => 1,
+            Truth::Undetermined => 2,
+        }
     }
 
     /// Makes a rule a candidate, once.
     #[inline]
     pub(super) fn add_candidate(&mut self, rule: u32) {
-        let seen = &mut self.rules[rule as usize];
+        let seen = &mut self.rules[rule as usize].stamp;
         if *seen != self.stamp {
             *seen = self.stamp;
             self.candidates.push(rule);
+        }
+    }
+
+    /// Counts a candidate, and says whether it is evaluated.
+    #[inline]
+    pub(super) fn admit(&mut self, rule: u32) -> bool {
+        let cell = &mut self.rules[rule as usize];
+        if cell.counts.evaluated | cell.counts.skipped == 0 {
+            self.counted.push(rule);
+        }
+        let admitted = cell.one_in == 1 || cell.is_sampled();
+        let count = if admitted { &mut cell.counts.evaluated } else { &mut cell.counts.skipped };
+        // An evaluator that nobody takes the counts of just stops counting.
+        *count = count.saturating_add(1);
+        admitted
+    }
+
+    /// Keeps and counts what an evaluated rule came to.
+    #[inline]
+    pub(super) fn hit(&mut self, rule: u32, truth: Truth) {
+        self.hits.push((rule, truth));
+        let counts = &mut self.rules[rule as usize].counts;
+        let count = match truth {
+            Truth::True => &mut counts.matched,
+            _ => &mut counts.undetermined,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// Everything that was counted since this was last called.
+    pub(super) fn take_counts(&mut self) -> impl Iterator<Item = (u32, Counts)> {
+        let Self { rules, counted, .. } = self;
+        counted.drain(..).map(|rule| (rule, std::mem::take(&mut rules[rule as usize].counts)))
+    }
+
+    /// Whether a rule is evaluated at all.
+    pub(super) fn is_enabled(&self, rule: u32) -> bool {
+        self.rules[rule as usize].one_in != 0
+    }
+
+    /// Sets for one in how many of its candidates each rule is evaluated.
+    pub(super) fn set_states(&mut self, one_in: impl Fn(usize) -> u32) {
+        for (rule, cell) in self.rules.iter_mut().enumerate() {
+            cell.one_in = one_in(rule);
+            cell.skips = cell.skips.min(cell.one_in.saturating_sub(1));
         }
     }
 

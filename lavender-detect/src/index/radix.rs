@@ -53,11 +53,17 @@ impl Radix {
             })
             .collect();
         keys.sort_unstable();
-        let mut builder = Builder { nodes: Vec::new(), labels: Vec::new(), children: Vec::new() };
+        let mut builder = Builder {
+            nodes: Vec::new(),
+            labels: Vec::new(),
+            children: Vec::new(),
+            open: Vec::new(),
+        };
         let mut root = Box::new([NONE; 256]);
-        for (byte, node) in builder.children_of(&keys, 0) {
+        for (byte, node) in builder.begin_children(&keys, 0) {
             root[usize::from(byte)] = node;
         }
+        builder.finish_nodes();
         Self {
             end,
             root,
@@ -129,37 +135,48 @@ impl Radix {
     }
 }
 
-struct Builder {
+/// Literals in the order of the walk, sorted, each with its number.
+type Keys = [(Vec<u8>, u32)];
+
+struct Builder<'k> {
     nodes: Vec<Node>,
     labels: Vec<u8>,
     children: Vec<(u8, u32)>,
+    /// Nodes that have a number and nothing else yet: the keys under them, and how far these agreed before. A list
+    /// rather than recursion: literals that begin with each other make a tree as deep as they are many.
+    open: Vec<(u32, &'k Keys, usize)>,
 }
 
-impl Builder {
-    /// Makes the nodes below a place at which all of `keys` agree on their first `depth` bytes.
-    fn children_of(&mut self, keys: &[(Vec<u8>, u32)], depth: usize) -> Vec<(u8, u32)> {
+impl<'k> Builder<'k> {
+    /// Numbers the nodes below a place at which all of `keys` agree on their first `depth` bytes.
+    fn begin_children(&mut self, keys: &'k Keys, depth: usize) -> Vec<(u8, u32)> {
         let longer = keys.iter().position(|(key, _)| key.len() > depth).unwrap_or(keys.len());
-        keys[longer..]
-            .chunk_by(|(a, _), (b, _)| a[depth] == b[depth])
-            .map(|group| (group[0].0[depth], self.node(group, depth)))
-            .collect()
+        let groups = keys[longer..].chunk_by(|(a, _), (b, _)| a[depth] == b[depth]);
+        let mut children = Vec::new();
+        for group in groups {
+            let number = self.nodes.len() as u32;
+            self.nodes.push(Node { label: 0..0, children: 0..0, literal: NONE });
+            self.open.push((number, group, depth));
+            children.push((group[0].0[depth], number));
+        }
+        children
     }
 
-    fn node(&mut self, group: &[(Vec<u8>, u32)], depth: usize) -> u32 {
-        let (first, last) = (&group[0].0, &group[group.len() - 1].0);
-        // Sorted: what the first and the last share, all share.
-        let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        let start = self.labels.len() as u32;
-        self.labels.extend_from_slice(&first[depth..shared]);
-        let label = start..self.labels.len() as u32;
-        let literal = if first.len() == shared { group[0].1 } else { NONE };
-        let number = self.nodes.len();
-        self.nodes.push(Node { label, children: 0..0, literal });
-        let children = self.children_of(group, shared);
-        let start = self.children.len() as u32;
-        self.children.extend(children);
-        self.nodes[number].children = start..self.children.len() as u32;
-        number as u32
+    fn finish_nodes(&mut self) {
+        while let Some((number, keys, depth)) = self.open.pop() {
+            let (first, last) = (&keys[0].0, &keys[keys.len() - 1].0);
+            // Sorted: what the first and the last share, all share.
+            let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+            let start = self.labels.len();
+            self.labels.extend_from_slice(&first[depth..shared]);
+            let label = start as u32..self.labels.len() as u32;
+            let literal = if first.len() == shared { keys[0].1 } else { NONE };
+            let below = self.begin_children(keys, shared);
+            let start = self.children.len() as u32;
+            self.children.extend(below);
+            let children = start..self.children.len() as u32;
+            self.nodes[number as usize] = Node { label, children, literal };
+        }
     }
 }
 

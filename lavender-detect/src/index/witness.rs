@@ -1,5 +1,9 @@
 //! What a rule cannot match without, chosen to be cheap to look for and rarely there.
 
+use std::collections::HashSet;
+
+use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder};
+
 use crate::compile::{Expression, Predicate, PredicateId, Predicates, Subject, Test};
 use crate::index::gate::Anchor;
 
@@ -50,10 +54,7 @@ pub(crate) fn anchors(
 ) -> Option<Vec<(Anchor, bool)>> {
     match &predicate.test {
         Test::Patterns(patterns) => {
-            let all: Vec<_> = patterns.iter().map(Anchor::of).collect::<Option<_>>()?;
-            let needed =
-                all.iter().filter(|one| !all.iter().any(|other| makes_needless(other, one)));
-            Some(needed.cloned().collect())
+            Some(without_needless(patterns.iter().map(Anchor::of).collect::<Option<_>>()?))
         }
         Test::Regex(_) => {
             let required = &predicates.regex(id)?.required;
@@ -64,14 +65,46 @@ pub(crate) fn anchors(
     }
 }
 
-/// Whether looking for `one` tells nothing that looking for `other` does not: it holds it, and `other` passes the
-/// test by itself.
-fn makes_needless(other: &(Anchor, bool), one: &(Anchor, bool)) -> bool {
-    match (other, one) {
-        ((Anchor::Inside(part), true), (Anchor::Inside(whole), _)) => {
+/// Up to so many texts are compared each with each; a searcher takes longer to build.
+const MAX_PAIRED: usize = 64;
+
+/// Leaves out what tells nothing when it is found: a text that holds another of them which passes the test by itself.
+fn without_needless(mut anchors: Vec<(Anchor, bool)>) -> Vec<(Anchor, bool)> {
+    let parts: HashSet<Vec<u8>> =
+        anchors.iter().filter_map(passing_inside).map(<[u8]>::to_vec).collect();
+    if parts.len() <= MAX_PAIRED {
+        let holds = |whole: &[u8], part: &[u8]| {
             part.len() < whole.len() && memchr::memmem::find(whole, part).is_some()
-        }
-        _ => false,
+        };
+        retain_inside(&mut anchors, |whole| !parts.iter().any(|part| holds(whole, part)));
+        return anchors;
+    }
+    // Where no searcher can be built, all are kept.
+    let values = parts.iter().map(|part| (part, part.len() as u32));
+    let searcher: Result<DoubleArrayAhoCorasick<u32>, _> =
+        DoubleArrayAhoCorasickBuilder::new().build_with_values(values);
+    if let Ok(searcher) = searcher {
+        retain_inside(&mut anchors, |whole| {
+            let mut parts = searcher.find_overlapping_iter(whole);
+            !parts.any(|part| (part.value() as usize) < whole.len())
+        });
+    }
+    anchors
+}
+
+/// Keeps of the texts that stand anywhere those of which `is_needed` says so, and all others.
+fn retain_inside(anchors: &mut Vec<(Anchor, bool)>, is_needed: impl Fn(&[u8]) -> bool) {
+    anchors.retain(|(anchor, _)| match anchor {
+        Anchor::Inside(text) => is_needed(text),
+        _ => true,
+    });
+}
+
+/// The text that passes the test wherever it stands, if it is one.
+fn passing_inside((anchor, certain): &(Anchor, bool)) -> Option<&[u8]> {
+    match anchor {
+        Anchor::Inside(text) if *certain => Some(text),
+        _ => None,
     }
 }
 

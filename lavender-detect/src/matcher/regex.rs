@@ -65,6 +65,11 @@ fn one_line(message: &str) -> String {
 }
 
 impl CompiledRegex {
+    /// What it takes on the heap, in bytes, without the caches.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.regex.memory_usage() + self.required.iter().map(Vec::len).sum::<usize>()
+    }
+
     /// Whether it matches anywhere in the text. Allocates only in `cache`, which keeps what it has.
     pub(crate) fn is_match(&self, cache: &mut Option<Cache>, text: &[u8]) -> bool {
         let cache = cache.get_or_insert_with(|| self.regex.create_cache());

@@ -1,10 +1,14 @@
 //! Conditions: checked against the searches that they name.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern, parse_condition};
 
 use super::Search;
+
+/// How deep parentheses and `not` may nest: each level is one on the stack of whoever walks the condition.
+const MAX_DEPTH: usize = 64;
 
 /// Reads a condition and checks that every search it names is there.
 pub(super) fn parse(text: &str, searches: &[(Arc<str>, Search)]) -> Result<ConditionExpr, String> {
@@ -13,10 +17,36 @@ pub(super) fn parse(text: &str, searches: &[(Arc<str>, Search)]) -> Result<Condi
             "aggregations after `|` were removed from Sigma: write a correlation".to_owned()
         );
     }
+    if nests_too_deeply(text) {
+        return Err(format!("parentheses and `not` nest more than {MAX_DEPTH} deep"));
+    }
     // The grammar knows no carriage return, which a rule written on Windows may hold.
     let parsed = parse_condition(&text.replace('\r', " ")).map_err(|error| explain(&error))?;
-    check(&parsed, searches)?;
+    let names = searches.iter().map(|(name, _)| &**name).collect();
+    check(&parsed, searches, &names)?;
     Ok(parsed)
+}
+
+/// Looked at before the parser does, which recurses.
+fn nests_too_deeply(text: &str) -> bool {
+    let (mut open, mut nots) = (0_usize, 0_usize);
+    for word in text.split_inclusive(|c: char| c.is_whitespace() || c == '(' || c == ')') {
+        let name = word.trim_end_matches(|c: char| c.is_whitespace() || c == '(' || c == ')');
+        match name {
+            "not" => nots += 1,
+            "" => {}
+            _ => nots = 0,
+        }
+        match word.as_bytes().last() {
+            Some(b'(') => open += 1,
+            Some(b')') => (open, nots) = (open.saturating_sub(1), 0),
+            _ => {}
+        }
+        if open + nots > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 /// The parser draws its messages over several lines; the reason is the last.
@@ -30,15 +60,18 @@ fn explain(error: &rsigma_parser::SigmaParserError) -> String {
     }
 }
 
-fn check(expression: &ConditionExpr, searches: &[(Arc<str>, Search)]) -> Result<(), String> {
+fn check(
+    expression: &ConditionExpr,
+    searches: &[(Arc<str>, Search)],
+    names: &HashSet<&str>,
+) -> Result<(), String> {
     match expression {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
-            parts.iter().try_for_each(|part| check(part, searches))
+            parts.iter().try_for_each(|part| check(part, searches, names))
         }
-        ConditionExpr::Not(inner) => check(inner, searches),
+        ConditionExpr::Not(inner) => check(inner, searches, names),
         ConditionExpr::Identifier(name) => {
-            let known = searches.iter().any(|(search, _)| **search == **name);
-            if known {
+            if names.contains(name.as_str()) {
                 Ok(())
             } else {
                 Err(format!("the condition names `{name}`, which is not there"))

@@ -44,6 +44,8 @@ pub(crate) struct Detection {
     pub(crate) searches: Vec<(Arc<str>, Search)>,
     /// Several are alternatives.
     pub(crate) conditions: Vec<ConditionExpr>,
+    /// Where the condition is.
+    pub(crate) line: u32,
 }
 
 /// What stands under one search identifier.

@@ -46,6 +46,11 @@ pub(crate) fn parse_documents(
     documents
 }
 
+/// More searches or conditions in one rule than this are refused: each selector of each condition looks at every
+/// search. Rules are written by hand, with a handful of either.
+const MAX_SEARCHES: usize = 1_024;
+const MAX_CONDITIONS: usize = 64;
+
 struct Context<'a> {
     file: &'a Arc<str>,
     rule: Option<Arc<str>>,
@@ -257,6 +262,9 @@ impl Context<'_> {
                 }
             }
         }
+        if searches.len() > MAX_SEARCHES {
+            self.fault(node.line, format!("more than {MAX_SEARCHES} searches"));
+        }
         if self.failed {
             return None;
         }
@@ -268,6 +276,10 @@ impl Context<'_> {
             Value::List(items) => items.as_slice(),
             _ => std::slice::from_ref(&entry.node),
         };
+        if texts.len() > MAX_CONDITIONS {
+            self.fault(entry.line, format!("more than {MAX_CONDITIONS} conditions"));
+            return None;
+        }
         let mut conditions = Vec::new();
         for text in texts {
             match text.as_text().map(|text| condition::parse(text, &searches)) {
@@ -281,7 +293,7 @@ impl Context<'_> {
         if conditions.is_empty() && !self.failed {
             self.fault(entry.line, "`condition` is empty");
         }
-        Some(Detection { searches, conditions })
+        Some(Detection { searches, conditions, line: entry.line })
     }
 
     fn search(&mut self, node: &Node) -> Option<Search> {
@@ -299,23 +311,25 @@ impl Context<'_> {
                 None
             }
             Value::List(items) => self.search_list(node.line, items),
-            _ => self.keywords(node.line, std::slice::from_ref(node)),
+            _ => self.keywords(node.line, [node]),
         }
     }
 
     fn search_list(&mut self, line: u32, items: &[Node]) -> Option<Search> {
-        let (lists, keywords): (Vec<_>, Vec<_>) = items
-            .iter()
-            .cloned()
-            .partition(|item| matches!(item.value, Value::Map(_) | Value::List(_)));
-        let mut any: Vec<_> = lists.iter().filter_map(|item| self.search(item)).collect();
+        let (lists, keywords): (Vec<_>, Vec<_>) =
+            items.iter().partition(|item| matches!(item.value, Value::Map(_) | Value::List(_)));
+        let mut any: Vec<_> = lists.into_iter().filter_map(|item| self.search(item)).collect();
         if !keywords.is_empty() {
-            any.extend(self.keywords(line, &keywords));
+            any.extend(self.keywords(line, keywords));
         }
         Some(Search::Any(any))
     }
 
-    fn keywords(&mut self, line: u32, nodes: &[Node]) -> Option<Search> {
+    fn keywords<'n>(
+        &mut self,
+        line: u32,
+        nodes: impl IntoIterator<Item = &'n Node>,
+    ) -> Option<Search> {
         let mut values = Vec::new();
         for node in nodes {
             match scalar(node) {

@@ -1,11 +1,15 @@
 //! YAML with the line of everything, so that a fault in a rule can be pointed at.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// How deep a document may nest. Rules nest five deep; the bound keeps the stack safe from crafted input.
 const MAX_DEPTH: usize = 64;
+/// How many bytes the aliases of a document may stand for together: a long text named a thousand times would take a
+/// thousand times its room.
+const MAX_ALIASED_BYTES: usize = 1 << 20;
 
 /// A value and the line that it starts on, counted from 1.
 #[derive(Clone, Debug)]
@@ -99,7 +103,8 @@ impl Node {
 /// Reads every document of a YAML text. Stops at the first fault of syntax, since what follows it has no
 /// certain structure; the documents before it are returned beside the fault.
 pub(crate) fn read(text: &str) -> (Vec<Node>, Option<YamlFault>) {
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: Vec::new() };
+    let mut reader =
+        Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), aliased: 0 };
     let mut documents = Vec::new();
     loop {
         match reader.document() {
@@ -112,8 +117,10 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Option<YamlFault>) {
 
 struct Reader<'input> {
     parser: Parser<'input, saphyr_parser::StrInput<'input>>,
-    /// Anchored values of the current document, by the parser's number.
-    anchors: Vec<(usize, Node)>,
+    /// Anchored values of the current document, by the parser's number; `None` for lists and mappings.
+    anchors: HashMap<usize, Option<Value>>,
+    /// How many bytes its aliases stand for so far.
+    aliased: usize,
 }
 
 fn line_of(span: Span) -> u32 {
@@ -138,6 +145,7 @@ impl<'input> Reader<'input> {
                 (Event::StreamEnd, _) => return Ok(None),
                 (Event::DocumentStart(_), _) => {
                     self.anchors.clear();
+                    self.aliased = 0;
                     let first = self.next()?;
                     return self.node(first, 0).map(Some);
                 }
@@ -162,19 +170,30 @@ impl<'input> Reader<'input> {
             Event::SequenceStart(anchor, _) => (anchor, self.list(depth)?),
             Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
             Event::Alias(anchor) => {
-                let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
-                let Some((_, node)) = known else { return Err(fault("an alias of nothing")) };
-                // An alias inside an alias inside an alias grows exponentially; rules need none of it.
-                if !matches!(node.value, Value::List(_) | Value::Map(_)) {
-                    return Ok(Node { line, value: node.value.clone() });
+                let value = match self.anchors.get(&anchor) {
+                    None => return Err(fault("an alias of nothing")),
+                    Some(Some(value)) => value.clone(),
+                    // An alias inside an alias inside an alias grows exponentially; rules need none of it.
+                    Some(None) => {
+                        return Err(fault(
+                            "aliases of lists and mappings are not supported in rules",
+                        ));
+                    }
+                };
+                if let Value::Text(text) = &value {
+                    self.aliased += text.len();
                 }
-                return Err(fault("aliases of lists and mappings are not supported in rules"));
+                if self.aliased > MAX_ALIASED_BYTES {
+                    return Err(fault("aliases stand for more than 1 MiB of text"));
+                }
+                return Ok(Node { line, value });
             }
             _ => return Err(fault("unexpected end of a document")),
         };
         let node = Node { line, value };
         if anchor != 0 {
-            self.anchors.push((anchor, node.clone()));
+            let scalar = !matches!(node.value, Value::List(_) | Value::Map(_));
+            self.anchors.insert(anchor, scalar.then(|| node.value.clone()));
         }
         Ok(node)
     }
@@ -191,6 +210,7 @@ impl<'input> Reader<'input> {
 
     fn map(&mut self, depth: usize) -> Result<Value, YamlFault> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut keys = HashSet::new();
         loop {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Value::Map(entries)),
@@ -201,10 +221,10 @@ impl<'input> Reader<'input> {
                 let reason = format!("a key must be a string, not {}", key.kind());
                 return Err(YamlFault { line, reason });
             };
-            if entries.iter().any(|entry| entry.key == name) {
+            let name = name.into_owned();
+            if !keys.insert(name.clone()) {
                 return Err(YamlFault { line, reason: format!("the key `{name}` is there twice") });
             }
-            let name = name.into_owned();
             let value = self.next()?;
             let node = self.node(value, depth + 1)?;
             entries.push(Entry { line, key: name, node });

@@ -20,7 +20,7 @@ pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
 pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, ProgramPath};
 pub use self::output::OutputConfig;
 pub use self::response::{PolicyClause, PossibleAction, ResponseConfig};
-pub use self::rules::{RulesConfig, UndeterminedPolicy};
+pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
 pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
 

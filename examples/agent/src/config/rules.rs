@@ -1,5 +1,6 @@
 //! `[rules]`: which rules.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,21 @@ pub struct RulesConfig {
     pub dirs: Vec<PathBuf>,
     /// What becomes of a rule that depends on a field which was cut or could not be read.
     pub undetermined: UndeterminedPolicy,
+    /// What a rule may take per event of its log source, in ns; nothing: as long as it likes.
+    pub budget_ns: Option<NonZeroU64>,
+    /// What becomes of a rule that takes longer. Without a budget it says nothing.
+    pub over_budget: OverBudget,
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { builtin: true, dirs: Vec::new(), undetermined: UndeterminedPolicy::default() }
+        Self {
+            builtin: true,
+            dirs: Vec::new(),
+            undetermined: UndeterminedPolicy::default(),
+            budget_ns: None,
+            over_budget: OverBudget::default(),
+        }
     }
 }
 
@@ -31,4 +42,15 @@ pub enum UndeterminedPolicy {
     Count,
     /// It raises an alert, too, that says so.
     Report,
+}
+
+/// What becomes of a rule that is over its budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverBudget {
+    /// It is evaluated for some of its candidates only, so few that it keeps to its budget.
+    #[default]
+    Sample,
+    /// It is not evaluated any more.
+    Disable,
 }
