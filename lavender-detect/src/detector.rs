@@ -174,6 +174,9 @@ impl Detector for SigmaDetector {
         let record = EventRecord::new(event);
         for route in Route::of(event) {
             for found in self.evaluators[route as usize].matches(&record) {
+                if self.current.is_silent(found.rule()) {
+                    continue;
+                }
                 let undetermined = found.truth() == Truth::Undetermined;
                 if undetermined {
                     self.shared.undetermined.fetch_add(1, Ordering::Relaxed);

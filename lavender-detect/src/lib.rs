@@ -52,6 +52,7 @@ pub mod attack;
 mod builder;
 pub mod builtin;
 mod compile;
+pub mod correlate;
 mod coverage;
 mod detector;
 mod error;

@@ -48,6 +48,8 @@ fields! {
     ParentProcessId, "ParentProcessId", "The number of the process that made this one.";
     ParentProcessGuid, "ParentProcessGuid", "The id of the process that made this one.";
     ParentUser, "ParentUser", "The user of the process that made this one.";
+    ProcessTreeGuid, "ProcessTreeGuid", "The id of the process that its process tree begins with: the same for all of a login session, container or service.";
+    LineageGuids, "LineageGuids", "The ids of the process and of all its ancestors, its own first. A list: any of them.";
     GrandparentImage, "GrandparentImage", "The program of the parent's parent.";
     AncestorImages, "AncestorImages", "The programs of all ancestors, the parent's first. A list: any of them.";
     ProcessName, "ProcessName", "The kernel's short name of the task (`comm`): up to 15 bytes.";
