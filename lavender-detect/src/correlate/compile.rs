@@ -125,8 +125,9 @@ impl Compiler<'_> {
             for ((_, alias), fields) in &document.aliases {
                 let foreign = fields.iter().filter(|((_, rule), _)| !among(rule) && !ends(rule));
                 for ((line, rule), _) in foreign {
-                    let reason =
-                        format!("the alias `{alias}` is for `{rule}`, which is not among the `rules`");
+                    let reason = format!(
+                        "the alias `{alias}` is for `{rule}`, which is not among the `rules`"
+                    );
                     self.fault(number, *line, reason);
                 }
             }
@@ -269,7 +270,13 @@ impl Compiler<'_> {
                             carried.iter().position(|other| other == name).unwrap_or(0) as u16
                         };
                         let columns = wanted.iter().map(place).collect();
-                        parents[child].push(Feed { correlation, slot: kept, columns, group, values });
+                        parents[child].push(Feed {
+                            correlation,
+                            slot: kept,
+                            columns,
+                            group,
+                            values,
+                        });
                     }
                 }
             }

@@ -13,10 +13,6 @@ impl Bounds {
         Self(bounds.into_iter().collect())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether they hold for a number.
     pub(crate) fn hold(&self, number: f64) -> bool {
         self.0.iter().all(|(operator, bound)| match operator {

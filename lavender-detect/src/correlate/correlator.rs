@@ -340,7 +340,9 @@ impl Correlator {
                 out.push(CorrelationAlert::new(correlation, &group, firing, &self.losses));
             }
             for feed in &correlation.parents {
-                self.columns.row.fill_carried(carried.as_deref().unwrap_or_default(), &feed.columns);
+                self.columns
+                    .row
+                    .fill_carried(carried.as_deref().unwrap_or_default(), &feed.columns);
                 self.take(feed, at, watermark);
             }
         }

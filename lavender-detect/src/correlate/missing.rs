@@ -116,11 +116,7 @@ impl Steps {
     }
 
     /// Raises what nothing can undo any more.
-    pub(crate) fn release(
-        &mut self,
-        time: i64,
-        fire: &mut impl FnMut(Firing, Option<Box<[u8]>>),
-    ) {
+    pub(crate) fn release(&mut self, time: i64, fire: &mut impl FnMut(Firing, Option<Box<[u8]>>)) {
         let mut at = 0;
         while at < self.whole.len() {
             if self.whole[at].end < time {

@@ -92,7 +92,9 @@ fn value<C>(correlation: &Correlation, feed: &Feed<C>, row: &Row) -> Option<u64>
         // In a window, rules are what is told apart.
         _ if matches!(&correlation.plan.engine, Engine::Sequence(_)) => Some(0),
         _ => match &correlation.plan.engine {
-            Engine::Settled(settling) if matches!(settling.test, SettledTest::Sequence(_)) => Some(0),
+            Engine::Settled(settling) if matches!(settling.test, SettledTest::Sequence(_)) => {
+                Some(0)
+            }
             _ => Some(u64::from(feed.slot)),
         },
     }

@@ -92,7 +92,12 @@ impl Row {
 
     /// Gives `each` every group that the first `columns` cells make, as the numbers of the texts in them: one, unless
     /// a cell is a list, and none where one is empty. At most [`LIST_MAX`].
-    pub(crate) fn groups(&self, columns: usize, chosen: &mut Vec<u32>, mut each: impl FnMut(&[u32])) {
+    pub(crate) fn groups(
+        &self,
+        columns: usize,
+        chosen: &mut Vec<u32>,
+        mut each: impl FnMut(&[u32]),
+    ) {
         chosen.clear();
         chosen.resize(columns, 0);
         if (0..columns).any(|cell| self.count(cell) == 0) {
@@ -101,7 +106,8 @@ impl Row {
         for _ in 0..LIST_MAX {
             each(chosen);
             // The next in the order of an odometer.
-            let next = (0..columns).rev().find(|cell| chosen[*cell] as usize + 1 < self.count(*cell));
+            let next =
+                (0..columns).rev().find(|cell| chosen[*cell] as usize + 1 < self.count(*cell));
             let Some(next) = next else { return };
             chosen[next] += 1;
             chosen[next + 1..].fill(0);

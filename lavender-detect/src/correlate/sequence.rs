@@ -141,7 +141,8 @@ impl Sequence {
         let (before, rest) = self.settled.split_at_mut(step);
         rest[0].start = start;
         rest[0].events.clear();
-        if let Some(before) = before.last().filter(|prefix| time.saturating_sub(prefix.start) <= span)
+        if let Some(before) =
+            before.last().filter(|prefix| time.saturating_sub(prefix.start) <= span)
         {
             rest[0].events.extend_from_slice(&before.events);
         }

@@ -176,7 +176,9 @@ impl Settled {
                 if ends_it {
                     *opened = None;
                 } else {
-                    return opened.get_or_insert_with(|| Opened::new(&held)).take(test, &held.element);
+                    return opened
+                        .get_or_insert_with(|| Opened::new(&held))
+                        .take(test, &held.element);
                 }
             }
             // A machine is made for its plan.

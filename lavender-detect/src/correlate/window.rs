@@ -196,7 +196,8 @@ impl Window {
     /// The watermark from which on there is nothing in it.
     pub(crate) fn due(&self, span: i64) -> i64 {
         let last = self.log.back().map_or(i64::MIN, |element| element.time);
-        let fired = self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
+        let fired =
+            self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
         last.saturating_add(span).saturating_add(1).max(fired)
     }
 }

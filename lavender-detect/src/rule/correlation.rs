@@ -63,10 +63,7 @@ impl CorrelationKind {
 
     /// Whether it looks at numbers in a field.
     pub(crate) const fn is_aggregate(self) -> bool {
-        matches!(
-            self,
-            Self::ValueSum | Self::ValueAvg | Self::ValuePercentile | Self::ValueMedian
-        )
+        matches!(self, Self::ValueSum | Self::ValueAvg | Self::ValuePercentile | Self::ValueMedian)
     }
 
     /// Whether it matters which of its rules a detection is of.
