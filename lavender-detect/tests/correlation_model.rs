@@ -77,6 +77,7 @@ fn the_engine_equals_brute_force_in_any_order() {
         );
         for _ in 0..3 {
             let arrivals = generate::arrivals(&mut random, &events, LATENESS);
+            let arrivals: Vec<Event> = arrivals.into_iter().map(|(_, event)| event).collect();
             assert_eq!(
                 correlate(&rules, &arrivals),
                 expected,

@@ -24,6 +24,11 @@ impl EventStamp {
     pub const fn of(event: &lavender_core::event::Event) -> Self {
         Self { id: event.id, time: event.observed_at }
     }
+
+    /// Whether the time is one that sums with timespans can be made of: in the years 1823 to 2116.
+    pub(crate) fn is_sound(self) -> bool {
+        (i64::MIN / 2..=i64::MAX / 2).contains(&self.time.as_nanos())
+    }
 }
 
 /// An alert of a correlation.

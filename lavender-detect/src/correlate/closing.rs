@@ -53,7 +53,7 @@ impl Opened {
 
     /// Counts an element in. `false` when its value could not be kept.
     pub(crate) fn take(&mut self, test: &ClosingTest, element: &Element) -> bool {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if self.events.len() < Firing::EVENTS && self.events.last() != Some(&element.id) {
             self.events.push(element.id);
         }
@@ -74,7 +74,8 @@ impl Opened {
                 let fits = self.values.len() < VALUES_MAX;
                 if fits {
                     self.values.push(element.value);
-                    self.sum += Aggregate::part(f64::from_bits(element.value));
+                    let part = Aggregate::part(f64::from_bits(element.value));
+                    self.sum = self.sum.saturating_add(part);
                 }
                 fits
             }

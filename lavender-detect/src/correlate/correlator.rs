@@ -39,7 +39,8 @@ impl Default for CorrelatorOptions {
 pub struct CorrelationCounters {
     /// Detections of rules that are correlated.
     pub detections: u64,
-    /// Of these, those that came later than allowed, and count in no correlation.
+    /// Of these, those that came later than allowed, or at a time before 1823 or after 2116, and count in no
+    /// correlation.
     pub late: u64,
     /// How often a detection could not be put into a group, because a field that is grouped by was not there.
     pub ungrouped: u64,
@@ -47,6 +48,8 @@ pub struct CorrelationCounters {
     pub valueless: u64,
     /// How often a group had more elements than are kept, so that what it decides may be inexact.
     pub overflowed: u64,
+    /// Stored states that were begun anew because they could not be read.
+    pub unreadable: u64,
     /// Groups that were forgotten before their time, because there was no more room.
     pub evicted: u64,
     /// Alerts raised.
@@ -211,7 +214,7 @@ impl Correlator {
             return;
         }
         self.counters.detections += 1;
-        if at.time.as_nanos() < self.watermark {
+        if at.time.as_nanos() < self.watermark || !at.is_sound() {
             self.counters.late += 1;
             return;
         }
@@ -227,7 +230,7 @@ impl Correlator {
     /// Says that an event happened at this time, so that windows that ended long enough before it are decided. An
     /// event with a detection need not be announced.
     pub fn advance(&mut self, time: Timestamp, out: &mut Vec<CorrelationAlert>) {
-        let watermark = time.as_nanos().saturating_sub(self.lateness);
+        let watermark = time.as_nanos().min(i64::MAX / 2).saturating_sub(self.lateness);
         if watermark > self.watermark {
             self.watermark = watermark;
             self.run_timers(watermark, out);
@@ -378,9 +381,6 @@ impl Correlator {
                 let next = group.state.due(&correlation.plan).saturating_add(lag);
                 group.queued = next.max(due.saturating_add(1));
                 self.timers.push(Reverse((group.queued, key)));
-                if due == i64::MAX {
-                    return;
-                }
             }
             self.pass_on(due, out);
         }

@@ -54,7 +54,8 @@ impl Steps {
         match roles.get(usize::from(held.element.slot)) {
             Some(Role::Missing(0)) => self.forbidden_at = time,
             Some(Role::Missing(after)) if usize::from(*after) == steps => {
-                self.whole.retain(|whole| whole.end < time);
+                // Those whose span was over were raised before.
+                self.whole.clear();
             }
             Some(Role::Missing(after)) => self.prefixes[usize::from(*after) - 1].start = NONE,
             Some(Role::Step(step)) => {
@@ -86,7 +87,7 @@ impl Steps {
 
     /// When a prefix that ends with this step now starts, at the latest.
     fn start(&self, step: usize, time: i64, span: i64) -> Option<i64> {
-        let recent = |since: i64| since != NONE && time - since <= span;
+        let recent = |since: i64| since != NONE && time.saturating_sub(since) <= span;
         match step.checked_sub(1) {
             None => (!recent(self.forbidden_at)).then_some(time),
             Some(before) => Some(self.prefixes[before].start).filter(|start| recent(*start)),

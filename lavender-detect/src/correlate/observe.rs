@@ -20,7 +20,6 @@ pub(crate) enum Left {
 /// What goes into the state of one group.
 #[derive(Debug)]
 pub(crate) struct Observation<'a> {
-    pub(crate) correlation: u32,
     pub(crate) key: u128,
     pub(crate) held: Held,
     row: &'a Row,
@@ -61,7 +60,6 @@ impl Columns {
             grouped = true;
             let carried = carries.then(|| row.carry(values..feed.columns.len()));
             each(Observation {
-                correlation: feed.correlation,
                 key: row.key(correlation.content, chosen),
                 held: Held { element, carried },
                 row,

@@ -15,7 +15,7 @@ use super::element::{Element, Firing, cell, position};
 pub(crate) const NONE: i64 = i64::MIN;
 
 /// The state of a group.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sequence {
     /// Prefixes that are final, by length less one.
     pub(crate) settled: Vec<Prefix>,
@@ -39,6 +39,16 @@ pub(crate) struct Prefix {
 pub(crate) const LOG_MAX: usize = 4_096;
 
 impl Sequence {
+    pub(crate) fn new(steps: u16) -> Self {
+        let prefix = Prefix { start: NONE, events: Vec::new() };
+        Self {
+            settled: vec![prefix; usize::from(steps)],
+            log: VecDeque::new(),
+            heads: vec![NONE; usize::from(steps)],
+            fired: Vec::new(),
+        }
+    }
+
     /// Puts an element in. `false` when that was one too many, and the oldest became final before its time.
     pub(crate) fn insert(
         &mut self,
@@ -46,11 +56,6 @@ impl Sequence {
         element: Element,
         fire: &mut impl FnMut(Firing),
     ) -> bool {
-        if self.heads.is_empty() {
-            self.heads.resize(usize::from(steps), NONE);
-            let prefix = Prefix { start: NONE, events: Vec::new() };
-            self.settled.resize(usize::from(steps), prefix);
-        }
         let Some(at) = position(&self.log, &element, |element| element) else { return true };
         self.log.insert(at, element);
         if at + 1 == self.log.len() {
@@ -87,7 +92,9 @@ impl Sequence {
         let step = usize::from(slot);
         let start = match step.checked_sub(1) {
             None => time,
-            Some(before) if heads[before] != NONE && time - heads[before] <= span => heads[before],
+            Some(before) if heads[before] != NONE && time.saturating_sub(heads[before]) <= span => {
+                heads[before]
+            }
             Some(_) => NONE,
         };
         heads[step] = heads[step].max(start);
@@ -99,7 +106,7 @@ impl Sequence {
         }
         self.fired.push(anchor);
         fire(Firing {
-            anchor: anchor * span,
+            anchor: anchor.saturating_mul(span),
             time,
             id,
             from: start,

@@ -37,6 +37,15 @@ pub(crate) enum Machine {
     Closing(Option<Opened>),
 }
 
+impl Machine {
+    /// The values of a window, with the sum of their parts.
+    pub(crate) fn aggregate(window: VecDeque<Element>) -> Self {
+        let parts = window.iter().map(|element| Aggregate::part(f64::from_bits(element.value)));
+        let sum = parts.fold(0, i128::saturating_add);
+        Self::Aggregate(window, sum)
+    }
+}
+
 /// The most elements of a group that wait, and the most whose values are kept.
 pub(crate) const HELD_MAX: usize = 4_096;
 pub(crate) const VALUES_MAX: usize = 16_384;
@@ -141,12 +150,12 @@ impl Settled {
             }
             (Machine::Aggregate(window, sum), SettledTest::Aggregate(aggregate, bounds)) => {
                 window.push_back(held.element);
-                *sum += Aggregate::part(f64::from_bits(held.element.value));
-                let begin = held.element.time - span;
+                *sum = sum.saturating_add(Aggregate::part(f64::from_bits(held.element.value)));
+                let begin = held.element.time.saturating_sub(span);
                 let complete = window.len() <= VALUES_MAX;
                 while window.len() > VALUES_MAX || window.front().is_some_and(|e| e.time < begin) {
                     let Some(gone) = window.pop_front() else { break };
-                    *sum -= Aggregate::part(f64::from_bits(gone.value));
+                    *sum = sum.saturating_sub(Aggregate::part(f64::from_bits(gone.value)));
                 }
                 let numbers = &mut scratch.numbers;
                 numbers.clear();
@@ -239,7 +248,7 @@ fn once_per_cell<'a>(
 ) -> impl FnMut(Firing, Option<Box<[u8]>>) + 'a {
     move |mut firing, carried| {
         let home = cell(firing.time, span);
-        firing.anchor = home * span;
+        firing.anchor = home.saturating_mul(span);
         firing.repeated = *last == Some(home);
         *last = Some(home);
         fire(firing, carried);
@@ -252,7 +261,7 @@ fn ending(window: &VecDeque<Element>, last: &Element, span: i64, measured: f64) 
         anchor: 0,
         time: last.time,
         id: last.id,
-        from: last.time - span,
+        from: last.time.saturating_sub(span),
         events: Firing::events(window.iter()),
         measured: Some(measured),
         repeated: false,
@@ -261,7 +270,7 @@ fn ending(window: &VecDeque<Element>, last: &Element, span: i64, measured: f64) 
 
 /// Puts the next element into a window, and forgets what has left it or does not decide.
 fn slide(window: &mut VecDeque<Element>, test: &WindowTest, span: i64, element: Element) {
-    let begin = element.time - span;
+    let begin = element.time.saturating_sub(span);
     while window.front().is_some_and(|first| first.time < begin) {
         window.pop_front();
     }

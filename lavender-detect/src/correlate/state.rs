@@ -36,7 +36,7 @@ impl State {
     pub(crate) fn new(plan: &Plan) -> Self {
         let engine = match &plan.engine {
             Engine::Window(_) => EngineState::Window(Window::default()),
-            Engine::Sequence(_) => EngineState::Sequence(Box::default()),
+            Engine::Sequence(steps) => EngineState::Sequence(Box::new(Sequence::new(*steps))),
             Engine::Settled(settling) => EngineState::Settled(Box::new(Settled::new(settling))),
         };
         Self { watermark: i64::MIN, engine }

@@ -47,7 +47,7 @@ impl Window {
         // The windows that it is in end with itself and with those that are there already behind it.
         for end in at..self.log.len() {
             let last = self.log[end];
-            if last.time - element.time > span {
+            if last.time.saturating_sub(element.time) > span {
                 break;
             }
             let anchor = cell(last.time, span);
@@ -56,12 +56,12 @@ impl Window {
             }
             let Some(measured) = self.measure(test, span, end, scratch) else { continue };
             self.fired.push(anchor);
-            let start = self.start(last.time - span);
+            let start = self.start(last.time.saturating_sub(span));
             fire(Firing {
-                anchor: anchor * span,
+                anchor: anchor.saturating_mul(span),
                 time: last.time,
                 id: last.id,
-                from: last.time - span,
+                from: last.time.saturating_sub(span),
                 events: Firing::events(self.log.range(start..=end)),
                 measured: Some(measured),
                 repeated: false,
@@ -103,7 +103,7 @@ impl Window {
         end: usize,
         scratch: &mut Scratch,
     ) -> Option<f64> {
-        let from = self.log[end].time - span;
+        let from = self.log[end].time.saturating_sub(span);
         match test {
             WindowTest::Count(least) => {
                 let first = (end + 1).checked_sub(*least)?;

@@ -338,8 +338,8 @@ pub(crate) fn events(random: &mut Random) -> Vec<Event> {
         .collect()
 }
 
-/// An order in which the events may come, some of them twice.
-pub(crate) fn arrivals(random: &mut Random, events: &[Event], jitter: i64) -> Vec<Event> {
+/// An order in which the events may come, some of them twice, each with the time of its arrival.
+pub(crate) fn arrivals(random: &mut Random, events: &[Event], jitter: i64) -> Vec<(i64, Event)> {
     let mut arrivals: Vec<(i64, Event)> = Vec::new();
     for event in events {
         let copies = if random.one_in(5) { 2 } else { 1 };
@@ -349,5 +349,5 @@ pub(crate) fn arrivals(random: &mut Random, events: &[Event], jitter: i64) -> Ve
         }
     }
     arrivals.sort_by_key(|(arrival, _)| *arrival);
-    arrivals.into_iter().map(|(_, event)| event).collect()
+    arrivals
 }
