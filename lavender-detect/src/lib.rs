@@ -41,6 +41,8 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
+//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order.
+//!
 //! # Records
 //!
 //! Anything with fields can be a [`Record`]: Lavender's events ([`EventRecord`]; [`EventField`] lists their fields),

@@ -283,3 +283,61 @@ fn it_is_the_same_on_sqlite() {
         simulate(seed, 2, Arc::new(store));
     }
 }
+
+/// Whatever a store gives back, nothing panics, and what cannot be read is counted.
+#[test]
+fn damaged_state_is_begun_anew_and_counted() {
+    let mut unreadable = 0;
+    for seed in seeds(300) {
+        let mut random = Random(seed);
+        let specs = generate::specs(&mut random);
+        let events = generate::events(&mut random);
+        let rules = RuleSet::from_yaml(&generate::yaml(&specs)).unwrap();
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let options = StoredCorrelatorOptions::default();
+        let sink = Arc::new(Raised::default());
+        let mut worker = StoredCorrelator::new(rules.clone(), Arc::clone(&store), sink, options);
+        finish(async {
+            for event in &events {
+                for key in store.keys("", None, 1_000).await.unwrap() {
+                    if random.one_in(3) {
+                        let (bytes, _) = store.get(&key).await.unwrap().unwrap();
+                        let damaged = damage(&mut random, &bytes);
+                        store.put(&key, damaged, PutMode::Overwrite, None).await.unwrap();
+                    }
+                }
+                let fields = event.fields.iter();
+                let fields = fields.map(|(name, value)| (*name, FieldValue::from(value)));
+                let record = FlatRecord::new(rules.fields(), fields);
+                let at = EventStamp { id: event.id, time: Timestamp::from_nanos(event.time) };
+                for rule in &event.rules {
+                    let rule = rules.rule(&format!("rule_{rule}")).unwrap();
+                    worker.observe(rule, at, &record);
+                }
+                worker.flush().await.unwrap();
+            }
+            worker.recover().await.unwrap();
+            worker.finish().await.unwrap();
+        });
+        unreadable += worker.counters().unreadable;
+    }
+    assert!(unreadable > 0, "some state could not be read");
+}
+
+fn damage(random: &mut Random, bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    match random.below(4) {
+        0 => bytes.truncate(random.below(bytes.len() as u64 + 1) as usize),
+        1 => bytes.push(random.below(256) as u8),
+        _ => {
+            // Behind the digest of the correlation, where it is not refused at once.
+            for _ in 0..=random.below(3) {
+                if bytes.len() > 17 {
+                    let at = 17 + random.below(bytes.len() as u64 - 17) as usize;
+                    bytes[at] = random.below(256) as u8;
+                }
+            }
+        }
+    }
+    bytes.into()
+}

@@ -260,6 +260,10 @@ fn spec(random: &mut Random, number: usize) -> Spec {
     if kind == K::Ordered && members.len() == 3 && random.one_in(2) {
         missing.push(random.below(3) as usize);
     }
+    // The same rule twice, as the first and the last step.
+    if kind == K::Ordered && members.len() == 3 && missing.is_empty() && random.one_in(4) {
+        members[2] = members[0].clone();
+    }
     let low = |random: &mut Random| (1 + random.below(4)) as f64;
     let bounds = |random: &mut Random, low: f64| match random.below(8) {
         0 => vec![("lt", low + 1.0)],
@@ -291,7 +295,8 @@ fn spec(random: &mut Random, number: usize) -> Spec {
     let group = random.pick(&[vec![], vec!["g"], vec!["g"], vec!["g", "h"]]);
     // A correlation's fields have the names that it asks for: an alias of one is tried elsewhere.
     let plain = members.iter().all(|member| matches!(member, Member::Rule(_)));
-    let aliased = plain && !group.is_empty() && members.len() > 1 && random.one_in(4);
+    let twice = members.len() == 3 && members[0] == members[2];
+    let aliased = plain && !twice && !group.is_empty() && members.len() > 1 && random.one_in(4);
     let span = random.pick(&[1, 2, 3, 5, 10, 30]) * SECOND;
     Spec {
         number,
