@@ -9,7 +9,7 @@ use lavender_core::{Certainty, Detection, Detector};
 
 use crate::evaluate::Evaluator;
 use crate::event::{EventRecord, Route};
-use crate::ruleset::RuleSet;
+use crate::ruleset::{Rule, RuleSet};
 use crate::truth::Truth;
 
 /// Where detectors take their rules from. Cloning gives another handle on the same rules.
@@ -164,8 +164,16 @@ impl SigmaDetector {
     }
 }
 
-impl Detector for SigmaDetector {
-    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+impl SigmaDetector {
+    /// Evaluates an event, and gives `each` every rule that matches it for certain, with the record, before what is to
+    /// be raised goes to `out`. Rules that are [silent](RuleSet::is_silent) are among the former only: what correlates
+    /// detections ([`Correlator::observe`](crate::correlate::Correlator::observe)) sees them here.
+    pub fn detect_each(
+        &mut self,
+        event: &Arc<Event>,
+        each: &mut dyn FnMut(&Rule, &EventRecord<'_>),
+        out: &mut Vec<Detection>,
+    ) {
         let rules = self.rules.load();
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
@@ -174,10 +182,13 @@ impl Detector for SigmaDetector {
         let record = EventRecord::new(event);
         for route in Route::of(event) {
             for found in self.evaluators[route as usize].matches(&record) {
+                let undetermined = found.truth() == Truth::Undetermined;
+                if !undetermined {
+                    each(found.rule(), &record);
+                }
                 if self.current.is_silent(found.rule()) {
                     continue;
                 }
-                let undetermined = found.truth() == Truth::Undetermined;
                 if undetermined {
                     self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
                     if self.policy == UndeterminedPolicy::Count {
@@ -198,5 +209,17 @@ impl Detector for SigmaDetector {
                 });
             }
         }
+    }
+
+    /// The rules that the last event was evaluated by.
+    pub fn rules(&self) -> &RuleSet {
+        &self.current
+    }
+}
+
+/// Raises what rules find on single events. Rules that are there for correlations only raise nothing.
+impl Detector for SigmaDetector {
+    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+        self.detect_each(event, &mut |_, _| {}, out);
     }
 }

@@ -4,18 +4,21 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use lavender_core::event::Event;
-use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
+use lavender_core::{Certainty, Detection, Evidence, RuleMeta};
 use lavender_detect::{
-    Evaluator, JsonFields, LogSource, RuleHandle, RuleSet, SigmaDetector, Truth, UndeterminedPolicy,
+    Evaluator, EventRecord, JsonFields, Rule, RuleHandle, RuleSet, SigmaDetector, Truth,
+    UndeterminedPolicy,
 };
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::EvalArgs;
+use crate::correlate::Correlate;
 use crate::exit::{Exit, Failure};
 use crate::input::{Input, Line, MAX_BYTES, read_line};
 use crate::rules::RuleSource;
+use crate::time;
 
 /// Evaluates rules on lines of JSON, and writes a line for each detection. A line that cannot be read is named in
 /// `problems`, and the rest goes on.
@@ -30,7 +33,7 @@ pub fn eval(
     problems: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
-    let mut engine = Engine::new(source.load_whole()?, args.logsource.as_ref());
+    let mut engine = Engine::new(source.load_whole()?, args);
     let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
     loop {
         let outcome =
@@ -51,13 +54,15 @@ pub fn eval(
             }
         };
         let event = if args.events { raw(&line) } else { None };
-        for found in engine.detect(&input) {
+        for found in engine.detect(&input, number) {
             serde_json::to_writer(&mut *out, &found.line(number, event))?;
             writeln!(out)?;
             // Whoever follows a stream sees a detection at once; they are rare.
             out.flush()?;
         }
+        engine.correlate.write(out)?;
     }
+    engine.correlate.finish(out, problems)?;
     if malformed > 0 {
         writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
     }
@@ -83,13 +88,21 @@ struct DetectionLine<'a> {
     event: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
-struct RuleLine<'a> {
+/// A rule, as lines of output name it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RuleLine<'a> {
     id: &'a str,
     title: &'a str,
     level: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Arc<str>],
+}
+
+impl<'a> RuleLine<'a> {
+    pub(crate) fn of(meta: &'a RuleMeta) -> Self {
+        let RuleMeta { id, title, level, tags, .. } = meta;
+        Self { id, title, level: level.as_str(), tags }
+    }
 }
 
 /// What was found on a line.
@@ -101,11 +114,10 @@ struct Found {
 
 impl Found {
     fn line<'a>(&'a self, line: u64, event: Option<&'a RawValue>) -> DetectionLine<'a> {
-        let RuleMeta { id, title, level, tags, .. } = &*self.rule;
         DetectionLine {
             kind: "detection",
             line,
-            rule: RuleLine { id, title, level: level.as_str(), tags },
+            rule: RuleLine::of(&self.rule),
             evidence: &self.evidence,
             undetermined: match &self.certainty {
                 Certainty::Certain => None,
@@ -123,46 +135,61 @@ struct Engine {
     detections: Vec<Detection>,
     fields: JsonFields,
     evaluator: Evaluator,
+    time_field: Option<String>,
+    correlate: Correlate,
 }
 
 impl Engine {
-    fn new(rules: RuleSet, logsource: Option<&LogSource>) -> Self {
+    fn new(rules: RuleSet, args: &EvalArgs) -> Self {
         let handle = RuleHandle::new(rules.clone());
         Self {
             detector: SigmaDetector::new(&handle, UndeterminedPolicy::Report),
             detections: Vec::new(),
             fields: JsonFields::new(rules.fields()),
-            evaluator: match logsource {
+            evaluator: match &args.logsource {
                 Some(logsource) => rules.evaluator(logsource),
                 None => rules.unrouted_evaluator(),
             },
+            time_field: args.time_field.clone(),
+            correlate: Correlate::new(rules.clone()),
             rules,
         }
     }
 
-    fn detect(&mut self, input: &Input) -> Vec<Found> {
+    fn detect(&mut self, input: &Input, line: u64) -> Vec<Found> {
         match input {
             Input::Event(event) => self.event(event),
             Input::Alert => Vec::new(),
-            Input::Object(object) => self.object(object),
+            Input::Object(object) => self.object(object, line),
         }
     }
 
     fn event(&mut self, event: &Arc<Event>) -> Vec<Found> {
-        self.detector.detect(event, &mut self.detections);
+        let correlate = &mut self.correlate;
+        correlate.pass(event);
+        let mut each = |rule: &Rule, record: &EventRecord<'_>| correlate.event(rule, event, record);
+        self.detector.detect_each(event, &mut each, &mut self.detections);
         let found = self.detections.drain(..);
         found
             .map(|Detection { rule, evidence, certainty, .. }| Found { rule, evidence, certainty })
             .collect()
     }
 
-    fn object(&mut self, object: &Value) -> Vec<Found> {
+    fn object(&mut self, object: &Value, line: u64) -> Vec<Found> {
         let record = self.fields.record(object);
+        let at = (line, time::of(object, self.time_field.as_deref()));
+        let (rules, correlate) = (&self.rules, &mut self.correlate);
         self.evaluator
             .matches(&record)
-            .map(|found| {
-                let explanation = self.rules.explain(found.rule(), &record);
-                Found {
+            .filter_map(|found| {
+                if found.truth() == Truth::True {
+                    correlate.object(found.rule(), at, &record);
+                }
+                if rules.is_silent(found.rule()) {
+                    return None;
+                }
+                let explanation = rules.explain(found.rule(), &record);
+                Some(Found {
                     rule: Arc::clone(found.meta()),
                     evidence: explanation.evidence(),
                     certainty: match found.truth() {
@@ -171,7 +198,7 @@ impl Engine {
                         }
                         _ => Certainty::Certain,
                     },
-                }
+                })
             })
             .collect()
     }
