@@ -238,7 +238,7 @@ fn correlations_run_over_events_of_the_agent() {
         [("", &["correlation"][..]), (", generate: true", &["detection", "correlation"])]
     {
         let rules = folder(&[("once.yml", &text_of(shown))]);
-        let run = run_with(&["eval", "--rules", text(rules.path())], event().as_bytes());
+        let run = run_with(&["eval", "--rules", text(rules.path())], event::exec().as_bytes());
         assert_eq!(run.code, Some(0), "{run:?}");
         let found: Vec<String> =
             run.lines().iter().map(|line| line["kind"].as_str().unwrap().to_owned()).collect();
