@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
     fn id(&mut self) -> Read<EventId> {
         let bits = match self.number()? {
             0 => u128::from_le_bytes(self.array()?),
-            number => self.origin << 48 | u128::from(number - 1 & EventId::MAX_SEQUENCE),
+            number => (self.origin << 48) | u128::from((number - 1) & EventId::MAX_SEQUENCE),
         };
         self.origin = bits >> 48;
         EventId::from_u128(bits).map_err(|_| DecodeError::Malformed)

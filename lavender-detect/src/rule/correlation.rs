@@ -81,6 +81,9 @@ impl fmt::Display for CorrelationKind {
 /// A name in a document, and its line.
 pub(crate) type Named = (u32, Arc<str>);
 
+/// A name, and which field of each rule it stands for.
+pub(crate) type Alias = (Named, Vec<(Named, Arc<str>)>);
+
 /// What is written under `condition`.
 #[derive(Debug)]
 pub(crate) enum ConditionDocument {
@@ -116,8 +119,7 @@ pub(crate) struct CorrelationDocument {
     /// The fields under `condition`.
     pub(crate) fields: Vec<Arc<str>>,
     pub(crate) percentile: Option<f64>,
-    /// Alias, then rule and field.
-    pub(crate) aliases: Vec<(Named, Vec<(Named, Arc<str>)>)>,
+    pub(crate) aliases: Vec<Alias>,
     pub(crate) generate: bool,
     pub(crate) until: Vec<Named>,
     pub(crate) missing: Vec<Named>,
@@ -314,7 +316,7 @@ impl Context<'_> {
         (ConditionDocument::Bounds(bounds), fields, percentile)
     }
 
-    fn aliases(&mut self, body: &Node) -> Vec<(Named, Vec<(Named, Arc<str>)>)> {
+    fn aliases(&mut self, body: &Node) -> Vec<Alias> {
         let Some(entry) = body.entry("aliases") else { return Vec::new() };
         let mut aliases = Vec::new();
         for alias in entry.node.as_map().unwrap_or_default() {
