@@ -112,6 +112,7 @@ fn alert(severity: Severity, target: Option<ProcessId>) -> Alert {
         process: target.map(process),
         evidence: Vec::new(),
         certainty: Certainty::Certain,
+        incomplete: false,
     }
 }
 

@@ -81,7 +81,9 @@ pub use crate::id::{
     TenantId,
 };
 pub use crate::response::{Outcome, Responder, ResponseAction, ResponseOutcome};
-pub use crate::rule::{Certainty, Detection, Evidence, RuleMeta, Severity, UnknownName};
+pub use crate::rule::{
+    Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
+};
 pub use crate::source::{Detector, Enricher, Sink, Source};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};

@@ -174,11 +174,25 @@ impl SigmaDetector {
         each: &mut dyn FnMut(&Rule, &EventRecord<'_>),
         out: &mut Vec<Detection>,
     ) {
+        self.refresh();
+        self.evaluate(event, each, out);
+    }
+
+    /// Takes the newest rules.
+    pub(crate) fn refresh(&mut self) {
         let rules = self.rules.load();
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
             self.evaluators = evaluators(&self.current);
         }
+    }
+
+    pub(crate) fn evaluate(
+        &mut self,
+        event: &Arc<Event>,
+        each: &mut dyn FnMut(&Rule, &EventRecord<'_>),
+        out: &mut Vec<Detection>,
+    ) {
         let record = EventRecord::new(event);
         for route in Route::of(event) {
             for found in self.evaluators[route as usize].matches(&record) {
@@ -206,6 +220,7 @@ impl SigmaDetector {
                     event: Arc::clone(event),
                     evidence: explanation.evidence(),
                     certainty,
+                    correlated: None,
                 });
             }
         }

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{
-    Arguments, Container, Credentials, Event, EventData, Exec, Executable, Namespaces, Process,
+    Arguments, Container, Credentials, Event, EventData, EventKind, Exec, Executable, Loss,
+    LossStage, Namespaces, Process,
 };
 use lavender_core::{
-    AgentId, BootId, BootTime, ByteString, Captured, EventId, ExecId, Origin, ProcessId, TenantId,
-    Timestamp,
+    AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Detector as _, EventId,
+    ExecId, Origin, ProcessId, TenantId, Timestamp,
 };
-use lavender_detect::correlate::{CorrelationAlert, Correlator, CorrelatorOptions, EventStamp};
+use lavender_detect::correlate::{
+    CorrelatingDetector, CorrelationAlert, Correlator, CorrelatorOptions, EventStamp,
+};
 use lavender_detect::{
-    EventField, EventRecord, FieldValue, FlatRecord, LogSource, RuleSet, ShortText,
+    EventField, EventRecord, FieldValue, FlatRecord, LogSource, RuleHandle, RuleSet, ShortText,
 };
 
 fn id(agent: &str, sequence: u64) -> EventId {
@@ -361,4 +364,55 @@ fn the_lateness_is_what_it_is_said_to_be() {
     assert_eq!(stream.correlator.counters().late, 0);
     stream.detect("a", 0.899, &[("g", "x")]);
     assert_eq!(stream.correlator.counters().late, 1);
+}
+
+#[test]
+fn the_detector_raises_correlations_with_the_event_that_completed_them() {
+    let text = |span: u32| {
+        format!(
+            "title: Exec\nid: exec\nlogsource: {{category: process_creation}}\n\
+             detection: {{s: {{Image|exists: true}}, condition: s}}\n---\n\
+             title: Three\nid: three\nlevel: high\ncorrelation: {{type: event_count, rules: [exec], \
+             group-by: [ProcessGuid], timespan: {span}s, condition: {{gte: 3}}}}\n"
+        )
+    };
+    let handle = RuleHandle::new(RuleSet::from_yaml(&text(10)).unwrap());
+    let mut detector = CorrelatingDetector::new(handle.detector(), CorrelatorOptions::default());
+    let (one, other) =
+        (process((100, 10), (None, None), None), process((200, 20), (None, None), None));
+    let mut found = Vec::new();
+    let mut give = |detector: &mut CorrelatingDetector, events: &[Event]| {
+        for event in events {
+            detector.detect(&Arc::new(event.clone()), &mut found);
+        }
+        std::mem::take(&mut found)
+    };
+    let first = [exec(1, &one), exec(2, &other), exec(3, &one)];
+    assert!(give(&mut detector, &first).is_empty(), "the rule itself is silent");
+    let lost = Event {
+        data: EventData::Lost(Loss::new(LossStage::KernelRing, EventKind::Exec, 5)),
+        process: None,
+        // In a replay, the time at which it is told of is not that of the events.
+        observed_at: Timestamp::from_nanos(i64::MAX / 4),
+        ..exec(4, &one)
+    };
+    let found = give(&mut detector, &[lost, exec(5, &one)]);
+    let [detection] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&*detection.rule.id, detection.event.id), ("three", id("one", 5)));
+    let correlated = detection.correlated.as_ref().unwrap();
+    assert_eq!(correlated.events, [1, 3, 5].map(|sequence| id("one", sequence)));
+    assert!(correlated.incomplete);
+    let source = AgentIdentity {
+        tenant: TenantId::default(),
+        agent: AgentId::new("one").unwrap(),
+        host: "one".into(),
+    };
+    let alert = Alert::from_detection(&source, detection.clone(), seconds(9.0));
+    assert_eq!((alert.id, alert.incomplete), (correlated.id, true));
+    assert_eq!(alert.events, correlated.events);
+    assert_eq!(alert.process.as_ref().map(|process| process.id()), Some(one.id()));
+    // Other rules are taken with the next event.
+    handle.swap(RuleSet::from_yaml(&text(2)).unwrap());
+    assert!(give(&mut detector, &[exec(6, &one), exec(7, &one)]).is_empty());
+    assert_eq!(give(&mut detector, &[exec(8, &one)]).len(), 1);
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lavender_core::Detector;
+use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::{Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector};
 
 use crate::config::{Config, ProgramPath, UndeterminedPolicy};
@@ -62,7 +63,9 @@ impl RuleSource {
 
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
-        WithExceptions::new(SigmaDetector::new(handle, self.undetermined), &self.ignored)
+        let sigma = SigmaDetector::new(handle, self.undetermined);
+        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default());
+        WithExceptions::new(detector, &self.ignored)
     }
 
     /// Loads the rules again and puts them in the place of those in use. When anything is wrong with them
