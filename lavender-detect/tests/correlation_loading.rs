@@ -154,6 +154,10 @@ fn rules_that_are_only_there_for_correlations_are_silent() {
     assert!(rules.is_silent(rules.rule("a").unwrap()) && rules.is_silent(rules.rule("b").unwrap()));
     let rules = set(", generate: true");
     assert!(!rules.is_silent(rules.rule("a").unwrap()));
+    let rules = set("}\nlavender: {generate: [b]");
+    assert!(
+        rules.is_silent(rules.rule("a").unwrap()) && !rules.is_silent(rules.rule("b").unwrap())
+    );
     let correlation = rules.correlation("c").unwrap();
     assert_eq!(correlation.kind(), CorrelationKind::Temporal);
     assert_eq!(correlation.timespan_ns(), 60_000_000_000);

@@ -132,6 +132,7 @@ impl Compiler<'_> {
                 }
             }
             let named = document.missing.iter().chain(&document.descendants_of);
+            let named = named.chain(&document.generating);
             for (line, name) in named.filter(|(_, name)| !among(name)) {
                 self.fault(number, *line, format!("`{name}` is not among the `rules`"));
             }
@@ -256,15 +257,18 @@ impl Compiler<'_> {
                 let wanted = self.wanted(number, slot);
                 let correlation = number as u32;
                 let kept = slot as u16;
+                let name = document.rules.get(slot).map(|(_, name)| name);
+                let generate = document.generate
+                    || document.generating.iter().any(|(_, other)| Some(other) == name);
                 match self.members[number][slot] {
                     Member::Rule(rule) => {
                         silent[rule] = true;
-                        generates[rule] |= document.generate;
+                        generates[rule] |= generate;
                         let Some(columns) = self.columns(number, &wanted) else { continue };
                         feeds[rule].push(Feed { correlation, slot: kept, columns, group, values });
                     }
                     Member::Correlation(child) => {
-                        generates[self.rules.len() + child] |= document.generate;
+                        generates[self.rules.len() + child] |= generate;
                         let place = |name: &Arc<str>| {
                             let carried = &self.carried[child];
                             carried.iter().position(|other| other == name).unwrap_or(0) as u16

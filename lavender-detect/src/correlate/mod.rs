@@ -71,6 +71,8 @@
 //!     until: [process_exit]
 //!     # By process of the first rule, with all of its descendants.
 //!     descendants_of: credential_read
+//!     # Of its rules, those that raise alerts of their own all the same; `generate: true` would be all of them.
+//!     generate: [credential_read]
 //! ```
 //!
 //! # Losses

@@ -121,6 +121,8 @@ pub(crate) struct CorrelationDocument {
     pub(crate) percentile: Option<f64>,
     pub(crate) aliases: Vec<Alias>,
     pub(crate) generate: bool,
+    /// Of its rules, those that raise alerts of their own all the same.
+    pub(crate) generating: Vec<Named>,
     pub(crate) until: Vec<Named>,
     pub(crate) missing: Vec<Named>,
     pub(crate) descendants_of: Option<Named>,
@@ -162,6 +164,7 @@ impl Context<'_> {
             extension.map(|node| context.names(node, key)).unwrap_or_default()
         };
         let (until, missing) = (list(self, "until"), list(self, "missing"));
+        let generating = list(self, "generate");
         let descendants_of = list(self, "descendants_of");
         if descendants_of.len() > 1 {
             self.fault(descendants_of[1].0, "`descendants_of` is one of the rules");
@@ -175,6 +178,7 @@ impl Context<'_> {
             percentile,
             aliases: self.aliases(body),
             generate: self.flag(body, "generate") || self.flag(node, "generate"),
+            generating,
             until,
             missing,
             descendants_of: descendants_of.into_iter().next(),
