@@ -345,14 +345,20 @@ pub(crate) fn events(random: &mut Random) -> Vec<Event> {
 
 /// An order in which the events may come, some of them twice, each with the time of its arrival.
 pub(crate) fn arrivals(random: &mut Random, events: &[Event], jitter: i64) -> Vec<(i64, Event)> {
-    let mut arrivals: Vec<(i64, Event)> = Vec::new();
+    let mut arrivals: Vec<(i64, u64, Event)> = Vec::new();
     for event in events {
         let copies = if random.one_in(5) { 2 } else { 1 };
         for _ in 0..copies {
-            let delay = random.below(jitter as u64 + 1) as i64;
-            arrivals.push((event.time + delay, event.clone()));
+            // Often as late as may be, to the nanosecond.
+            let delay = match random.below(4) {
+                0 => 0,
+                1 => jitter,
+                _ => random.below(jitter as u64 + 1) as i64,
+            };
+            // Of two that come at the same moment, either may be the first.
+            arrivals.push((event.time + delay, random.below(1 << 32), event.clone()));
         }
     }
-    arrivals.sort_by_key(|(arrival, _)| *arrival);
-    arrivals
+    arrivals.sort_by_key(|(arrival, order, _)| (*arrival, *order));
+    arrivals.into_iter().map(|(arrival, _, event)| (arrival, event)).collect()
 }
