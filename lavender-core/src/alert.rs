@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{EventKind, Process};
 use crate::id::{AgentId, AlertId, EventId, TenantId};
-use crate::rule::{Certainty, Detection, Evidence, RuleMeta, Severity, UnknownName};
+use crate::rule::{Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName};
 use crate::time::{BootTime, Timestamp};
 
 /// Who an agent is.
@@ -51,6 +51,8 @@ pub struct Alert {
     pub evidence: Vec<Evidence>,
     /// Whether it matched for certain.
     pub certainty: Certainty,
+    /// Whether events were lost in the window of a correlation, so that there may have been more.
+    pub incomplete: bool,
 }
 
 impl Alert {
@@ -60,21 +62,31 @@ impl Alert {
         detection: Detection,
         created_at: Timestamp,
     ) -> Self {
-        let Detection { rule, event, evidence, certainty } = detection;
+        let Detection { rule, event, evidence, certainty, correlated } = detection;
+        let Correlated { id, observed_at, events, incomplete } = match correlated {
+            Some(correlated) => *correlated,
+            None => Correlated {
+                id: AlertId::new(&rule.id, &[event.id]),
+                observed_at: event.observed_at,
+                events: vec![event.id],
+                incomplete: false,
+            },
+        };
         Self {
-            id: AlertId::new(&rule.id, &[event.id]),
+            id,
             source: source.clone(),
             severity: rule.level,
             rule,
             status: AlertStatus::Open,
-            observed_at: event.observed_at,
+            observed_at,
             boot_time: event.boot_time,
             created_at,
             event_kind: event.kind(),
-            events: vec![event.id],
+            events,
             process: event.process.clone(),
             evidence,
             certainty,
+            incomplete,
         }
     }
 }

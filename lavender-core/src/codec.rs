@@ -409,6 +409,8 @@ struct AlertLine<S, R, P, E> {
     process: Option<P>,
     evidence: E,
     certainty: Certainty,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     events: Vec<EventId>,
 }
 
@@ -432,6 +434,7 @@ pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
         process: alert.process.as_ref().map(Lineage::of),
         evidence: &alert.evidence,
         certainty: alert.certainty.clone(),
+        incomplete: alert.incomplete,
         events: alert.events.clone(),
     })
     .map_err(CodecError::Write)
@@ -459,5 +462,6 @@ pub fn alert_from_json(json: &str) -> Result<Alert, CodecError> {
         process: line.process.map(OwnedLineage::join),
         evidence: line.evidence,
         certainty: line.certainty,
+        incomplete: line.incomplete,
     })
 }

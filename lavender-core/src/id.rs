@@ -287,7 +287,12 @@ impl EventId {
     ///
     /// [`IdError::Uuid`] when the bits are not those of a version 8 UUID.
     pub fn from_u128(bits: u128) -> Result<Self, IdError> {
-        Uuid::from_u128(bits).to_string().parse()
+        let uuid = Uuid::from_u128(bits);
+        match v8::check(&uuid) {
+            Ok(()) => Ok(Self(uuid)),
+            // Refused again, with the reason in words.
+            Err(_) => uuid.to_string().parse(),
+        }
     }
 }
 
@@ -450,6 +455,20 @@ impl AlertId {
         for event in events {
             name.extend_from_slice(&event.to_be_bytes());
         }
+        Self(Uuid::new_v5(&NAMESPACE, &name))
+    }
+
+    /// The id of what a correlation found in a group: `group` are the bytes that tell the group from others of this
+    /// rule, `anchor` the moment (ns since the epoch) that tells what was found from what is found later.
+    ///
+    /// Which events led to it is not part of the id: those that come late add to them.
+    pub fn of_correlation(rule: &str, group: &[u8], anchor: i64) -> Self {
+        let mut name = Vec::with_capacity(32 + rule.len() + group.len());
+        name.extend_from_slice(b"correlation/");
+        name.extend_from_slice(&(rule.len() as u64).to_be_bytes());
+        name.extend_from_slice(rule.as_bytes());
+        name.extend_from_slice(&anchor.to_be_bytes());
+        name.extend_from_slice(group);
         Self(Uuid::new_v5(&NAMESPACE, &name))
     }
 }

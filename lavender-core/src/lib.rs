@@ -84,7 +84,9 @@ pub use crate::response::{
     FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
     ResponseTarget,
 };
-pub use crate::rule::{Certainty, Detection, Evidence, RuleMeta, Severity, UnknownName};
+pub use crate::rule::{
+    Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
+};
 pub use crate::source::{Detector, Enricher, Sink, Source};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};

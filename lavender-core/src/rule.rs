@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::id::{AlertId, EventId};
 use crate::response::ResponseAction;
 use crate::text::ByteString;
+use crate::time::Timestamp;
 
 /// How bad it is: Sigma's levels.
 #[derive(
@@ -152,4 +154,19 @@ pub struct Detection {
     pub evidence: Vec<Evidence>,
     /// Whether it is a match or could not be decided.
     pub certainty: Certainty,
+    /// What a correlation found it in; `None` for a rule on single events.
+    pub correlated: Option<Box<Correlated>>,
+}
+
+/// What a correlation found: what it rests on beyond the event that it is raised with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correlated {
+    /// The id of the alert: the same for the same cause, in whatever order events come.
+    pub id: AlertId,
+    /// When it was complete.
+    pub observed_at: Timestamp,
+    /// The events that it rests on, the oldest first.
+    pub events: Vec<EventId>,
+    /// Whether events were lost in its window.
+    pub incomplete: bool,
 }

@@ -320,6 +320,8 @@ pub enum PutMode {
 /// - A [`put`](Self::put) whose condition does not hold changes nothing and fails with
 ///   [`Conflict`](crate::ErrorKind::Conflict).
 /// - A value whose time is up is not there any more; writing it again sets the time anew.
+/// - A store may have a bound of bytes: a write beyond it fails with
+///   [`Unavailable`](crate::ErrorKind::Unavailable) and changes nothing, until values are deleted or expire.
 #[async_trait]
 pub trait StateStore: fmt::Debug + Send + Sync + 'static {
     /// Reads a value.
@@ -341,6 +343,14 @@ pub trait StateStore: fmt::Debug + Send + Sync + 'static {
         mode: PutMode,
         ttl: Option<Duration>,
     ) -> Result<Version>;
+
+    /// The keys that begin with `prefix` and have a value, in the order of their bytes: the first `limit` behind
+    /// `after`. What is written or expires while pages are read may or may not be among them.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
 
     /// Removes a value; that it is not there is no error.
     ///

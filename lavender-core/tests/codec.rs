@@ -218,7 +218,13 @@ proptest! {
             };
             let rule = RuleMeta { id: "r".into(), title: "t".into(), level: Severity::High, ..RuleMeta::default() };
             let evidence = vec![Evidence { field: "Image".into(), value: value.clone() }];
-            let detection = Detection { rule: Arc::new(rule), event, evidence, certainty };
+            let detection = Detection {
+                rule: Arc::new(rule),
+                event,
+                evidence,
+                certainty,
+                correlated: None,
+            };
             let alert = Alert::from_detection(&identity(), detection, Timestamp::from_millis(5));
             let line = codec::alert_to_json(&alert).unwrap();
             prop_assert_eq!(codec::alert_from_json(&line).unwrap(), alert);

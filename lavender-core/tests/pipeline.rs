@@ -167,6 +167,7 @@ impl Detector for Finds {
                 event: Arc::clone(event),
                 evidence: Vec::new(),
                 certainty: Certainty::Certain,
+                correlated: None,
             });
         }
     }

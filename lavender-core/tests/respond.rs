@@ -76,6 +76,7 @@ impl Detector for Finder {
                 event: Arc::clone(event),
                 evidence: Vec::new(),
                 certainty: Certainty::Certain,
+                correlated: None,
             }));
         }
     }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use crate::builtin;
 use crate::compile::{Expression, Lowering, Placeholders, Predicates, lower_detection};
+use crate::correlate::{Correlations, compile};
 use crate::error::{Fault, RuleErrors};
-use crate::rule::{Detection, Document, FilterDocument, RuleDocument, parse_documents};
+use crate::rule::{
+    CorrelationDocument, Detection, Document, FilterDocument, RuleDocument, parse_documents,
+};
 use crate::ruleset::{Inner, Rule, RuleSet};
 use crate::schema::Fields;
 
@@ -41,6 +44,7 @@ pub struct RuleSetBuilder {
     keywords_on_structured: bool,
     rules: Vec<(Arc<str>, RuleDocument)>,
     filters: Vec<(Arc<str>, FilterDocument)>,
+    correlations: Vec<(Arc<str>, CorrelationDocument)>,
     skipped: Vec<Fault>,
     faults: Vec<Fault>,
     files: usize,
@@ -83,7 +87,7 @@ impl RuleSetBuilder {
         self
     }
 
-    /// Leaves out correlation documents, and says which ([`Loaded::skipped`]), instead of refusing them.
+    /// Leaves out correlation documents, and says which ([`Loaded::skipped`]): for who looks at single events only.
     #[must_use]
     pub const fn with_correlations_skipped(mut self) -> Self {
         self.skip_correlations = true;
@@ -106,13 +110,14 @@ impl RuleSetBuilder {
             match document {
                 Document::Rule(rule) => self.rules.push((Arc::clone(&file), *rule)),
                 Document::Filter(filter) => self.filters.push((Arc::clone(&file), filter)),
-                Document::Correlation { title, line } => {
+                Document::Correlation(correlation) if self.skip_correlations => {
+                    let CorrelationDocument { meta, line, .. } = *correlation;
                     let reason = "a correlation: this set is for rules on single events".to_owned();
                     let file = Arc::clone(&file);
-                    let fault = Fault { file, line, rule: Some(title), reason };
-                    let list =
-                        if self.skip_correlations { &mut self.skipped } else { &mut self.faults };
-                    list.push(fault);
+                    self.skipped.push(Fault { file, line, rule: Some(meta.title), reason });
+                }
+                Document::Correlation(correlation) => {
+                    self.correlations.push((Arc::clone(&file), *correlation));
                 }
             }
         }
@@ -243,6 +248,7 @@ impl RuleSetBuilder {
             *refused |= !found.is_empty();
             faults.extend(found.into_iter().map(fault_in(file, &document.meta.title)));
             rules.push(Rule {
+                number: 0,
                 meta: Arc::new(std::mem::take(&mut document.meta)),
                 name: document.name.take(),
                 logsource: std::mem::take(&mut document.logsource),
@@ -262,35 +268,73 @@ impl RuleSetBuilder {
             filters += usize::from(found.is_empty());
             faults.extend(found.into_iter().map(fault_in(file, &filter.title)));
         }
+        let rules = rules.into_iter().zip(refused);
+        let mut rules: Vec<Rule> =
+            rules.filter(|(_, refused)| !refused).map(|(rule, _)| rule).collect();
+        for (number, rule) in rules.iter_mut().enumerate() {
+            rule.number = number as u32;
+        }
+        let correlations = self.compile_correlations(&rules, &mut fields, &mut faults);
         faults.sort();
         faults.dedup();
-        let rules = rules.into_iter().zip(refused);
-        let rules = rules.filter(|(_, refused)| !refused).map(|(rule, _)| rule).collect();
-        let inner = Inner::new(fields, predicates, rules, self.keywords_on_structured);
+        let inner =
+            Inner::new(fields, predicates, rules, correlations, self.keywords_on_structured);
         let (files, skipped) = (self.files, self.skipped);
         (Loaded { rules: RuleSet::new(inner), files, filters, skipped }, faults)
+    }
+
+    /// Compiles the correlations that can be, and adds what is wrong with the others.
+    fn compile_correlations(
+        &mut self,
+        rules: &[Rule],
+        fields: &mut Fields,
+        faults: &mut Vec<Fault>,
+    ) -> Correlations {
+        loop {
+            match compile(&self.correlations, rules, fields, &self.mapping) {
+                Ok(correlations) => return correlations,
+                Err(wrong) => {
+                    let mut number = 0;
+                    let mut refused = vec![false; self.correlations.len()];
+                    for (number, line, reason) in wrong {
+                        let (file, document) = &self.correlations[number];
+                        refused[number] = true;
+                        faults.push(fault_in(file, &document.meta.title)((line, reason)));
+                    }
+                    // Each time some are left out, so it comes to an end.
+                    self.correlations.retain(|_| {
+                        number += 1;
+                        !refused[number - 1]
+                    });
+                }
+            }
+        }
     }
 
     /// Says of each rule whether it is refused because one before it has the same id.
     fn check_ids(&mut self) -> Vec<bool> {
         let mut seen: HashMap<Arc<str>, (Arc<str>, u32)> = HashMap::new();
         let mut refused = Vec::with_capacity(self.rules.len());
-        for (file, rule) in &self.rules {
-            let id = Arc::clone(&rule.meta.id);
+        let documents = self.rules.iter().map(|(file, rule)| (file, &rule.meta, rule.line));
+        let correlations = self.correlations.iter().map(|(file, c)| (file, &c.meta, c.line));
+        for (file, meta, rule_line) in documents.chain(correlations) {
+            let id = Arc::clone(&meta.id);
             let other = seen.get(&id);
             refused.push(other.is_some());
             match other {
                 None => {
-                    seen.insert(id, (Arc::clone(file), rule.line));
+                    seen.insert(id, (Arc::clone(file), rule_line));
                 }
                 Some((other, line)) => self.faults.push(Fault {
                     file: Arc::clone(file),
-                    line: rule.line,
-                    rule: Some(Arc::clone(&rule.meta.title)),
+                    line: rule_line,
+                    rule: Some(Arc::clone(&meta.title)),
                     reason: format!("its id `{id}` is already that of the rule at {other}:{line}"),
                 }),
             }
         }
+        let mut of_correlations = refused.split_off(self.rules.len()).into_iter();
+        self.correlations.retain(|_| !of_correlations.next().unwrap_or_default());
         refused
     }
 }

@@ -1,5 +1,6 @@
 //! Rules on Lavender's events.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,9 +9,11 @@ use lavender_core::event::Event;
 use lavender_core::{BootTime, Certainty, Detection, Detector};
 
 use crate::evaluate::{Evaluator, Match};
-use crate::event::{AuditView, EventRecord, Route};
+use crate::event::{AuditRecord, AuditView, EventRecord, Route};
 use crate::logsource::LogSource;
-use crate::ruleset::RuleSet;
+use crate::record::{FieldValue, Record};
+use crate::ruleset::{Rule, RuleSet};
+use crate::schema::FieldId;
 use crate::stats::{Budget, BudgetNotice, Entry, Ledger, RuleStats, StatsOptions};
 use crate::truth::Truth;
 
@@ -233,6 +236,33 @@ impl std::ops::Deref for ArcSwapOf {
     }
 }
 
+/// What a correlation may group by where a rule matched one of audit's records: its fields, and those of the event.
+#[derive(Debug)]
+struct AuditOrEvent<'a> {
+    audit: &'a AuditRecord<'a>,
+    event: &'a EventRecord<'a>,
+}
+
+impl Record for AuditOrEvent<'_> {
+    fn value(&self, field: FieldId) -> FieldValue<'_> {
+        match self.audit.value(field) {
+            FieldValue::Absent => self.event.value(field),
+            value => value,
+        }
+    }
+
+    fn elements(
+        &self,
+        field: FieldId,
+        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self.audit.value(field) {
+            FieldValue::Absent => self.event.elements(field, visit),
+            _ => self.audit.elements(field, visit),
+        }
+    }
+}
+
 /// A detector adds up what it counted at least this often, in ns of the events' boot time: soon enough for whoever
 /// looks on.
 const ADD_UP_NS: u64 = 1_000_000_000;
@@ -305,13 +335,35 @@ impl SigmaDetector {
     }
 }
 
-impl Detector for SigmaDetector {
-    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+impl SigmaDetector {
+    /// Evaluates an event, and gives `each` every rule that matches it for certain, with the record, before what is to
+    /// be raised goes to `out`. Rules that are [silent](RuleSet::is_silent) are among the former only: what correlates
+    /// detections ([`Correlator::observe`](crate::correlate::Correlator::observe)) sees them here.
+    pub fn detect_each(
+        &mut self,
+        event: &Arc<Event>,
+        each: &mut dyn FnMut(&Rule, &dyn Record),
+        out: &mut Vec<Detection>,
+    ) {
+        self.refresh();
+        self.evaluate(event, each, out);
+    }
+
+    /// Takes the newest rules.
+    pub(crate) fn refresh(&mut self) {
         let rules = self.rules.load();
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
             self.evaluators = Evaluators::new(&self.current, &self.shared.ledger);
         }
+    }
+
+    pub(crate) fn evaluate(
+        &mut self,
+        event: &Arc<Event>,
+        each: &mut dyn FnMut(&Rule, &dyn Record),
+        out: &mut Vec<Detection>,
+    ) {
         if event.boot_time >= self.add_up_at {
             self.add_up(event.boot_time);
         }
@@ -319,19 +371,30 @@ impl Detector for SigmaDetector {
         self.evaluators.each_match(&self.current.rules, event, |found, view| {
             add(hits, Hit { rule: found.number(), truth: found.truth(), view });
         });
+        let rules = &self.current.rules;
         for hit in self.hits.drain(..) {
+            let rule = &rules.inner().rules[hit.rule as usize];
+            let event_record = EventRecord::new(event);
+            let audit_record = hit.view.map(|view| rules.audit_record(view, event));
             let undetermined = hit.truth == Truth::Undetermined;
+            if !undetermined {
+                match &audit_record {
+                    None => each(rule, &event_record),
+                    Some(audit) => each(rule, &AuditOrEvent { audit, event: &event_record }),
+                }
+            }
+            if rules.is_silent(rule) {
+                continue;
+            }
             if undetermined {
                 self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
                 if self.policy == UndeterminedPolicy::Count {
                     continue;
                 }
             }
-            let rules = &self.current.rules;
-            let rule = &rules.inner().rules[hit.rule as usize];
-            let explanation = match hit.view {
-                None => rules.explain(rule, &EventRecord::new(event)),
-                Some(view) => rules.explain(rule, &rules.audit_record(view, event)),
+            let explanation = match &audit_record {
+                None => rules.explain(rule, &event_record),
+                Some(audit) => rules.explain(rule, audit),
             };
             let certainty = if undetermined {
                 Certainty::Undetermined { fields: explanation.undetermined() }
@@ -343,7 +406,20 @@ impl Detector for SigmaDetector {
                 event: Arc::clone(event),
                 evidence: explanation.evidence(),
                 certainty,
+                correlated: None,
             });
         }
+    }
+
+    /// The rules that the last event was evaluated by.
+    pub fn rules(&self) -> &RuleSet {
+        &self.current.rules
+    }
+}
+
+/// Raises what rules find on single events. Rules that are there for correlations only raise nothing.
+impl Detector for SigmaDetector {
+    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+        self.detect_each(event, &mut |_, _| {}, out);
     }
 }

@@ -41,7 +41,8 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
-//! What to do about what a rule finds is decided by a [`ResponsePolicy`]; doing it is not of this crate.
+//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order.
+//! What to do about it is decided by a [`ResponsePolicy`]; doing it is not of this crate.
 //!
 //! # Records
 //!
@@ -56,6 +57,7 @@ pub mod attack;
 mod builder;
 pub mod builtin;
 mod compile;
+pub mod correlate;
 mod coverage;
 mod detector;
 mod error;

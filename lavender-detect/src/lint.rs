@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use lavender_core::RuleMeta;
 use rsigma_parser::ConditionExpr;
 use serde::Serialize;
 
 use crate::attack;
+use crate::correlate::Correlation;
 use crate::outlook::{Nothing, Possible, outlook};
 use crate::rule::{
     Detection, Document, Entry, Node, Value, names_matching, parse_documents, read_yaml, to_json,
@@ -119,10 +121,17 @@ pub fn lint<'t>(
     tests: impl IntoIterator<Item = (&'t str, &'t str)>,
 ) -> Vec<Finding> {
     let loaded = rules.iter().map(|rule| ((&**rule.file(), rule.line()), rule)).collect();
-    let mut linter = Linter { rules, loaded, findings: Vec::new() };
+    let correlations = rules.correlations().iter().map(|c| ((&**c.file(), c.line()), c)).collect();
+    let mut linter = Linter { rules, loaded, correlations, findings: Vec::new() };
     let tested = tested(tests);
     for rule in rules.iter() {
-        linter.rule(rule, &tested);
+        linter.rule(rule);
+    }
+    for subject in linter.subjects() {
+        if !tested.contains(&*subject.meta.id) {
+            let message = "no test file has cases for it";
+            linter.find(subject, subject.line, Smell::Untested, message);
+        }
     }
     linter.titles();
     for (name, text) in files {
@@ -140,25 +149,57 @@ fn tested<'t>(tests: impl IntoIterator<Item = (&'t str, &'t str)>) -> HashSet<St
         .collect()
 }
 
+/// A rule or a correlation, as findings name it.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    file: &'a Arc<str>,
+    line: u32,
+    meta: &'a RuleMeta,
+}
+
+impl<'a> From<&'a Rule> for Subject<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        Self { file: rule.file(), line: rule.line(), meta: rule.meta() }
+    }
+}
+
+impl<'a> From<&'a Correlation> for Subject<'a> {
+    fn from(rule: &'a Correlation) -> Self {
+        Self { file: rule.file(), line: rule.line(), meta: rule.meta() }
+    }
+}
+
 struct Linter<'a> {
     rules: &'a RuleSet,
     /// By file and line.
     loaded: HashMap<(&'a str, u32), &'a Rule>,
+    correlations: HashMap<(&'a str, u32), &'a Correlation>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Linter<'a> {
-    fn find(&mut self, rule: &Rule, line: u32, smell: Smell, message: impl Into<String>) {
-        let (file, title) = (Arc::clone(rule.file()), Arc::clone(&rule.meta().title));
+    fn find<'s>(
+        &mut self,
+        subject: impl Into<Subject<'s>>,
+        line: u32,
+        smell: Smell,
+        message: impl Into<String>,
+    ) {
+        let subject = subject.into();
+        let (file, title) = (Arc::clone(subject.file), Arc::clone(&subject.meta.title));
         self.findings.push(Finding { file, line, smell, rule: title, message: message.into() });
     }
 
+    /// Every rule and every correlation.
+    fn subjects(&self) -> Vec<Subject<'a>> {
+        let rules: &'a RuleSet = self.rules;
+        let correlations = rules.correlations().iter().map(Subject::from);
+        rules.iter().map(Subject::from).chain(correlations).collect()
+    }
+
     /// What the compiled rule tells.
-    fn rule(&mut self, rule: &Rule, tested: &HashSet<String>) {
+    fn rule(&mut self, rule: &Rule) {
         let line = rule.line();
-        if !tested.contains(&*rule.meta().id) {
-            self.find(rule, line, Smell::Untested, "no test file has cases for it");
-        }
         let predicates = &self.rules.inner().predicates;
         if outlook(&rule.expression, predicates, &|_| Possible::Anything) == Truth::False {
             self.find(rule, line, Smell::NeverMatches, "its condition can never hold");
@@ -170,16 +211,16 @@ impl<'a> Linter<'a> {
     }
 
     fn titles(&mut self) {
-        let mut first: HashMap<&str, &Rule> = HashMap::new();
-        for rule in self.rules.iter() {
-            match first.get(&*rule.meta().title) {
+        let mut first: HashMap<&str, Subject<'_>> = HashMap::new();
+        for subject in self.subjects() {
+            match first.get(&*subject.meta.title) {
                 None => {
-                    first.insert(&rule.meta().title, rule);
+                    first.insert(&subject.meta.title, subject);
                 }
                 Some(other) => {
                     let message =
-                        format!("the rule at {}:{} has the same title", other.file(), other.line());
-                    self.find(rule, rule.line(), Smell::DuplicateTitle, message);
+                        format!("the rule at {}:{} has the same title", other.file, other.line);
+                    self.find(subject, subject.line, Smell::DuplicateTitle, message);
                 }
             }
         }
@@ -191,9 +232,13 @@ impl<'a> Linter<'a> {
         let (nodes, _) = read_yaml(text);
         for node in &nodes {
             if let Some(rule) = self.loaded.get(&(name, node.line)).copied() {
-                self.keys(rule, node);
-                self.tags(rule, node);
+                self.keys(rule.into(), node);
+                self.tags(rule.into(), node);
                 self.searches(rule, node);
+            }
+            if let Some(correlation) = self.correlations.get(&(name, node.line)).copied() {
+                self.keys(correlation.into(), node);
+                self.tags(correlation.into(), node);
             }
         }
         for document in parse_documents(&name.into(), text, &mut Vec::new()) {
@@ -205,25 +250,25 @@ impl<'a> Linter<'a> {
         }
     }
 
-    fn keys(&mut self, rule: &Rule, node: &Node) {
+    fn keys(&mut self, subject: Subject<'_>, node: &Node) {
         for key in EXPECTED_KEYS {
             if node.get(key).is_none_or(|value| matches!(value.value, Value::Null)) {
                 let message = format!("`{key}` is missing");
-                self.find(rule, rule.line(), Smell::MissingKey, message);
+                self.find(subject, subject.line, Smell::MissingKey, message);
             }
         }
     }
 
-    fn tags(&mut self, rule: &Rule, node: &Node) {
+    fn tags(&mut self, subject: Subject<'_>, node: &Node) {
         let tags = node.get("tags").and_then(Node::as_list).unwrap_or_default();
         for (line, tag) in tags.iter().filter_map(|tag| Some((tag.line, tag.scalar_text()?))) {
             if !tag.contains('.') {
                 let message = format!("`{tag}` has no namespace: `attack.`, `cve.`, …");
-                self.find(rule, line, Smell::Tag, message);
+                self.find(subject, line, Smell::Tag, message);
             } else if tag.to_ascii_lowercase().starts_with("attack.") && !attack::is_tag(&tag) {
                 let message =
                     format!("`{tag}` is no ATT&CK tag: `attack.execution`, `attack.t1059.004`, …");
-                self.find(rule, line, Smell::Tag, message);
+                self.find(subject, line, Smell::Tag, message);
             }
         }
     }

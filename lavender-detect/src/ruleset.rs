@@ -10,6 +10,7 @@ use lavender_core::event::Event;
 
 use crate::builder::RuleSetBuilder;
 use crate::compile::{Expression, PredicateId, Predicates, Subject};
+use crate::correlate::{Correlation, Correlations};
 use crate::error::RuleErrors;
 use crate::evaluate::Evaluator;
 use crate::event::audit::{AuditFields, AuditRecord, AuditView};
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) audit_fields: AuditFields,
     pub(crate) predicates: Predicates,
     pub(crate) rules: Box<[Rule]>,
+    pub(crate) correlations: Correlations,
     /// Whether rules of keywords without a category apply to structured records.
     pub(crate) keywords_on_structured: bool,
     /// Plans made so far.
@@ -78,6 +80,8 @@ enum PlanKey {
 /// A rule of a [`RuleSet`].
 #[derive(Debug)]
 pub struct Rule {
+    /// Its place in the set.
+    pub(crate) number: u32,
     pub(crate) meta: Arc<RuleMeta>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) logsource: LogSource,
@@ -96,6 +100,11 @@ impl Rule {
     /// Sigma's `name`, by which correlations and filters may call it.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Whether this is its id or its name.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        *self.meta.id == *name || self.name.as_deref() == Some(name)
     }
 
     /// What it is written for.
@@ -126,7 +135,13 @@ impl RuleSet {
 
     /// A set without rules.
     pub fn empty() -> Self {
-        Self::new(Inner::new(Fields::new(), Predicates::default(), Vec::new(), false))
+        Self::new(Inner::new(
+            Fields::new(),
+            Predicates::default(),
+            Vec::new(),
+            Correlations::default(),
+            false,
+        ))
     }
 
     /// Reads rules from one text.
@@ -144,6 +159,10 @@ impl RuleSet {
         &self.inner
     }
 
+    pub(crate) fn inner_correlations(&self) -> &Correlations {
+        &self.inner.correlations
+    }
+
     /// The rules.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.inner.rules.iter()
@@ -154,7 +173,23 @@ impl RuleSet {
         self.iter().find(|rule| &*rule.meta.id == id)
     }
 
-    /// How many rules there are.
+    /// The correlations of what the rules find.
+    pub fn correlations(&self) -> &[Correlation] {
+        &self.inner.correlations.all
+    }
+
+    /// The correlation with this id.
+    pub fn correlation(&self, id: &str) -> Option<&Correlation> {
+        self.correlations().iter().find(|correlation| *correlation.meta().id == *id)
+    }
+
+    /// Whether a rule is there for correlations only, and none of them says `generate`: what it finds by itself is
+    /// nothing to show.
+    pub fn is_silent(&self, rule: &Rule) -> bool {
+        self.inner.correlations.silent.get(rule.number as usize).is_some_and(|silent| *silent)
+    }
+
+    /// How many rules there are, without correlations.
     pub fn len(&self) -> usize {
         self.inner.rules.len()
     }
@@ -286,6 +321,7 @@ impl Inner {
         fields: Fields,
         mut predicates: Predicates,
         rules: Vec<Rule>,
+        correlations: Correlations,
         keywords_on_structured: bool,
     ) -> Self {
         predicates.freeze();
@@ -294,6 +330,7 @@ impl Inner {
             fields,
             predicates,
             rules: rules.into(),
+            correlations,
             keywords_on_structured,
             plans: Mutex::new(HashMap::new()),
             unrouted: OnceLock::new(),

@@ -25,6 +25,18 @@ fn every_placeholder_of_the_builtin_rules_has_values() {
 }
 
 #[test]
+fn rules_that_say_nothing_by_themselves_raise_nothing_by_themselves() {
+    let mut builder = RuleSetBuilder::new();
+    builder.add_builtin();
+    let rules = builder.build().unwrap_or_else(|errors| panic!("{errors}")).rules;
+    for rule in rules.iter() {
+        let asked_for = rule.meta().level == lavender_core::Severity::Informational;
+        assert_eq!(rules.is_silent(rule), asked_for, "{}", rule.meta().title);
+    }
+    assert!(rules.correlations().iter().all(|correlation| correlation.raises()));
+}
+
+#[test]
 fn builtin_rules_say_what_an_analyst_needs() {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();

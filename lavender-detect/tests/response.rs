@@ -47,6 +47,7 @@ fn about(event: &Arc<Event>, severity: Severity, response: &[ResponseAction]) ->
         event: Arc::clone(event),
         evidence: Vec::new(),
         certainty: Certainty::Certain,
+        correlated: None,
     };
     Alert::from_detection(&source, detection, Timestamp::from_millis(0))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lavender_core::Detector;
+use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::{
     Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
 };
@@ -77,7 +78,9 @@ impl RuleSource {
 
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
-        WithExceptions::new(SigmaDetector::new(handle, self.undetermined), &self.ignored)
+        let sigma = SigmaDetector::new(handle, self.undetermined);
+        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default());
+        WithExceptions::new(detector, &self.ignored)
     }
 
     /// Loads the rules again and puts them in the place of those in use. When anything is wrong with them

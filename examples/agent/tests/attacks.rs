@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ use support::stand_in;
 const UNEXPECTED_SHELL: &str = "Shell Started by an Unexpected Program";
 const SENSITIVE_FILE: &str = "Sensitive File Read by an Unexpected Program";
 const SUSPICIOUS_PORT: &str = "Connection to a Port of Known Attack Tools";
+const CREDENTIAL_CHAIN: &str = "Sensitive File Read, Then a Program Started";
+const REVERSE_SHELL: &str = "Reverse Shell";
+const RAPID_STARTS: &str = "Many Programs Started in a Short Time";
 const DECODED_PAYLOAD: &str = "Command That Decodes and Runs Its Payload";
 
 /// Runs an attack and waits for its alert, which must come within a second of its end.
@@ -110,6 +114,50 @@ fn each_attack_is_an_alert_on_stdout_and_in_the_store_and_again_in_the_replay() 
     let replayed =
         replay(&[capture.to_str().unwrap(), "--config", setting.config().to_str().unwrap()]);
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    assert_eq!(comparable(&live.stdout), comparable(&replayed.stdout));
+}
+
+/// An address of this host that is not loopback: nothing listens there, and nothing leaves the host.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Of a datagram socket this only chooses the address to send from.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+#[test]
+fn each_chain_is_an_alert_within_a_second_and_again_in_the_replay() {
+    need_kernel!();
+    let Some(address) = own_address() else {
+        println!("skipped: this host has no address but loopback");
+        return;
+    };
+    let setting = Setting::new("");
+    // What runs this test is one of the programs that start many, as they ship.
+    let config = std::fs::read_to_string(setting.config()).unwrap();
+    let noisy = "[filters.placeholders]\nnoisy_programs = [\"/usr/bin/make\"]\n";
+    std::fs::write(setting.config(), format!("{config}{noisy}")).unwrap();
+    let cgroup = &setting.cgroup;
+    let capture = setting.path("capture.lavcap");
+    let mut agent = setting.run(&["--record", capture.to_str().unwrap()]);
+    let run = |program: &str, arguments: &[&str]| {
+        cgroup.command(program).args(arguments).output().unwrap();
+    };
+    let credential = alert_of(&mut agent, CREDENTIAL_CHAIN, || {
+        stand_in::read_sensitive(cgroup, &setting.sensitive());
+        run("/bin/true", &[]);
+    });
+    assert_eq!(credential["events"].as_array().unwrap().len(), 2);
+    let script = format!("exec 3<>/dev/tcp/{address}/9; /bin/sh -c :");
+    let shell = alert_of(&mut agent, REVERSE_SHELL, || {
+        run("/bin/bash", &["-c", &format!("{script}; true")]);
+    });
+    assert_eq!(shell["events"].as_array().unwrap().len(), 3);
+    alert_of(&mut agent, RAPID_STARTS, || (0..5).for_each(|_| run("/bin/true", &[])));
+    let live = agent.stop();
+    assert_eq!(live.code, Some(0), "{live:?}");
+    let replayed =
+        replay(&[capture.to_str().unwrap(), "--config", setting.config().to_str().unwrap()]);
     assert_eq!(comparable(&live.stdout), comparable(&replayed.stdout));
 }
 

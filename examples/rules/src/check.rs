@@ -14,10 +14,10 @@ use crate::rules::{RuleSource, report};
 struct Report<'a> {
     files: usize,
     rules: usize,
+    correlations: usize,
     filters: usize,
     logsources: Vec<Count<'a>>,
     refused: &'a [Fault],
-    left_out: &'a [Fault],
 }
 
 /// How many rules are for a log source.
@@ -40,22 +40,24 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<Exit, Failure> {
         let report = Report {
             files: loaded.files,
             rules: loaded.rules.len(),
+            correlations: loaded.rules.correlations().len(),
             filters: loaded.filters,
             logsources: counts,
             refused: &faults,
-            left_out: &loaded.skipped,
         };
         serde_json::to_writer(&mut *out, &report)?;
         writeln!(out)?;
     } else {
         let (files, rules) = (loaded.files, loaded.rules.len());
-        writeln!(out, "files    {files}\nrules    {rules}\nfilters  {}", loaded.filters)?;
-        writeln!(out, "faults   {}", faults.len())?;
+        let correlations = loaded.rules.correlations().len();
+        writeln!(out, "files         {files}\nrules         {rules}")?;
+        writeln!(out, "correlations  {correlations}\nfilters       {}", loaded.filters)?;
+        writeln!(out, "faults        {}", faults.len())?;
         writeln!(out)?;
         for Count { logsource, rules } in counts {
             writeln!(out, "{rules:>7}  {logsource}")?;
         }
-        report(&loaded, &faults, out)?;
+        report(&faults, out)?;
     }
     Ok(Exit::findings(!faults.is_empty()))
 }

@@ -120,6 +120,11 @@ pub struct EvalArgs {
     /// At the end, write to a file what each rule did and took: a JSON array.
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// The field that holds an event's time, for correlations: RFC 3339, or a number of seconds, milliseconds,
+    /// microseconds or nanoseconds since 1970. Without it, the first that is there of @timestamp, timestamp, UtcTime,
+    /// time, ts, EventTime and _time.
+    #[arg(long, value_name = "NAME")]
+    pub time_field: Option<String>,
     /// How the rules are read.
     #[command(flatten)]
     pub reading: ReadingArgs,

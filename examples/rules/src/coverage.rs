@@ -31,7 +31,7 @@ pub fn coverage(
     problems: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let (loaded, faults) = RuleSource::from(&args.rules).load()?;
-    report(&loaded, &faults, problems)?;
+    report(&faults, problems)?;
     let rules = &loaded.rules;
     let coverage = Coverage::of(rules);
     let layer = coverage.navigator_layer(LAYER);

@@ -5,17 +5,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
-use lavender_core::{Certainty, Detection, Detector, Evidence, RuleMeta};
+use lavender_core::{Certainty, Detection, Evidence, RuleMeta};
 use lavender_detect::{
-    Evaluator, JsonFields, JsonLine, LogSource, RuleHandle, RuleSet, SigmaDetector, StatsOptions,
-    Truth, UndeterminedPolicy,
+    Evaluator, JsonFields, JsonLine, Record, Rule, RuleHandle, RuleSet, SigmaDetector,
+    StatsOptions, Truth, UndeterminedPolicy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::EvalArgs;
+use crate::correlate::Correlate;
 use crate::exit::{Exit, Failure};
-use crate::input::{Input, Line, MAX_BYTES, Reader, read_line};
+use crate::input::{Input, Line, MAX_BYTES, Reader, read_line, time};
 use crate::rules::RuleSource;
 
 /// Evaluates rules on lines of JSON, and writes a line for each detection. A line that cannot be read is named in
@@ -33,8 +34,9 @@ pub fn eval(
     let source = RuleSource { paths: &args.rules, builtin: args.builtin, reading: &args.reading };
     let options = StatsOptions { cost_sampled_one_in: COST_SAMPLED_ONE_IN, ..Default::default() };
     let handle = RuleHandle::with_stats(source.load_whole()?, options);
-    let mut reader = Reader::new(&JsonFields::new(handle.rules().fields()));
-    let mut engine = Engine::new(&handle, args.logsource.as_ref());
+    let fields = JsonFields::new(handle.rules().fields());
+    let mut reader = Reader::new(&fields, args.time_field.as_deref());
+    let mut engine = Engine::new(&handle, args);
     let (mut line, mut number, mut malformed) = (Vec::new(), 0_u64, 0_u64);
     loop {
         let outcome =
@@ -47,17 +49,20 @@ pub fn eval(
             Line::Read => reader.read(&line).map_err(|error| error.to_string()),
         };
         match input {
-            Ok(input) => report(&engine.detect(&input), number, args.events.then_some(&line), out)?,
+            Ok(input) => {
+                report(&engine.detect(&input, number), number, args.events.then_some(&line), out)?
+            }
             Err(reason) => {
                 malformed += 1;
                 writeln!(problems, "line {number}: {reason}")?;
             }
         }
+        engine.correlate.write(out)?;
     }
+    engine.finish(out, problems)?;
     if malformed > 0 {
         writeln!(problems, "{malformed} of {} lines cannot be read", number - 1)?;
     }
-    drop(engine);
     if let Some(file) = &args.stats {
         let text = serde_json::to_vec_pretty(&handle.rule_stats())?;
         let written = std::fs::write(file, text);
@@ -107,13 +112,21 @@ struct DetectionLine<'a> {
     event: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
-struct RuleLine<'a> {
+/// A rule, as lines of output name it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RuleLine<'a> {
     id: &'a str,
     title: &'a str,
     level: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Arc<str>],
+}
+
+impl<'a> RuleLine<'a> {
+    pub(crate) fn of(meta: &'a RuleMeta) -> Self {
+        let RuleMeta { id, title, level, tags, .. } = meta;
+        Self { id, title, level: level.as_str(), tags }
+    }
 }
 
 /// What was found on a line.
@@ -125,11 +138,10 @@ struct Found {
 
 impl Found {
     fn line<'a>(&'a self, line: u64, event: Option<&'a RawValue>) -> DetectionLine<'a> {
-        let RuleMeta { id, title, level, tags, .. } = &*self.rule;
         DetectionLine {
             kind: "detection",
             line,
-            rule: RuleLine { id, title, level: level.as_str(), tags },
+            rule: RuleLine::of(&self.rule),
             evidence: &self.evidence,
             undetermined: match &self.certainty {
                 Certainty::Certain => None,
@@ -146,44 +158,62 @@ struct Engine {
     detector: SigmaDetector,
     detections: Vec<Detection>,
     evaluator: Evaluator,
+    correlate: Correlate,
 }
 
 impl Engine {
-    fn new(handle: &RuleHandle, logsource: Option<&LogSource>) -> Self {
+    fn new(handle: &RuleHandle, args: &EvalArgs) -> Self {
         let rules = handle.rules();
         Self {
             detector: SigmaDetector::new(handle, UndeterminedPolicy::Report),
             detections: Vec::new(),
-            evaluator: match logsource {
+            evaluator: match &args.logsource {
                 Some(logsource) => handle.evaluator(logsource),
                 None => handle.unrouted_evaluator(),
             },
+            correlate: Correlate::new(rules.clone()),
             rules,
         }
     }
 
-    fn detect(&mut self, input: &Input<'_>) -> Vec<Found> {
+    /// Decides what is still open; what was counted is then added up.
+    fn finish(self, out: &mut dyn Write, problems: &mut dyn Write) -> Result<(), Failure> {
+        self.correlate.finish(out, problems)
+    }
+
+    fn detect(&mut self, input: &Input<'_>, line: u64) -> Vec<Found> {
         match input {
             Input::Event(event) => self.event(event),
             Input::Alert => Vec::new(),
-            Input::Object(object) => self.object(object),
+            Input::Object(object) => self.object(object, line),
         }
     }
 
     fn event(&mut self, event: &Arc<Event>) -> Vec<Found> {
-        self.detector.detect(event, &mut self.detections);
+        let correlate = &mut self.correlate;
+        correlate.pass(event);
+        let mut each = |rule: &Rule, record: &dyn Record| correlate.event(rule, event, record);
+        self.detector.detect_each(event, &mut each, &mut self.detections);
         let found = self.detections.drain(..);
         found
             .map(|Detection { rule, evidence, certainty, .. }| Found { rule, evidence, certainty })
             .collect()
     }
 
-    fn object(&mut self, object: &JsonLine<'_>) -> Vec<Found> {
+    fn object(&mut self, object: &JsonLine<'_>, line: u64) -> Vec<Found> {
+        let at = (line, time(object));
+        let (rules, correlate) = (&self.rules, &mut self.correlate);
         self.evaluator
             .matches(object)
-            .map(|found| {
-                let explanation = self.rules.explain(found.rule(), object);
-                Found {
+            .filter_map(|found| {
+                if found.truth() == Truth::True {
+                    correlate.object(found.rule(), at, object);
+                }
+                if rules.is_silent(found.rule()) {
+                    return None;
+                }
+                let explanation = rules.explain(found.rule(), object);
+                Some(Found {
                     rule: Arc::clone(found.meta()),
                     evidence: explanation.evidence(),
                     certainty: match found.truth() {
@@ -192,7 +222,7 @@ impl Engine {
                         }
                         _ => Certainty::Certain,
                     },
-                }
+                })
             })
             .collect()
     }

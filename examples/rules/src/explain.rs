@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use lavender_core::event::Event;
+use lavender_detect::correlate::Correlation;
 use lavender_detect::{
     AuditRecord, AuditView, EventRecord, Explanation, JsonFields, LogSource, Record, Route, Rule,
     RuleSet, Truth,
@@ -45,13 +46,24 @@ pub fn explain(args: &ExplainArgs, stdin: impl Read, out: &mut dyn Write) -> Res
     } else {
         rules.iter().filter(|rule| is_called(rule, &args.rule)).collect()
     };
+    let correlated = correlations(&rules, &args.rule);
+    let members = |rule: &&Rule| {
+        let id = &rule.meta().id;
+        correlated.iter().any(|correlation| correlation.members().contains(id))
+    };
+    let meant = if meant.is_empty() { rules.iter().filter(members).collect() } else { meant };
     if meant.is_empty() {
         let message = format!("no rule has the id or name `{}`, and it is no file", args.rule);
         return Err(Failure::new(Exit::Usage, message));
     }
     let text = read_text(stdin)?;
-    let mut reader = Reader::new(&JsonFields::new(rules.fields()));
+    let mut reader = Reader::new(&JsonFields::new(rules.fields()), None);
     let input = reader.read(&text).map_err(|error| Failure::input("stdin", error))?;
+    if !args.json {
+        for correlation in &correlated {
+            describe(&rules, correlation, out)?;
+        }
+    }
     for rule in meant {
         match &input {
             Input::Event(event) => match nearest(&rules, rule, event) {
@@ -103,6 +115,54 @@ struct Of {
     applies: Option<bool>,
     /// The type of audit's record that it is.
     record: Option<&'static str>,
+}
+
+/// The correlations that are meant, and those that they rest on.
+fn correlations<'a>(rules: &'a RuleSet, name: &str) -> Vec<&'a Correlation> {
+    let is_meant = |correlation: &&Correlation| {
+        *correlation.meta().id == *name
+            || correlation.name() == Some(name)
+            || **correlation.file() == *name
+    };
+    let mut found: Vec<&Correlation> = rules.correlations().iter().filter(is_meant).collect();
+    let mut at = 0;
+    while at < found.len() {
+        let below = found[at].members().iter().filter_map(|id| rules.correlation(id));
+        let new: Vec<_> =
+            below.filter(|below| found.iter().all(|c| c.meta().id != below.meta().id)).collect();
+        found.extend(new);
+        at += 1;
+    }
+    found
+}
+
+/// What a correlation asks for, before what its rules make of the event.
+fn describe(
+    rules: &RuleSet,
+    correlation: &Correlation,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let meta = correlation.meta();
+    let seconds = correlation.timespan_ns() / 1_000_000_000;
+    writeln!(
+        out,
+        "{} ({}), {}: {} within {seconds} s of",
+        meta.title,
+        meta.id,
+        meta.level,
+        correlation.kind()
+    )?;
+    for id in correlation.members() {
+        let rule = rules.rule(id).map(Rule::meta);
+        let title = rule.or(rules.correlation(id).map(Correlation::meta)).map(|meta| &meta.title);
+        writeln!(out, "  - {} ({id})", title.map_or("?", |title| title))?;
+    }
+    if !correlation.group_by().is_empty() {
+        let names: Vec<&str> = correlation.group_by().iter().map(|name| &**name).collect();
+        writeln!(out, "by {}", names.join(", "))?;
+    }
+    writeln!(out)?;
+    Ok(())
 }
 
 fn is_called(rule: &Rule, name: &str) -> bool {

@@ -3,9 +3,12 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
+use lavender_core::Timestamp;
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::Event;
 use lavender_detect::{FieldValue, JsonFields, JsonLine, JsonLineError, JsonLines};
+
+use crate::time;
 
 /// The longest line or event that is read.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -16,6 +19,12 @@ const EVENT_KEYS: [&str; 5] = ["id", "kind", "observed_at", "boot_time", "data"]
 const ALERT_KEYS: [&str; 3] = ["rule", "event_kind", "created_at"];
 /// Where `kind` is among them.
 const KIND: usize = 1;
+
+/// Where the time is looked for where no field is named.
+const TIME_FIELDS: [&str; 7] =
+    ["@timestamp", "timestamp", "UtcTime", "time", "ts", "EventTime", "_time"];
+/// The first of them among the paths that are read.
+const TIME: usize = EVENT_KEYS.len() + ALERT_KEYS.len();
 
 /// What a text is.
 #[derive(Clone, Debug)]
@@ -46,9 +55,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of these fields.
-    pub fn new(fields: &JsonFields) -> Self {
-        Self { lines: JsonLines::with_paths(fields, EVENT_KEYS.into_iter().chain(ALERT_KEYS)) }
+    /// A reader of these fields, and of the time in this one, or in the first of the usual ones that is there.
+    pub fn new(fields: &JsonFields, time_field: Option<&str>) -> Self {
+        let usual: &[&str] = if time_field.is_some() { &[] } else { &TIME_FIELDS };
+        let times = time_field.into_iter().chain(usual.iter().copied());
+        let paths = EVENT_KEYS.into_iter().chain(ALERT_KEYS).chain(times);
+        Self { lines: JsonLines::with_paths(fields, paths) }
     }
 
     /// Reads one JSON object.
@@ -74,6 +86,12 @@ fn event(text: &[u8]) -> Result<Input<'static>, InputError> {
     // It was found to be JSON, so there is nothing that is not UTF-8.
     let text = String::from_utf8_lossy(text);
     Ok(Input::Event(Arc::new(codec::event_from_json(&text)?)))
+}
+
+/// The time of an object, where it has one that can be read.
+pub fn time(object: &JsonLine<'_>) -> Option<Timestamp> {
+    let values = (TIME..TIME + TIME_FIELDS.len()).map(|number| object.path(number));
+    values.into_iter().find(FieldValue::is_present).and_then(time::read)
 }
 
 /// One line of a stream.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod correlate;
 pub mod coverage;
 pub mod eval;
 pub mod exit;
@@ -11,3 +12,4 @@ pub mod lint;
 pub mod problems;
 pub mod rules;
 pub mod test_cases;
+pub mod time;

@@ -29,14 +29,14 @@ pub fn lint(
 ) -> Result<Exit, Failure> {
     let source = RuleSource::from(&args.rules);
     let (loaded, faults) = source.load()?;
-    report(&loaded, &faults, problems)?;
+    report(&faults, problems)?;
     let (texts, tests) = (source.texts(&loaded.rules)?, source.tests()?);
     let findings = lavender_detect::lint(&loaded.rules, borrowed(&texts), borrowed(&tests));
     let mut counts = BTreeMap::new();
     for finding in &findings {
         *counts.entry(finding.smell).or_default() += 1;
     }
-    let rules = loaded.rules.len();
+    let rules = loaded.rules.len() + loaded.rules.correlations().len();
     if args.json {
         serde_json::to_writer(&mut *out, &Report { rules, findings: &findings, counts })?;
         writeln!(out)?;

@@ -40,7 +40,7 @@ impl RuleSource<'_> {
         for path in self.paths {
             std::fs::metadata(path).map_err(|error| Failure::input(path.display(), error))?;
         }
-        let mut builder = RuleSetBuilder::new().with_correlations_skipped();
+        let mut builder = RuleSetBuilder::new();
         if let Some(file) = &self.reading.placeholders {
             let placeholders = parse(file, Placeholders::from_yaml)?;
             builder = builder.with_placeholders(placeholders);
@@ -101,7 +101,10 @@ impl RuleSource<'_> {
     ///
     /// [`Exit::Input`] when one cannot be read any more.
     pub fn texts(&self, rules: &RuleSet) -> Result<Texts, Failure> {
-        let mut names: Vec<&str> = rules.iter().map(|rule| &**rule.file()).collect();
+        let correlations = rules.correlations().iter().map(|correlation| &**correlation.file());
+        let mut names: Vec<&str> =
+            rules.iter().map(|rule| &**rule.file()).chain(correlations).collect();
+        names.sort_unstable();
         names.dedup();
         let bundled: Texts = if self.builtin {
             builtin::rules().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
@@ -122,17 +125,14 @@ pub fn borrowed(texts: &Texts) -> impl Iterator<Item = (&str, &str)> {
     texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
 }
 
-/// Says what was refused or left out, a line each.
+/// Says what was refused, a line each.
 ///
 /// # Errors
 ///
 /// When it cannot be written.
-pub fn report(loaded: &Loaded, faults: &[Fault], to: &mut dyn Write) -> Result<(), Failure> {
+pub fn report(faults: &[Fault], to: &mut dyn Write) -> Result<(), Failure> {
     for fault in faults {
         writeln!(to, "refused: {fault}")?;
-    }
-    for fault in &loaded.skipped {
-        writeln!(to, "left out: {fault}")?;
     }
     Ok(())
 }

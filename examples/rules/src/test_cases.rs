@@ -55,7 +55,7 @@ pub fn test(
 ) -> Result<Exit, Failure> {
     let source = RuleSource::from(&args.rules);
     let (loaded, faults) = source.load()?;
-    report(&loaded, &faults, problems)?;
+    report(&faults, problems)?;
     let tests = source.tests()?;
     let results = run_tests(&loaded.rules, borrowed(&tests)).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -34,7 +34,7 @@ fn a_refusal_has_its_file_line_and_reason_and_the_others_are_counted() {
     let line =
         format!("refused: {}:7: `endwith` is not a modifier (in `Broken`)\n", broken.display());
     assert!(shown.stdout.contains(&line), "{shown:?}");
-    assert!(shown.stdout.contains("rules    1\n"), "{shown:?}");
+    assert!(shown.stdout.contains("rules         1\n"), "{shown:?}");
 
     let report = run(&["check", text(rules.path()), "--json"]).json();
     let places: Vec<(&str, u64)> = report["refused"]

@@ -220,3 +220,89 @@ fn stats_say_what_each_rule_did_and_took() {
     assert_eq!(run.code, Some(3), "{run:?}");
     assert!(run.stderr.contains("/nonexistent/stats.json"), "{run:?}");
 }
+
+const LOGINS: &str = "title: Failed Login
+id: failed
+name: failed_login
+logsource: {product: acme}
+detection: {s: {outcome: failure}, condition: s}
+---
+title: Login
+id: login
+logsource: {product: acme}
+detection: {s: {outcome: success}, condition: s}
+---
+title: Passwords Tried, One Found
+id: guessed
+level: high
+correlation:
+    type: temporal_ordered
+    rules: [tried, login]
+    group-by: [user]
+    timespan: 5m
+---
+title: Passwords Tried
+id: tried
+correlation:
+    type: event_count
+    rules: [failed_login]
+    group-by: [user]
+    timespan: 1m
+    condition: {gte: 3}
+";
+
+#[test]
+fn correlations_run_over_any_lines_that_have_a_time() {
+    let rules = folder(&[("logins.yml", LOGINS)]);
+    let line = |time: &str, outcome: &str, user: &str| {
+        json!({"at": {"time": time}, "outcome": outcome, "user": user}).to_string()
+    };
+    let stream = [
+        line("2026-01-31T10:00:00Z", "failure", "alice"),
+        // Out of order, by less than two seconds.
+        line("2026-01-31T10:00:21.5Z", "failure", "alice"),
+        line("2026-01-31T10:00:20Z", "failure", "alice"),
+        line("2026-01-31T10:00:30Z", "failure", "bob"),
+        line("2026-01-31T10:04:00Z", "success", "alice"),
+        line("2026-01-31T10:04:00Z", "success", "bob"),
+    ];
+    let arguments = ["eval", "--rules", text(rules.path()), "--time-field", "at.time"];
+    let run = run_with(&arguments, stream.join("\n").as_bytes());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    let found = run.lines();
+    assert_eq!(found.len(), 1, "what is only there for correlations is silent: {run:?}");
+    assert_eq!(found[0]["kind"], "correlation");
+    assert_eq!(found[0]["rule"]["id"], "guessed");
+    assert_eq!(found[0]["group"], json!([{"field": "user", "value": "alice"}]));
+    assert_eq!(found[0]["observed_at"], "2026-01-31T10:04:00.000000000Z");
+    assert_eq!(found[0]["lines"], json!([2, 5]));
+    assert_eq!(found[0]["incomplete"], false);
+    let without = run_with(&arguments[..3], stream.join("\n").as_bytes());
+    assert_eq!(without.code, Some(0), "{without:?}");
+    assert_eq!(without.stdout, "");
+    let expected =
+        "6 detections are on events without a time that can be read, and are not correlated\n";
+    assert_eq!(without.stderr, expected);
+}
+
+#[test]
+fn correlations_run_over_events_of_the_agent() {
+    let text_of = |shown: &str| {
+        format!(
+            "title: Exec\nid: exec\nname: exec\nlogsource: {{category: process_creation}}\n\
+             detection: {{s: {{Image|exists: true}}, condition: s}}\n---\n\
+             title: Once\nid: once\ncorrelation: {{type: event_count, rules: [exec], \
+             group-by: [ProcessTreeGuid], timespan: 1m, condition: {{gte: 1}}{shown}}}\n"
+        )
+    };
+    for (shown, kinds) in
+        [("", &["correlation"][..]), (", generate: true", &["detection", "correlation"])]
+    {
+        let rules = folder(&[("once.yml", &text_of(shown))]);
+        let run = run_with(&["eval", "--rules", text(rules.path())], event::exec().as_bytes());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let found: Vec<String> =
+            run.lines().iter().map(|line| line["kind"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(found, kinds, "{run:?}");
+    }
+}

@@ -102,3 +102,19 @@ fn an_unknown_rule_is_2_and_an_event_that_cannot_be_read_is_3() {
         assert!(run.stderr.starts_with("error: stdin: "), "{run:?}");
     }
 }
+
+#[test]
+fn a_correlation_is_explained_by_what_it_rests_on() {
+    let event = br#"{"Image":"/usr/bin/bash"}"#;
+    let run = run_with(&["explain", "c5b5a0d4-93f1-4c54-a3a6-0d1f7b9d2e68"], event);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for part in [
+        "high: temporal_ordered within 30 s of",
+        "  - Shell Started (7f8d3a52-6d5e-4f0e-9b1c-2a4c8e51d7f3)",
+        "by ProcessTreeGuid",
+        "it matches",
+        "it does not match",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{run:?}");
+    }
+}

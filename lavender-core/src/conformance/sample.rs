@@ -371,6 +371,7 @@ impl Sample {
                 value: ByteString::from(vec![b'/', 0xff, 0x00]),
             }],
             certainty: Certainty::Undetermined { fields: vec!["CommandLine".into()] },
+            correlated: None,
         };
         let created_at = event.observed_at.saturating_add(std::time::Duration::from_millis(3));
         Arc::new(Alert::from_detection(&self.source, detection, created_at))

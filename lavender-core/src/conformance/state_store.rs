@@ -17,6 +17,7 @@ pub async fn state_store(store: &dyn StateStore, clock: &ManualClock) {
     a_value_is_gone_when_its_time_is_up(store, clock).await;
     any_bytes_and_any_key_are_kept(store).await;
     of_many_who_swap_one_wins(store).await;
+    keys_are_listed_page_by_page(store, clock).await;
 }
 
 fn is_conflict(result: Result<Version, Error>) -> bool {
@@ -87,6 +88,32 @@ async fn any_bytes_and_any_key_are_kept(store: &dyn StateStore) {
     }
     store.put("empty", Bytes::new(), PutMode::Create, None).await.unwrap();
     assert_eq!(value(store, "empty").await, Some(Bytes::new()));
+}
+
+async fn keys_are_listed_page_by_page(store: &dyn StateStore, clock: &ManualClock) {
+    let names = ["list/", "list/a", "list/b\0c", "list/schl\u{fc}ssel", "list/~"];
+    for key in names.iter().rev() {
+        store.put(key, "1".into(), PutMode::Create, None).await.unwrap();
+    }
+    let short = Some(Duration::from_secs(1));
+    store.put("list/expired", "1".into(), PutMode::Create, short).await.unwrap();
+    for other in ["list", "lisa", "lisu", "list0"] {
+        store.put(other, "1".into(), PutMode::Create, None).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    let (mut after, mut found): (Option<String>, Vec<String>) = (None, Vec::new());
+    loop {
+        let page = store.keys("list/", after.as_deref(), 2).await.unwrap();
+        assert!(page.len() <= 2, "{page:?}");
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        found.extend(page);
+    }
+    let mut expected = names;
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert!(store.keys("none/", None, 10).await.unwrap().is_empty());
+    assert!(store.keys("", None, 3).await.unwrap().len() == 3);
 }
 
 async fn of_many_who_swap_one_wins(store: &dyn StateStore) {

@@ -392,7 +392,12 @@ impl Stage {
         let mut events = Vec::new();
         for loss in self.losses.take() {
             self.report.lost += loss.count;
-            events.push(self.own_event(EventData::Lost(loss)));
+            let event = self.own_event(EventData::Lost(loss));
+            // What looks at more than one event has to know of gaps. What it finds by that is raised with the next event.
+            for detector in &mut self.detectors {
+                detector.detect(&event, &mut self.detections);
+            }
+            events.push(event);
         }
         self.egress.push_kept(events).await;
     }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 pub use self::host::{BlockReason, BlockedRule, HostCapabilities, blocked_rules};
 use crate::attack;
-use crate::ruleset::RuleSet;
+use crate::correlate::Correlation;
+use crate::ruleset::{Rule, RuleSet};
 
 /// The ATT&CK techniques and tactics that rules name in their tags, by their present names ([`attack`]).
 ///
@@ -63,8 +64,10 @@ impl Coverage {
         let mut techniques: BTreeMap<String, Vec<Arc<str>>> = BTreeMap::new();
         let mut tactics = [0; attack::TACTICS.len()];
         let mut without_technique = 0;
-        for rule in rules.iter() {
-            let meta = rule.meta();
+        // What is there for correlations only covers nothing by itself.
+        let raising = rules.iter().filter(|rule| !rules.is_silent(rule)).map(Rule::meta);
+        let correlations = rules.correlations().iter().filter(|correlation| correlation.raises());
+        for meta in raising.chain(correlations.map(Correlation::meta)) {
             let named = techniques_of(meta);
             without_technique += usize::from(named.is_empty());
             for (place, tactic) in attack::TACTICS.iter().enumerate() {

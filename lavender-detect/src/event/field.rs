@@ -58,6 +58,8 @@ fields! {
     ParentProcessId, "ParentProcessId", Number, "The number of the process that made this one.";
     ParentProcessGuid, "ParentProcessGuid", Text, "The id of the process that made this one.";
     ParentUser, "ParentUser", Text, "The user of the process that made this one.";
+    ProcessTreeGuid, "ProcessTreeGuid", Text, "The id of the process that its process tree begins with: the same for all of a login session, container or service.";
+    LineageGuids, "LineageGuids", List, "The ids of the process and of all its ancestors, its own first. A list: any of them.";
     GrandparentImage, "GrandparentImage", Text, "The program of the parent's parent.";
     AncestorImages, "AncestorImages", List, "The programs of all ancestors, the parent's first. A list: any of them.";
     ProcessName, "ProcessName", Text, "The kernel's short name of the task (`comm`): up to 15 bytes.";

@@ -102,6 +102,8 @@ impl<'a> EventRecord<'a> {
             F::ParentProcessGuid => process
                 .parent_id
                 .map_or(FieldValue::Absent, |id| FieldValue::Short(ShortText::new(id.process))),
+            F::ProcessTreeGuid => FieldValue::Short(ShortText::new(tree_root(process).id())),
+            F::LineageGuids => FieldValue::List,
             F::ParentUser => parent.map_or(FieldValue::Absent, user),
             F::GrandparentImage => process
                 .ancestors()
@@ -122,6 +124,25 @@ impl<'a> EventRecord<'a> {
             _ => FieldValue::Absent,
         }
     }
+}
+
+/// The process that a process's tree begins with: the highest ancestor that is still in the same login session (audit's
+/// `sessionid`) and container, and is not init.
+///
+/// Login session and container are what a process cannot leave by itself: `setsid`, a double fork, an exec or a new
+/// namespace make no new tree. A login, a container and a service each are one; two logins through one daemon are
+/// two. Of a line of ancestors that was cut ([`Process::MAX_ANCESTORS`]) the tree begins with the last that is known.
+fn tree_root(process: &Process) -> &Process {
+    let mut root = process;
+    for ancestor in process.ancestors() {
+        let same_session = ancestor.credentials.session_id == root.credentials.session_id;
+        let container = |process: &Process| process.container.as_ref().map(|c| Arc::clone(&c.id));
+        if ancestor.pid == 1 || !same_session || container(ancestor) != container(root) {
+            break;
+        }
+        root = ancestor;
+    }
+    root
 }
 
 fn command_line(process: &Process) -> FieldValue<'_> {
@@ -231,6 +252,9 @@ impl Record for EventRecord<'_> {
                 .ancestors()
                 .map(Arc::as_ref)
                 .try_for_each(|p| visit(FieldValue::captured_path(&p.executable.path))),
+            (Some(EventField::LineageGuids), _, Some(process)) => std::iter::once(process)
+                .chain(process.ancestors())
+                .try_for_each(|p| visit(FieldValue::Short(ShortText::new(p.id())))),
             (Some(EventField::Access), EventData::FileOpen(open), _) => {
                 let flags = open.flags;
                 [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]

@@ -50,7 +50,7 @@ fn nests_too_deeply(text: &str) -> bool {
 }
 
 /// The parser draws its messages over several lines; the reason is the last.
-fn explain(error: &rsigma_parser::SigmaParserError) -> String {
+pub(super) fn explain(error: &rsigma_parser::SigmaParserError) -> String {
     let text = error.to_string();
     let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(&text);
     let reason = reason.trim().trim_start_matches("= ");
@@ -110,7 +110,7 @@ pub(crate) fn names_matching<'a>(
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -1,6 +1,7 @@
 //! Sigma documents: what is written, checked and with line numbers, but not yet compiled.
 
 mod condition;
+mod correlation;
 mod parse;
 mod response;
 mod yaml;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use lavender_core::RuleMeta;
 use rsigma_parser::{ConditionExpr, Modifier};
 
-pub(crate) use self::condition::names_matching;
+pub(crate) use self::condition::{fits, names_matching};
+pub use self::correlation::CorrelationKind;
+pub(crate) use self::correlation::{ConditionDocument, CorrelationDocument, Operator};
 pub(crate) use self::parse::{Document, parse_documents, to_json};
 pub(crate) use self::yaml::{Entry, Node, Value, read as read_yaml};
 use crate::logsource::LogSource;

@@ -6,7 +6,10 @@ use lavender_core::{ResponseAction, RuleMeta, Severity};
 use rsigma_parser::Modifier;
 
 use super::yaml::{self, Entry, Node, Value};
-use super::{Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition, response};
+use super::{
+    CorrelationDocument, Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition,
+    response,
+};
 use crate::error::Fault;
 use crate::logsource::LogSource;
 
@@ -15,7 +18,7 @@ use crate::logsource::LogSource;
 pub(crate) enum Document {
     Rule(Box<RuleDocument>),
     Filter(FilterDocument),
-    Correlation { title: Arc<str>, line: u32 },
+    Correlation(Box<CorrelationDocument>),
 }
 
 /// Reads every document of a text. What has a fault is left out, and its faults are added to `faults`.
@@ -51,17 +54,17 @@ pub(crate) fn parse_documents(
 const MAX_SEARCHES: usize = 1_024;
 const MAX_CONDITIONS: usize = 64;
 
-struct Context<'a> {
+pub(super) struct Context<'a> {
     file: &'a Arc<str>,
     rule: Option<Arc<str>>,
     faults: &'a mut Vec<Fault>,
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 impl Context<'_> {
-    fn fault(&mut self, line: u32, reason: impl Into<String>) {
+    pub(super) fn fault(&mut self, line: u32, reason: impl Into<String>) {
         self.failed = true;
         self.faults.push(Fault {
             file: Arc::clone(self.file),
@@ -86,8 +89,9 @@ impl Context<'_> {
             self.fault(node.line, "`title` is missing");
             return None;
         };
-        if node.entry("correlation").is_some() {
-            return Some(Document::Correlation { title, line: node.line });
+        if let Some(correlation) = node.entry("correlation") {
+            let correlation = self.correlation(title, node, correlation);
+            return correlation.map(|document| Document::Correlation(Box::new(document)));
         }
         if let Some(filter) = node.entry("filter") {
             return self.filter(title, node, filter).map(Document::Filter);
@@ -96,7 +100,7 @@ impl Context<'_> {
     }
 
     /// A text under a key. Numbers and booleans are texts here; anything else is a fault.
-    fn text(&mut self, node: &Node, key: &str) -> Option<Arc<str>> {
+    pub(super) fn text(&mut self, node: &Node, key: &str) -> Option<Arc<str>> {
         let value = node.get(key)?;
         let text = value.scalar_text();
         if text.is_none() && !matches!(value.value, Value::Null) {
@@ -123,7 +127,8 @@ impl Context<'_> {
         texts
     }
 
-    fn rule_document(&mut self, title: Arc<str>, node: &Node) -> Option<RuleDocument> {
+    /// What a document says of itself. `body` are the keys that an id is derived from where there is none.
+    pub(super) fn meta(&mut self, title: Arc<str>, node: &Node, body: &[&str]) -> Option<RuleMeta> {
         let level = match self.text(node, "level") {
             None => Severity::default(),
             Some(level) => match level.parse() {
@@ -139,6 +144,21 @@ impl Context<'_> {
             },
         };
         self.check_status(node);
+        let response = self.response(node);
+        Some(RuleMeta {
+            id: self.text(node, "id").unwrap_or_else(|| derived_id(&title, node, body)),
+            title,
+            level,
+            description: self.text(node, "description"),
+            tags: self.texts(node, "tags"),
+            false_positives: self.texts(node, "falsepositives"),
+            references: self.texts(node, "references"),
+            response: response?,
+        })
+    }
+
+    fn rule_document(&mut self, title: Arc<str>, node: &Node) -> Option<RuleDocument> {
+        let meta = self.meta(title, node, &["logsource", "detection"])?;
         let logsource = self.logsource(node);
         let detection = match node.entry("detection") {
             Some(entry) => self.detection(&entry.node),
@@ -148,17 +168,6 @@ impl Context<'_> {
             }
         };
         let extension = node.get("lavender").map(to_json);
-        let response = self.response(node);
-        let meta = RuleMeta {
-            id: self.text(node, "id").unwrap_or_else(|| derived_id(&title, node)),
-            title,
-            level,
-            description: self.text(node, "description"),
-            tags: self.texts(node, "tags"),
-            false_positives: self.texts(node, "falsepositives"),
-            references: self.texts(node, "references"),
-            response: response?,
-        };
         let name = self.text(node, "name");
         let (logsource, detection) = (logsource?, detection?);
         Some(RuleDocument { meta, name, logsource, detection, extension, line: node.line })
@@ -400,7 +409,7 @@ fn scalar(node: &Node) -> Option<Scalar> {
 
 /// An id for a rule that has none: a digest of what it says (64-bit FNV-1a, which stays what it is in every
 /// version), so that it keeps it as long as it says the same.
-fn derived_id(title: &str, node: &Node) -> Arc<str> {
+fn derived_id(title: &str, node: &Node, body: &[&str]) -> Arc<str> {
     let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
     let mut add = |text: &str| {
         for byte in text.bytes().chain([0]) {
@@ -408,7 +417,7 @@ fn derived_id(title: &str, node: &Node) -> Arc<str> {
         }
     };
     add(title);
-    for key in ["logsource", "detection"] {
+    for key in body {
         add(&node.get(key).map(|node| to_json(node).to_string()).unwrap_or_default());
     }
     format!("unnamed-{digest:016x}").into()

@@ -1,6 +1,7 @@
 //! State in memory.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use lavender_core::store::{PutMode, Version};
 use lavender_core::{Bytes, ErrorKind, Result, Timestamp};
@@ -21,7 +22,7 @@ impl Value {
 
 #[derive(Default)]
 pub(super) struct State {
-    values: HashMap<String, Value>,
+    values: BTreeMap<String, Value>,
     /// Of keys and values together.
     bytes: usize,
     /// Counts every write, so that a value made anew never has the version of one before.
@@ -32,6 +33,26 @@ impl State {
     pub(super) fn get(&self, key: &str, now: Timestamp) -> Option<(Bytes, Version)> {
         let value = self.values.get(key).filter(|value| value.is_there(now))?;
         Some((value.bytes.clone(), value.version))
+    }
+
+    pub(super) fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.values
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(_, value)| value.is_there(now))
+            .map(|(key, _)| key.clone())
+            .take(limit)
+            .collect()
     }
 
     pub(super) fn put(

@@ -267,6 +267,13 @@ impl StateStore for SqliteStore {
         self.write(1, move |connection, _| state::put(connection, &put, bytes_max)).await
     }
 
+    async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let now = self.options.clock.now();
+        self.read(move |connection| state::keys(connection, &prefix, after.as_deref(), limit, now))
+            .await
+    }
+
     async fn delete(&self, key: &str) -> Result<()> {
         let key = key.to_owned();
         self.write(1, move |connection, _| state::delete(connection, &key)).await

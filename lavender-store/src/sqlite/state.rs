@@ -24,6 +24,35 @@ pub(super) fn get(
     Ok(value.map(|(bytes, version)| (bytes.into(), Version(version.cast_unsigned()))))
 }
 
+/// The keys that begin with `prefix`, behind `after`. The order of the index is that of bytes, so those of a prefix
+/// stand together.
+pub(super) fn keys(
+    connection: &Connection,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key FROM state
+         WHERE key >= ?1 AND (?2 IS NULL OR key > ?2) AND (expires_at IS NULL OR expires_at > ?3)
+         ORDER BY key LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // The later of the two bounds is what the index begins at.
+    let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
+    let mut rows = statement.query(params![from, after, now.as_nanos(), limit])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(0)?;
+        if !key.starts_with(prefix) {
+            break;
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
 /// What is to be written.
 #[derive(Debug)]
 pub(super) struct Put {

@@ -14,13 +14,31 @@
 //!
 //! `rule` is the id of the rule that the cases are for; a file of several rules has a document for each. `event` is
 //! flat or nested, by the names that the rule uses, and is of the log source that the rule is for.
+//!
+//! A correlation is held against sequences: `events` in the order in which they come, each with `at`, when it happened,
+//! in seconds, and the `category` of its log source (every rule is tried where that is not said). The case is positive
+//! when the correlation raises an alert, be it when all windows are over.
+//!
+//! ```yaml
+//! rule: 0e9f4d81-c36a-4275-9f1b-a58d7e02c6b3
+//! positive:
+//!     - name: read, then sent
+//!       events:
+//!           - {at: 0, category: file_access, event: {TargetFilename: /etc/shadow}}
+//!           - {at: 2.5, category: process_creation, event: {Image: /usr/bin/curl}}
+//! ```
+
+mod sequence;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lavender_core::RuleMeta;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::sequence::{Moment, Sequence};
+use crate::correlate::Correlation;
 use crate::error::Fault;
 use crate::record::JsonFields;
 use crate::rule::{Node, read_yaml, to_json};
@@ -77,7 +95,8 @@ pub fn run_tests<'t>(
     tests: impl IntoIterator<Item = (&'t str, &'t str)>,
 ) -> Result<Vec<RuleTest>, Vec<Fault>> {
     let mut runner = Runner { rules, fields: JsonFields::new(rules.fields()), faults: Vec::new() };
-    let mut results: Vec<RuleTest> = rules.iter().map(RuleTest::of).collect();
+    let correlations = rules.correlations().iter().map(RuleTest::of_correlation);
+    let mut results: Vec<RuleTest> = rules.iter().map(RuleTest::of).chain(correlations).collect();
     for (file, text) in tests {
         runner.file(file, text, &mut results);
     }
@@ -110,10 +129,18 @@ pub fn read_tests(directory: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
 
 impl RuleTest {
     fn of(rule: &Rule) -> Self {
+        Self::new(rule.file(), rule.meta())
+    }
+
+    fn of_correlation(correlation: &Correlation) -> Self {
+        Self::new(correlation.file(), correlation.meta())
+    }
+
+    fn new(file: &Arc<str>, meta: &RuleMeta) -> Self {
         Self {
-            file: Arc::clone(rule.file()),
-            id: Arc::clone(&rule.meta().id),
-            title: Arc::clone(&rule.meta().title),
+            file: Arc::clone(file),
+            id: Arc::clone(&meta.id),
+            title: Arc::clone(&meta.title),
             positive: 0,
             negative: 0,
             failures: Vec::new(),
@@ -132,7 +159,13 @@ struct Case {
     line: u32,
     name: String,
     expected: bool,
-    event: Value,
+    given: Given,
+}
+
+/// What a rule, or a correlation, is held against.
+enum Given {
+    Event(Value),
+    Events(Vec<Moment>),
 }
 
 impl Runner<'_> {
@@ -174,27 +207,46 @@ impl Runner<'_> {
         };
         let mut cases = Vec::new();
         for entry in entries {
-            let name = entry.get("name").and_then(|name| name.scalar_text());
-            let event = entry.get("event").map(to_json).filter(Value::is_object);
-            match (name, event) {
-                (Some(name), Some(event)) => {
-                    cases.push(Case { line: entry.line, name: name.into_owned(), expected, event });
+            let Some(name) = entry.get("name").and_then(|name| name.scalar_text()) else {
+                self.fault(file, entry.line, "a case has a `name`");
+                continue;
+            };
+            match self.given(entry) {
+                Ok(given) => {
+                    let (line, name) = (entry.line, name.into_owned());
+                    cases.push(Case { line, name, expected, given });
                 }
-                _ => {
-                    self.fault(file, entry.line, "a case has a `name`, and an `event` (a mapping)")
-                }
+                Err((line, reason)) => self.fault(file, line, reason),
             }
         }
         cases
     }
 
-    fn run(&self, file: &str, case: &Case, result: &mut RuleTest) {
-        let Some(rule) = self.rules.rule(&result.id) else { return };
-        let record = self.fields.record(&case.event);
-        let mut evaluator = self.rules.evaluator(rule.logsource());
-        let matched = evaluator
-            .matches(&record)
-            .any(|found| found.truth() == Truth::True && found.meta().id == rule.meta().id);
+    fn given(&self, entry: &Node) -> Result<Given, (u32, &'static str)> {
+        match (entry.get("event").map(to_json).filter(Value::is_object), entry.get("events")) {
+            (Some(event), None) => Ok(Given::Event(event)),
+            (None, Some(events)) => Moment::read_all(events).map(Given::Events),
+            _ => Err((
+                entry.line,
+                "a case has an `event` (a mapping), or of a correlation `events` (a list)",
+            )),
+        }
+    }
+
+    fn run(&mut self, file: &str, case: &Case, result: &mut RuleTest) {
+        let outcome = match (&case.given, self.rules.rule(&result.id)) {
+            (Given::Event(event), Some(rule)) => Ok(self.event(rule, event)),
+            (Given::Events(events), None) => {
+                let sequence = Sequence { rules: self.rules, fields: &self.fields };
+                Ok(sequence.run(&result.id, events))
+            }
+            (Given::Events(_), Some(_)) => Err("a rule is held against one `event`"),
+            (Given::Event(_), None) => Err("a correlation is held against `events`"),
+        };
+        let (matched, explanation) = match outcome {
+            Ok(outcome) => outcome,
+            Err(reason) => return self.fault(file, case.line, reason),
+        };
         if case.expected {
             result.positive += 1;
         } else {
@@ -206,8 +258,17 @@ impl Runner<'_> {
                 line: case.line,
                 name: case.name.clone(),
                 expected: case.expected,
-                explanation: self.rules.explain(rule, &record).to_string(),
+                explanation,
             });
         }
+    }
+
+    fn event(&self, rule: &Rule, event: &Value) -> (bool, String) {
+        let record = self.fields.record(event);
+        let mut evaluator = self.rules.evaluator(rule.logsource());
+        let matched = evaluator
+            .matches(&record)
+            .any(|found| found.truth() == Truth::True && found.meta().id == rule.meta().id);
+        (matched, self.rules.explain(rule, &record).to_string())
     }
 }

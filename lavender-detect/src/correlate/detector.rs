@@ -1,0 +1,106 @@
+//! Rules and correlations on Lavender's events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::event::{Event, EventData};
+use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Timestamp};
+
+use super::alert::{CorrelationAlert, EventStamp};
+use super::correlator::{CorrelationCounters, Correlator, CorrelatorOptions};
+use crate::detector::SigmaDetector;
+
+/// How many events with detections are remembered, for what is raised after them.
+const RECENT: usize = 4_096;
+/// How long before it is told of a loss may have happened: the sensor tells of them once a second.
+const LOSS_SPAN: Duration = Duration::from_secs(1);
+
+/// Evaluates rules on Lavender's events, and correlates what they find. One per host, since correlations are over all of
+/// its events.
+///
+/// What a correlation raises comes with the event that completed it, so with its process; of an alert that is decided
+/// later, the event is remembered for as long as there are not 4,096 newer ones with detections, and without it the
+/// alert has no process.
+#[derive(Debug)]
+pub struct CorrelatingDetector {
+    sigma: SigmaDetector,
+    correlator: Correlator,
+    recent: VecDeque<Arc<Event>>,
+    /// The time of the newest event.
+    newest: Timestamp,
+    alerts: Vec<CorrelationAlert>,
+}
+
+impl CorrelatingDetector {
+    /// Correlates what this detector finds.
+    pub fn new(sigma: SigmaDetector, options: CorrelatorOptions) -> Self {
+        let correlator = Correlator::new(sigma.rules().clone(), options);
+        Self {
+            sigma,
+            correlator,
+            recent: VecDeque::new(),
+            newest: Timestamp::default(),
+            alerts: Vec::new(),
+        }
+    }
+
+    /// What became of the detections so far.
+    pub const fn counters(&self) -> CorrelationCounters {
+        self.correlator.counters()
+    }
+
+    fn remembered(&self, id: EventId) -> Option<&Arc<Event>> {
+        self.recent.iter().rev().find(|event| event.id == id)
+    }
+
+    fn detection(&self, alert: CorrelationAlert, now: &Arc<Event>) -> Detection {
+        let event = match self.remembered(alert.event) {
+            Some(event) => Arc::clone(event),
+            // Nobody may be blamed for what somebody else did.
+            None => Arc::new(Event { process: None, ..(**now).clone() }),
+        };
+        let CorrelationAlert { id, rule, group, observed_at, events, incomplete, .. } = alert;
+        let correlated = Correlated { id, observed_at, events, incomplete };
+        Detection {
+            rule,
+            event,
+            evidence: group,
+            certainty: Certainty::Certain,
+            correlated: Some(Box::new(correlated)),
+        }
+    }
+}
+
+impl Detector for CorrelatingDetector {
+    fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
+        self.sigma.refresh();
+        if !self.sigma.rules().is_same(self.correlator.rules()) {
+            self.correlator.replace_rules(self.sigma.rules().clone());
+        }
+        if let EventData::Lost(_) = event.data {
+            // It is stamped when it is told of, which in a replay is another time than that of the events.
+            let from = self.newest.saturating_sub(LOSS_SPAN);
+            self.correlator.lost(event.id, from, self.newest);
+            return;
+        }
+        self.newest = self.newest.max(event.observed_at);
+        let Self { sigma, correlator, alerts, recent, .. } = self;
+        correlator.advance(event.observed_at, alerts);
+        let mut found = false;
+        let mut each = |rule: &crate::Rule, record: &dyn crate::Record| {
+            found = true;
+            correlator.observe(rule, EventStamp::of(event), record, alerts);
+        };
+        sigma.evaluate(event, &mut each, out);
+        if found {
+            if recent.len() == RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(Arc::clone(event));
+        }
+        for alert in std::mem::take(&mut self.alerts) {
+            out.push(self.detection(alert, event));
+        }
+    }
+}

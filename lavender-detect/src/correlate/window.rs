@@ -1,0 +1,203 @@
+//! Counts, different values and sets of rules in sliding windows, decided at once.
+//!
+//! What is kept of a cell (a span of time as long as the window, from a multiple of it on) depends on whether an
+//! alert has its anchor already:
+//!
+//! - While it has not, there is no window inside it that fulfils the condition. Of each value the first and the last
+//!   element are kept: a window that ends in the cell reaches back to its beginning at least, so it has the value once
+//!   the first one came; a window that ends in the next cell has it as long as the last one is in it. For counts every
+//!   element is kept, and there are less than asked for.
+//! - Once it has, nothing that comes can add to it. Only windows that end in the next cell look at it, and as many of
+//!   the newest as are asked for decide those.
+//!
+//! So state is in the order of what the condition asks for, whatever the rate and the length of the window.
+
+use std::collections::VecDeque;
+
+use super::element::{Element, Firing, cell, position};
+use super::plan::WindowTest;
+
+/// The state of a group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Window {
+    /// Sorted.
+    pub(crate) log: VecDeque<Element>,
+    /// The cells that an alert was raised for and that elements may still come to.
+    pub(crate) fired: Vec<i64>,
+}
+
+/// Working memory of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) values: Vec<u64>,
+    pub(crate) numbers: Vec<f64>,
+}
+
+impl Window {
+    pub(crate) fn insert(
+        &mut self,
+        (test, span): (&WindowTest, i64),
+        element: Element,
+        scratch: &mut Scratch,
+        fire: &mut impl FnMut(Firing),
+    ) {
+        let Some(at) = position(&self.log, &element, |element| element) else { return };
+        self.log.insert(at, element);
+        let fired_before = self.fired.len();
+        // The windows that it is in end with itself and with those that are there already behind it.
+        for end in at..self.log.len() {
+            let last = self.log[end];
+            if last.time.saturating_sub(element.time) > span {
+                break;
+            }
+            let anchor = cell(last.time, span);
+            if self.fired.contains(&anchor) || self.adds_nothing(test, span, end) {
+                continue;
+            }
+            let Some(measured) = self.measure(test, span, end, scratch) else { continue };
+            self.fired.push(anchor);
+            let start = self.start(last.time.saturating_sub(span));
+            fire(Firing {
+                anchor: anchor.saturating_mul(span),
+                time: last.time,
+                id: last.id,
+                from: last.time.saturating_sub(span),
+                events: Firing::events(self.log.range(start..=end)),
+                measured: Some(measured),
+                repeated: false,
+            });
+        }
+        for new in fired_before..self.fired.len() {
+            self.compact_fired(test, self.fired[new], span, scratch);
+        }
+        let home = cell(element.time, span);
+        if !self.fired[fired_before..].contains(&home) {
+            self.compact(test, home, span, &element);
+        }
+    }
+
+    /// Whether the window that ends with this element has no value that the one before it in the cell lacks: it
+    /// begins later, so it fulfils nothing that the other does not.
+    fn adds_nothing(&self, test: &WindowTest, span: i64, end: usize) -> bool {
+        let last = &self.log[end];
+        let begin = cell(last.time, span).saturating_mul(span);
+        !matches!(test, WindowTest::Count(_))
+            && self
+                .log
+                .range(..end)
+                .rev()
+                .take_while(|element| element.time >= begin)
+                .any(|element| element.value == last.value)
+    }
+
+    /// The first element from `time` on.
+    fn start(&self, time: i64) -> usize {
+        self.log.partition_point(|element| element.time < time)
+    }
+
+    /// What was measured in the window that ends with the element at `end`, if the condition holds for it.
+    fn measure(
+        &self,
+        test: &WindowTest,
+        span: i64,
+        end: usize,
+        scratch: &mut Scratch,
+    ) -> Option<f64> {
+        let from = self.log[end].time.saturating_sub(span);
+        match test {
+            WindowTest::Count(least) => {
+                let first = (end + 1).checked_sub(*least)?;
+                (self.log[first].time >= from).then_some(*least as f64)
+            }
+            WindowTest::Distinct(least) => {
+                if end + 1 < *least {
+                    return None;
+                }
+                let values = &mut scratch.values;
+                values.clear();
+                let newest = self.log.range(..=end).rev();
+                values.extend(newest.take_while(|e| e.time >= from).map(|e| e.value));
+                if values.len() < *least {
+                    return None;
+                }
+                values.sort_unstable();
+                values.dedup();
+                (values.len() >= *least).then_some(values.len() as f64)
+            }
+            WindowTest::Slots(test) => {
+                let newest = self.log.range(..=end).rev();
+                let set =
+                    newest.take_while(|e| e.time >= from).fold(0, |set, e| set | 1_u64 << e.slot);
+                test.holds(set).then(|| f64::from(set.count_ones()))
+            }
+        }
+    }
+
+    /// The elements of a cell.
+    fn of_cell(&self, cell: i64, span: i64) -> std::ops::Range<usize> {
+        self.start(cell.saturating_mul(span))..self.start((cell + 1).saturating_mul(span))
+    }
+
+    /// Forgets what no longer decides anything in a cell that has just fired.
+    fn compact_fired(&mut self, test: &WindowTest, cell: i64, span: i64, scratch: &mut Scratch) {
+        let range = self.of_cell(cell, span);
+        if let WindowTest::Count(least) = test {
+            let surplus = range.len().saturating_sub(least - 1);
+            self.log.drain(range.start..range.start + surplus);
+            return;
+        }
+        let seen = &mut scratch.values;
+        seen.clear();
+        for at in range.rev() {
+            let value = self.log[at].value;
+            if seen.len() < test.kept() && !seen.contains(&value) {
+                seen.push(value);
+            } else {
+                self.log.remove(at);
+            }
+        }
+    }
+
+    /// Forgets what the element that was just put into a cell has made superfluous.
+    fn compact(&mut self, test: &WindowTest, cell: i64, span: i64, element: &Element) {
+        let fired = self.fired.contains(&cell);
+        let range = self.of_cell(cell, span);
+        if let WindowTest::Count(least) = test {
+            if fired && range.len() >= *least {
+                self.log.remove(range.start);
+            }
+            return;
+        }
+        let (first, length) = (range.start, range.len());
+        let mut same = range.filter(|at| self.log[*at].value == element.value);
+        let surplus = match (same.next(), same.next(), same.next()) {
+            // The last of a value is enough.
+            (Some(earlier), Some(_), _) if fired => Some(earlier),
+            // There were two of it at the most, so this is the third, and one of them is in between.
+            (Some(_), Some(middle), Some(_)) => Some(middle),
+            _ if fired && length > test.kept() => Some(first),
+            _ => None,
+        };
+        if let Some(at) = surplus {
+            self.log.remove(at);
+        }
+    }
+
+    /// Forgets what no window that may still change reaches back to.
+    pub(crate) fn settle(&mut self, watermark: i64, span: i64) {
+        let reach = watermark.saturating_sub(span);
+        while self.log.front().is_some_and(|element| element.time < reach) {
+            self.log.pop_front();
+        }
+        let current = cell(watermark, span);
+        self.fired.retain(|cell| *cell >= current);
+    }
+
+    /// The watermark from which on there is nothing in it.
+    pub(crate) fn due(&self, span: i64) -> i64 {
+        let last = self.log.back().map_or(i64::MIN, |element| element.time);
+        let fired =
+            self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
+        last.saturating_add(span).saturating_add(1).max(fired)
+    }
+}
