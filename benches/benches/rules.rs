@@ -1,4 +1,4 @@
-//! Rule evaluation: Lavender's events against 1, 10, 100 and 1,000 rules, per event.
+//! Rule evaluation: Lavender's events against 1 to 3,000 rules, per event.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
@@ -50,7 +50,7 @@ fn evaluate(c: &mut Criterion) {
     let mut found = Vec::new();
     let mut group = c.benchmark_group("rules");
     group.throughput(Throughput::Elements(EVENTS as u64)).sample_size(20);
-    for count in [1, 10, 100, 1_000] {
+    for count in [1, 10, 100, 1_000, 3_000] {
         let mut detector = detector(RuleSet::from_yaml(&rules(SEED, count)).unwrap());
         group.bench_with_input(BenchmarkId::new("missed", count), &count, |b, _| {
             b.iter(|| look(&mut detector, &events, &mut found));

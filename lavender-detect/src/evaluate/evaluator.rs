@@ -41,8 +41,8 @@ impl Evaluator {
 
     /// The rules that match the record, or that cannot be decided on it, in no certain order.
     ///
-    /// Costs one pass over the fields that rules wait on, and then the few rules whose witness was seen: about
-    /// half a microsecond for a Linux process event, however many rules of other log sources are loaded.
+    /// Costs one pass over the fields that rules wait on, and then the few rules whose witness was seen: some 100 ns
+    /// for a Linux event and the public rules, however many rules of other log sources are loaded.
     pub fn matches<'a, R: Record + ?Sized>(
         &'a mut self,
         record: &'a R,
