@@ -87,7 +87,7 @@ pub use crate::response::{
 pub use crate::rule::{
     Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
 };
-pub use crate::source::{Detector, Enricher, Sink, Source};
+pub use crate::source::{Detector, Enricher, Sink, Source, Stateful};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};
 pub use crate::time::{BootTime, Clock, ManualClock, SystemClock, Timestamp};

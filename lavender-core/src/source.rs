@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::error::Result;
 use crate::event::{Event, EventBatch};
@@ -35,6 +36,31 @@ pub trait Source: fmt::Debug + Send + 'static {
 pub trait Detector: fmt::Debug + Send {
     /// Adds what the rules find in this event to `out`.
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>);
+
+    /// What of it must outlive the process, if anything.
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        None
+    }
+}
+
+/// What outlives the process: state in parts, each of which has a key and a value.
+///
+/// # Contract
+///
+/// - Restoring what [`changed`](Self::changed) gave since the beginning, the last of each key, gives the same state.
+/// - Keys begin with the part's own name and a slash: `risk/…`.
+/// - What comes a second time changes nothing. So whoever saves state every now and then restores the last of it, gives
+///   the events after it again, and has what it had.
+pub trait Stateful {
+    /// Gives what has changed since it was asked last, each key once: its value, or `None` when it is no more.
+    fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>));
+
+    /// Takes back what [`changed`](Self::changed) gave.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) when the value is none that it gave. It goes on without.
+    fn restore(&mut self, key: &str, value: &[u8]) -> Result<()>;
 }
 
 /// Adds context to an event before it is looked at.
