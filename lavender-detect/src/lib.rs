@@ -98,7 +98,7 @@ pub use crate::logsource::LogSource;
 pub use crate::mapping::FieldMapping;
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFault, JsonFields, JsonLine, JsonLineError,
-    JsonLines, JsonRecord, Kept, Record, ShortText,
+    JsonLines, JsonRecord, Kept, Record, ShortText, Texts,
 };
 pub use crate::response::{
     ClauseFault, PolicyError, ResponseClause, ResponseDecision, ResponsePolicy,

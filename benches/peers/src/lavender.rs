@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use lavender_detect::{
     Evaluator, FieldId, FieldValue, Fields, JsonFields, JsonLines, LogSource, Placeholders, Record,
-    RuleErrors, RuleSet, RuleSetBuilder,
+    RuleErrors, RuleSet, RuleSetBuilder, Texts,
 };
 
 use crate::corpus::RuleTexts;
@@ -108,6 +108,14 @@ impl Record for Row<'_> {
         visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         self.event.values.iter().try_for_each(|scalar| visit(value(scalar)))
+    }
+
+    #[inline]
+    fn texts<'a>(&'a self, least: usize, texts: &mut Texts<'a>) -> bool {
+        self.event.values.iter().all(|scalar| match scalar {
+            Scalar::Text(text) => texts.add(text.as_bytes(), least),
+            _ => true,
+        })
     }
 }
 

@@ -6,9 +6,11 @@ use super::decide::decide;
 use super::memo::{Kept, Recall};
 use super::scratch::{Known, Scratch};
 use crate::compile::{Predicates, Test};
-use crate::index::{ANY_VALUE, FAIL, FieldGate, Gated, Instruction, MATCH, Plan, Posting};
+use crate::index::{
+    ANY_VALUE, FAIL, FieldGate, Gated, Instruction, KeywordGate, MATCH, Plan, Posting,
+};
 use crate::record::value::TextBuffer;
-use crate::record::{FieldValue, Record};
+use crate::record::{FieldValue, Record, Texts};
 use crate::truth::Truth;
 
 pub(super) struct Pass<'a, R: ?Sized> {
@@ -112,42 +114,136 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         }
     }
 
-    /// Searches every value of the record, and keeps them folded for the tests on keywords.
-    fn gate_keywords(&mut self, gate: &FieldGate) {
-        let record = self.record;
-        let plan = self.plan;
-        let least = plan.keywords_least;
-        let (mut whole, mut any) = (true, false);
-        let start = self.scratch.folded.len();
-        let _ = record.each_value(&mut |value| {
-            match value {
-                FieldValue::Absent => return ControlFlow::Continue(()),
-                FieldValue::Text(text) => self.scratch.add_value(text, least),
-                FieldValue::Null | FieldValue::List => {}
-                FieldValue::Truncated(..) | FieldValue::Unreadable => {
-                    whole = false;
-                    self.gate_value(gate, &value);
-                }
-                FieldValue::Int(_) | FieldValue::Uint(_) if !plan.keywords_in_integers => {}
-                FieldValue::Float(_)
-                | FieldValue::Bool(_)
-                | FieldValue::Ip(_)
-                | FieldValue::Time(_)
-                    if !plan.keywords_in_numbers => {}
-                _ => {
-                    let mut buffer = TextBuffer::new();
-                    if let Some(text) = value.text(&mut buffer) {
-                        self.scratch.add_value(text, least);
+    /// Searches the values of the record, and keeps folded what the tests on keywords need: those in which something
+    /// was found, or all of them when there is no telling.
+    fn gate_keywords(&mut self, keywords: &KeywordGate) {
+        let KeywordGate { gate, prefilter, .. } = keywords;
+        self.scratch.values_whole = true;
+        match prefilter {
+            Some(prefilter) => {
+                let record = self.record;
+                let mut texts = Texts::new();
+                if !(keywords.in_integers || keywords.in_numbers)
+                    && record.texts(keywords.least, &mut texts)
+                {
+                    for text in texts.as_slice() {
+                        if prefilter.may_hold(text) {
+                            self.search_value(gate, text);
+                        }
                     }
+                    return;
                 }
+                self.each_keyword_value(keywords, |pass, text| {
+                    if prefilter.may_hold(text) {
+                        pass.search_value(gate, text);
+                    }
+                });
             }
-            any = true;
+            None => {
+                let start = self.scratch.folded.len();
+                self.each_keyword_value(keywords, |pass, text| pass.scratch.add_value(text));
+                self.search_values(gate, start);
+            }
+        }
+    }
+
+    /// Gives `visit` the text of every value in which a keyword could be.
+    #[inline]
+    fn each_keyword_value(
+        &mut self,
+        keywords: &KeywordGate,
+        mut visit: impl FnMut(&mut Self, &[u8]),
+    ) {
+        let record = self.record;
+        let mut any = false;
+        let _ = record.each_value(&mut |value| {
+            any |= self.keyword_value(keywords, value, &mut visit);
             ControlFlow::Continue(())
         });
-        self.scratch.values_whole = whole;
         if any {
-            self.post_all(&gate.present);
+            self.post_all(&keywords.gate.present);
         }
+    }
+
+    /// Gives `visit` the text of this value if a keyword could be in it. Says whether there is a value.
+    #[inline]
+    fn keyword_value(
+        &mut self,
+        keywords: &KeywordGate,
+        value: FieldValue<'_>,
+        visit: &mut impl FnMut(&mut Self, &[u8]),
+    ) -> bool {
+        // Folding makes only other texts than ASCII longer.
+        let long_enough = |text: &[u8]| text.len() >= keywords.least || !text.is_ascii();
+        match value {
+            FieldValue::Absent => return false,
+            FieldValue::Text(text) => {
+                if long_enough(text) {
+                    visit(self, text);
+                }
+            }
+            FieldValue::Null | FieldValue::List => {}
+            FieldValue::Truncated(..) | FieldValue::Unreadable => {
+                self.scratch.values_whole = false;
+                self.gate_value(&keywords.gate, &value);
+            }
+            FieldValue::Int(_) | FieldValue::Uint(_) if !keywords.in_integers => {}
+            FieldValue::Float(_)
+            | FieldValue::Bool(_)
+            | FieldValue::Ip(_)
+            | FieldValue::Time(_)
+                if !keywords.in_numbers => {}
+            _ => written_out(&value, &mut |text| {
+                if long_enough(text) {
+                    visit(self, text);
+                }
+            }),
+        }
+        true
+    }
+
+    /// Searches a value that may hold a keyword, unless it is known from a record before.
+    #[inline(never)]
+    fn search_value(&mut self, gate: &FieldGate, text: &[u8]) {
+        match self.scratch.keyword_memo.recall(text) {
+            Recall::Known(entry) => {
+                let mut number = 0;
+                while let Some(posting) = self.scratch.keyword_memo.posting(entry, number) {
+                    self.post(posting);
+                    number += 1;
+                }
+                if number > 0 {
+                    self.scratch.keep_value(text);
+                }
+            }
+            Recall::Pass => {
+                self.search_value_anew(gate, text, |_| {});
+            }
+            Recall::Vacant(entry) => {
+                let mut kept = Kept::new();
+                self.search_value_anew(gate, text, |posting| kept.push(posting));
+                self.scratch.keyword_memo.keep(entry, text, kept);
+            }
+        }
+    }
+
+    fn search_value_anew(&mut self, gate: &FieldGate, text: &[u8], mut tell: impl FnMut(Posting)) {
+        let (start, end) = self.scratch.keep_value(text);
+        let folded = std::mem::take(&mut self.scratch.folded);
+        let mut found = false;
+        gate.search_inner(&folded[start..end], |posting| {
+            found = true;
+            tell(posting);
+            self.post(posting);
+        });
+        self.scratch.folded = folded;
+        if !found {
+            self.scratch.drop_value();
+        }
+    }
+
+    /// Searches the values that stand in `folded` from `start` on.
+    fn search_values(&mut self, gate: &FieldGate, start: usize) {
         let all_ascii = self.scratch.fold_values(start);
         let folded = std::mem::take(&mut self.scratch.folded);
         if all_ascii && gate.fits_between_nuls() {
@@ -213,6 +309,7 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
     }
 
     /// One of several values, or one that is not known in full.
+    #[inline(never)]
     fn gate_value(&mut self, gate: &FieldGate, value: &FieldValue<'_>) {
         self.post_all(&gate.present);
         if value.is_incomplete() {
@@ -329,6 +426,10 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
             return None;
         };
         if test.slot == ANY_VALUE {
+            // Of a test that nothing waits on, values are not kept.
+            if !test.gated {
+                return None;
+            }
             let Scratch { values, values_whole, folded, .. } = &*self.scratch;
             let fits = |(start, end): &(usize, usize)| {
                 let text = &folded[*start..*end];
@@ -346,4 +447,11 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         let text = self.scratch.text(slot)?;
         Some(patterns.iter().any(|pattern| pattern.matches(text)).into())
     }
+}
+
+/// Gives `visit` the text that a value is written as, if it has one.
+#[inline(never)]
+fn written_out(value: &FieldValue<'_>, visit: &mut dyn FnMut(&[u8])) {
+    let mut buffer = TextBuffer::new();
+    value.text(&mut buffer).into_iter().for_each(visit);
 }

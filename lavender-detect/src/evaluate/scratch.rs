@@ -69,12 +69,14 @@ pub(super) struct Scratch {
     texts: Box<[SlotText]>,
     /// By slot.
     pub(super) memos: Box<[Memo]>,
+    /// The values that may hold keywords, of whatever field.
+    pub(super) keyword_memo: Memo,
     pub(super) candidates: Vec<u32>,
     /// The folded texts of the current record's fields.
     pub(super) folded: Vec<u8>,
-    /// Where in `folded` each value of the record stands, for keywords.
+    /// Where in `folded` the values of the record stand that keywords may be in.
     pub(super) values: Vec<(usize, usize)>,
-    /// Whether `values` are all there are, and whole.
+    /// Whether what is not among `values` holds no keyword that rules wait on.
     pub(super) values_whole: bool,
     pub(super) hits: Vec<(u32, Truth)>,
     pub(super) regexes: Box<[Option<Cache>]>,
@@ -99,6 +101,7 @@ impl Scratch {
             counted: Vec::with_capacity(plan.rules.len()),
             texts: vec![empty; plan.slots.len()].into(),
             memos: plan.slots.iter().map(|_| Memo::default()).collect(),
+            keyword_memo: Memo::default(),
             candidates: Vec::with_capacity(plan.rules.len()),
             folded: Vec::with_capacity(16 << 10),
             values: Vec::with_capacity(64),
@@ -240,13 +243,25 @@ impl Scratch {
         (text.stamp == self.stamp).then(|| &self.folded[text.start as usize..text.end as usize])
     }
 
-    /// Keeps a value of the record, with a NUL behind it, unless it is shorter than the shortest keyword.
-    #[inline]
-    pub(super) fn add_value(&mut self, text: &[u8], least: usize) {
-        // Folding makes only other texts than ASCII longer.
-        if text.len() < least && text.is_ascii() {
-            return;
+    /// Folds a value of the record and keeps it.
+    pub(super) fn keep_value(&mut self, text: &[u8]) -> (usize, usize) {
+        let start = self.folded.len();
+        crate::matcher::fold::fold_into(text, &mut self.folded);
+        let value = (start, self.folded.len());
+        self.values.push(value);
+        value
+    }
+
+    /// Drops the value that was kept last.
+    pub(super) fn drop_value(&mut self) {
+        if let Some((start, _)) = self.values.pop() {
+            self.folded.truncate(start);
         }
+    }
+
+    /// Keeps a value of the record as it is, with a NUL behind it.
+    #[inline]
+    pub(super) fn add_value(&mut self, text: &[u8]) {
         let start = self.folded.len();
         self.folded.extend_from_slice(text);
         self.values.push((start, self.folded.len()));

@@ -222,8 +222,8 @@ pub(crate) enum Anchor {
 
 impl Anchor {
     /// The literal of a pattern, and whether finding it is matching the pattern. `None` when the pattern needs
-    /// no text in particular.
-    pub(crate) fn of(pattern: &Pattern) -> Option<(Self, bool)> {
+    /// no text in particular. Of several literals it is the one that is the best to look for: `worth` says how good.
+    pub(crate) fn of(pattern: &Pattern, worth: fn(&[u8]) -> usize) -> Option<(Self, bool)> {
         use crate::matcher::fold::fold;
         let certain = !pattern.cased;
         let text = |bytes: &[u8]| if pattern.cased { fold(bytes) } else { bytes.to_vec() };
@@ -236,14 +236,14 @@ impl Anchor {
             Shape::Suffix(bytes) => some(bytes, Self::Stop),
             Shape::Contains(needle) => some(&needle.bytes, Self::Inside),
             Shape::Glob(pieces) => {
-                let longest = pieces
+                let best = pieces
                     .iter()
                     .filter_map(|piece| match piece {
                         Piece::Literal(bytes) => Some(bytes),
                         _ => None,
                     })
-                    .max_by_key(|bytes| bytes.len())?;
-                (!longest.is_empty()).then(|| (Self::Inside(text(longest)), false))
+                    .max_by_key(|bytes| worth(bytes))?;
+                (!best.is_empty()).then(|| (Self::Inside(text(best)), false))
             }
         }
     }
@@ -274,14 +274,24 @@ impl GateBuilder {
         self.all.push(posting.test() as u32);
     }
 
+    /// The literals of which a value needs one; `None` when it needs none.
+    pub(crate) fn literals(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        self.present.is_empty().then(|| self.anchors.keys().map(Anchor::text))
+    }
+
+    /// Whether literals are looked for wherever they stand, and none of them has a NUL.
+    pub(crate) fn is_plain_inner(&self) -> bool {
+        self.anchors
+            .keys()
+            .all(|anchor| matches!(anchor, Anchor::Inside(text) if !text.contains(&0)))
+    }
+
     pub(crate) fn build(mut self) -> FieldGate {
         let mut starts: HashMap<Vec<u8>, [Vec<Posting>; 2]> = HashMap::new();
         let mut stops: HashMap<Vec<u8>, [Vec<Posting>; 2]> = HashMap::new();
         let mut inside: HashMap<Vec<u8>, Vec<Posting>> = HashMap::new();
         let numbers = Numbers::new(&self.anchors);
-        let is_plain =
-            |anchor: &Anchor| matches!(anchor, Anchor::Inside(text) if !text.contains(&0));
-        let plain_inner = self.anchors.keys().all(is_plain);
+        let plain_inner = self.is_plain_inner();
         // A whole value goes into the tree that is there anyway.
         let any_start = self.anchors.keys().any(|anchor| matches!(anchor, Anchor::Start(_)));
         for (anchor, postings) in self.anchors {

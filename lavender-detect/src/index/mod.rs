@@ -6,12 +6,15 @@
 
 mod gate;
 mod inner;
+mod keywords;
 mod plan;
+mod prefilter;
 mod program;
 mod radix;
 mod sampled;
 mod witness;
 
 pub(crate) use self::gate::{FieldGate, Posting};
+pub(crate) use self::keywords::KeywordGate;
 pub(crate) use self::plan::{ANY_VALUE, Gated, Plan};
 pub(crate) use self::program::{FAIL, Instruction, MATCH};

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::gate::{FieldGate, GateBuilder, Posting};
+use super::keywords::KeywordGate;
 use super::program::{self, Instruction};
 use super::witness;
 use crate::compile::{Expression, Predicate, PredicateId, Predicates, Subject, Test};
-use crate::matcher::pattern::{Pattern, Shape};
+use crate::matcher::pattern::Shape;
 use crate::schema::FieldId;
 
 /// A field that rules wait on.
@@ -51,13 +52,7 @@ pub(crate) struct Plan {
     pub(crate) slots: Box<[FieldId]>,
     /// Those of them that rules wait on.
     pub(crate) gated: Box<[Gated]>,
-    pub(crate) keywords: Option<FieldGate>,
-    /// Whether a keyword could be in what a whole number is written as.
-    pub(crate) keywords_in_integers: bool,
-    /// Whether a keyword could be in what any number, an address, a time or a truth is written as.
-    pub(crate) keywords_in_numbers: bool,
-    /// No folded text that is shorter holds a keyword.
-    pub(crate) keywords_least: usize,
+    pub(crate) keywords: Option<KeywordGate>,
     pub(crate) tests: Box<[PlanTest]>,
     pub(crate) rules: Box<[PlanRule]>,
     pub(crate) program: Box<[Instruction]>,
@@ -108,8 +103,8 @@ impl Plan {
 
     /// What it takes on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let gates = self.gated.iter().map(|gated| &gated.gate).chain(&self.keywords);
-        gates.map(FieldGate::heap_bytes).sum::<usize>()
+        self.gated.iter().map(|gated| gated.gate.heap_bytes()).sum::<usize>()
+            + self.keywords.as_ref().map_or(0, KeywordGate::heap_bytes)
             + size_of_val(&*self.slots)
             + size_of_val(&*self.gated)
             + size_of_val(&*self.tests)
@@ -211,12 +206,13 @@ impl Builder<'_> {
                 }
             }
         }
-        let mut gates = gates.into_iter().map(GateBuilder::build);
+        let keywords = gates.pop().unwrap_or_default();
         let used = |gate: FieldGate| (!gate.all.is_empty()).then_some(gate);
         let gated = (0..)
             .zip(&self.slots)
-            .filter_map(|(slot, field)| {
-                let gate = gates.next().and_then(used)?;
+            .zip(gates)
+            .filter_map(|((slot, field), gate)| {
+                let gate = used(gate.build())?;
                 Some(Gated { slot, field: *field, gate })
             })
             .collect();
@@ -226,20 +222,9 @@ impl Builder<'_> {
             waiting.extend(rules);
             waiting_ends.push(waiting.len() as u32);
         }
-        // Keywords that are regular expressions look for themselves.
-        let keywords = || {
-            let tests = self.tests.iter().filter(|test| test.slot == ANY_VALUE);
-            tests.flat_map(|test| match &self.predicates.get(test.predicate).test {
-                Test::Patterns(patterns) => &patterns[..],
-                _ => &[],
-            })
-        };
         Plan {
             gated,
-            keywords: gates.next().and_then(used),
-            keywords_in_integers: keywords().any(Pattern::may_fit_an_integer),
-            keywords_in_numbers: keywords().any(Pattern::may_fit_a_number),
-            keywords_least: keywords().map(Pattern::least_length).min().unwrap_or(0),
+            keywords: KeywordGate::new(keywords),
             slots: self.slots.into(),
             tests: self.tests.into(),
             rules,

@@ -54,7 +54,12 @@ pub(crate) fn anchors(
 ) -> Option<Vec<(Anchor, bool)>> {
     match &predicate.test {
         Test::Patterns(patterns) => {
-            Some(without_needless(patterns.iter().map(Anchor::of).collect::<Option<_>>()?))
+            let worth = match predicate.subject {
+                Subject::Field(_) => <[u8]>::len,
+                Subject::AnyValue => super::prefilter::worth,
+            };
+            let anchor = |pattern| Anchor::of(pattern, worth);
+            Some(without_needless(patterns.iter().map(anchor).collect::<Option<_>>()?))
         }
         Test::Regex(_) => {
             let required = &predicates.regex(id)?.required;

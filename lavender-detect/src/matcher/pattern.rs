@@ -149,52 +149,6 @@ impl Pattern {
         }
     }
 
-    /// The fewest bytes that fit.
-    pub(crate) fn least_length(&self) -> usize {
-        match &self.shape {
-            Shape::Exact(literal) | Shape::Prefix(literal) | Shape::Suffix(literal) => {
-                literal.len()
-            }
-            Shape::Contains(needle) => needle.bytes.len(),
-            Shape::Glob(pieces) => pieces
-                .iter()
-                .map(|piece| match piece {
-                    Piece::Literal(literal) => literal.len(),
-                    Piece::AnyChar | Piece::Dash => 1,
-                    Piece::AnyRun => 0,
-                })
-                .sum(),
-        }
-    }
-
-    /// Whether it could fit what a whole number is written as.
-    pub(crate) fn may_fit_an_integer(&self) -> bool {
-        // The longest have twenty characters.
-        self.least_length() <= 20
-            && self.is_of(|literal| literal.iter().all(|b| b"-0123456789".contains(b)))
-    }
-
-    /// Whether it could fit what any number, an address, a time or a truth is written as, folded.
-    pub(crate) fn may_fit_a_number(&self) -> bool {
-        self.is_of(|literal| {
-            let is_part = |word: &&[u8]| memmem::find(word, literal).is_some();
-            literal.iter().all(|byte| b"0123456789abcdef.:+- ".contains(byte))
-                || [&b"true"[..], b"false", b"-inf", b"nan"].iter().any(is_part)
-        })
-    }
-
-    /// Whether all of its literals, folded, are such.
-    fn is_of(&self, such: impl Fn(&[u8]) -> bool) -> bool {
-        match &self.shape {
-            Shape::Exact(text) | Shape::Prefix(text) | Shape::Suffix(text) => such(&fold(text)),
-            Shape::Contains(needle) => such(&fold(&needle.bytes)),
-            Shape::Glob(pieces) => pieces.iter().all(|piece| match piece {
-                Piece::Literal(text) => such(&fold(text)),
-                Piece::AnyChar | Piece::AnyRun | Piece::Dash => true,
-            }),
-        }
-    }
-
     /// The pattern as a rule writes it, for messages.
     pub(crate) fn show(&self) -> String {
         let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();

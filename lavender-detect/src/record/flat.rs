@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{FieldValue, Record};
+use super::{FieldValue, Record, Texts};
 use crate::schema::{FieldId, Fields};
 
 /// A record made of names and values: for tests, logs of key and value, and first steps.
@@ -62,5 +62,12 @@ impl Record for FlatRecord<'_> {
         visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         self.known.iter().map(|(_, value)| value).chain(&self.other).try_for_each(|v| visit(*v))
+    }
+
+    fn texts<'t>(&'t self, least: usize, texts: &mut Texts<'t>) -> bool {
+        self.known.iter().map(|(_, value)| value).chain(&self.other).all(|value| match value {
+            FieldValue::Text(text) => texts.add(text, least),
+            value => !value.is_incomplete(),
+        })
     }
 }
