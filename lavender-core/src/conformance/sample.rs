@@ -407,6 +407,7 @@ fn process(
         cgroup_id: 7,
         container: None,
         namespaces: Namespaces { pid: 4_026_531_836, ..Namespaces::default() },
+        tree: None,
         parent_id: parent.as_ref().map(|parent| parent.exec_id),
         parent,
     }
