@@ -244,7 +244,7 @@ impl Sample {
 
     /// The agent lives.
     pub fn heartbeat(&mut self) -> Arc<Event> {
-        let data = Heartbeat { uptime_ms: u64::MAX, events: 1, alerts: 2, lost: 3 };
+        let data = Heartbeat { uptime_ms: u64::MAX, events: 1, alerts: 2, lost: 3, suppressed: 4 };
         self.event(None, EventData::Heartbeat(data))
     }
 
@@ -362,6 +362,8 @@ impl Sample {
             false_positives: vec!["administrators".into()],
             references: Vec::new(),
             response: vec![ResponseAction::KillTree],
+            risk: Some(40),
+            unsuppressed: true,
         };
         let detection = Detection {
             rule: Arc::new(rule),
