@@ -255,6 +255,12 @@ fn is_sound(time: i64) -> bool {
     (i64::MIN / 2..=i64::MAX / 2).contains(&time)
 }
 
+/// The tree that an alert counts for.
+fn tree_of(alert: &Alert) -> Option<ProcessId> {
+    let process = alert.process.as_ref().filter(|_| !alert.rule.is_risk())?;
+    Some(process.tree_id())
+}
+
 /// What a rule's points are made of.
 fn why(mark: &Item, points: u32, time: i64) -> String {
     let Item { base, depth, rarity, rule, .. } = mark;
@@ -292,36 +298,32 @@ fn evidence(risk: &Risk, threshold: u32) -> Vec<Evidence> {
 
 impl AlertStage for RiskStage {
     fn pass(&mut self, raised: &mut Vec<Alert>, _repeated: &mut Vec<Alert>) {
-        let mut risks: Vec<(ProcessId, Option<Arc<Risk>>)> = Vec::new();
+        let mut trees: Vec<(ProcessId, Arc<Risk>)> = Vec::new();
         let mut alerts = Vec::new();
         let mut reached = Vec::new();
         for alert in raised.iter() {
-            let Some(process) = alert.process.as_ref().filter(|_| !alert.rule.is_risk()) else {
-                continue;
-            };
-            let tree = process.tree_id();
+            let Some(tree) = tree_of(alert) else { continue };
             self.take(alert, tree, &mut reached);
             for reached in reached.drain(..) {
                 self.counters.alerts += 1;
                 alerts.push(self.alert(tree, &reached, alert));
             }
-            if !risks.iter().any(|(known, _)| *known == tree) {
-                risks.push((tree, None));
-            }
         }
-        for (tree, risk) in &mut risks {
-            *risk = self
-                .trees
-                .get(tree)
-                .map(|state| Arc::new(self.breakdown(*tree, &state.now, state.newest())));
-        }
+        // Once all of them have counted.
         for alert in raised.iter_mut() {
-            let Some(process) = alert.process.as_ref().filter(|_| !alert.rule.is_risk()) else {
-                continue;
+            let Some(tree) = tree_of(alert) else { continue };
+            let known = trees.iter().find(|(known, _)| *known == tree);
+            let risk = match known {
+                Some((_, risk)) => Arc::clone(risk),
+                None => {
+                    let nothing = Tree::default();
+                    let state = self.trees.get(&tree).unwrap_or(&nothing);
+                    let risk = Arc::new(self.breakdown(tree, &state.now, state.newest()));
+                    trees.push((tree, Arc::clone(&risk)));
+                    risk
+                }
             };
-            let tree = process.tree_id();
-            let risk = risks.iter().find(|(known, _)| *known == tree);
-            alert.risk = risk.and_then(|(_, risk)| risk.clone());
+            alert.risk = Some(risk);
         }
         raised.append(&mut alerts);
         self.make_room();

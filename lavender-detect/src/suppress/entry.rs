@@ -44,7 +44,10 @@ pub(super) fn digest(alert: &Alert, key: SuppressionKey) -> u128 {
         hasher.write_usize(bytes.len());
         hasher.write(bytes);
     };
+    // A rule that is loaded again with other words is another to whoever reads its alerts.
     text(alert.rule.id.as_bytes());
+    text(alert.rule.title.as_bytes());
+    text(alert.rule.level.as_str().as_bytes());
     text(alert.source.tenant.as_str().as_bytes());
     text(alert.source.agent.as_str().as_bytes());
     text(&[u8::from(alert.certainty.is_certain())]);
