@@ -47,7 +47,7 @@ fn the_first_is_raised_at_once_and_repeats_are_counted_with_it() {
     let mut stage = stage();
     let (rule, tree) = (rule("a", 1, &[]), process(10, 1, None));
     let first = alert(&rule, &tree, 0, 1);
-    assert_eq!(pass(&mut stage, &first), [first.clone()]);
+    assert_eq!(pass(&mut stage, &first), std::slice::from_ref(&first));
     assert_eq!(updates(&mut stage, false), []);
     let mut told = Vec::new();
     for number in 2..=100_u64 {
