@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lavender_core::event::Arguments;
 use lavender_core::{
-    Alert, AlertId, AlertStage as _, Certainty, ErrorKind, Repeats, RuleMeta, Stateful as _,
+    Alert, AlertId, AlertStage as _, Captured, Certainty, ErrorKind, Repeats, RuleMeta,
+    Stateful as _,
 };
 use lavender_detect::{SuppressionKey, SuppressionOptions, SuppressionStage};
 use proptest::prelude::*;
@@ -187,6 +189,22 @@ fn it_counts_for_no_more_alerts_than_it_may_and_tells_before_it_forgets() {
     assert_eq!(told.len(), 30);
     assert!(told.values().all(|count| *count == 3), "{told:?}");
     assert_eq!((stage.suppressed(), stage.counters().forgotten), (90, 20));
+}
+
+#[test]
+fn long_arguments_do_not_fill_the_memory() {
+    let mut options = options(SuppressionKey::TreeAndEvidence);
+    options.state_bytes_max = 1 << 20;
+    let mut stage = SuppressionStage::new(options);
+    let rule = rule("a", 1, &[]);
+    for number in 0..100_u32 {
+        let mut process = (*process(10 + number, 1, None)).clone();
+        process.arguments = Captured::complete(Arguments::new(&[b'x'; 100_000]));
+        let alert = alert(&rule, &Arc::new(process), i64::from(number), u64::from(number) + 1);
+        assert_eq!(pass(&mut stage, &alert).len(), 1);
+        assert!(stage.state_bytes() <= 1 << 20);
+    }
+    assert!(stage.counters().forgotten > 90, "{:?}", stage.counters());
 }
 
 #[test]

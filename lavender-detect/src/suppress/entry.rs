@@ -35,6 +35,22 @@ pub(super) struct Entry {
     told_in_batch: u64,
     pub(super) unsaved: bool,
     pub(super) saved: bool,
+    /// What it takes, in bytes; what it shares with others as if it did not.
+    pub(super) bytes: usize,
+}
+
+/// What an entry takes beside its alert, at the most, and a process beside its arguments.
+const ENTRY_BYTES: usize = 4_096;
+const PROCESS_BYTES: usize = 600;
+
+fn bytes(alert: &Alert) -> usize {
+    let process = |process: &std::sync::Arc<lavender_core::event::Process>| {
+        // Arguments are kept twice, as they are and joined.
+        PROCESS_BYTES + 2 * process.arguments.value.raw().len()
+    };
+    let line = alert.process.iter().flat_map(|own| std::iter::once(own).chain(own.ancestors()));
+    let evidence = alert.evidence.iter().map(|evidence| evidence.value.len() + 64);
+    ENTRY_BYTES + line.map(process).sum::<usize>() + evidence.sum::<usize>()
 }
 
 /// Where in the alerts that are counted one belongs.
@@ -75,6 +91,7 @@ impl Entry {
             told_in_batch: 0,
             unsaved: true,
             saved: false,
+            bytes: bytes(alert),
             alert: alert.clone(),
         }
     }
@@ -163,7 +180,6 @@ pub(super) fn read(key: &str, value: &[u8]) -> Result<Entry> {
     let alert =
         codec::alert_from_json(written.alert.get()).map_err(|error| fail(error.to_string()))?;
     Ok(Entry {
-        alert,
         count: written.count,
         last_seen_at: written.last_seen_at,
         known: written.known,
@@ -173,5 +189,7 @@ pub(super) fn read(key: &str, value: &[u8]) -> Result<Entry> {
         told_in_batch: 0,
         unsaved: false,
         saved: true,
+        bytes: bytes(&alert),
+        alert,
     })
 }

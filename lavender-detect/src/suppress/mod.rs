@@ -31,12 +31,19 @@ pub struct SuppressionOptions {
     /// The most alerts whose repeats are counted at a time; of more, the oldest are forgotten, and counted. 4,096 unless
     /// said.
     pub alerts_max: usize,
+    /// The most bytes of these alerts, with their processes. 16 MiB unless said.
+    pub state_bytes_max: usize,
 }
 
 impl Default for SuppressionOptions {
     fn default() -> Self {
         let window = Duration::from_secs(300);
-        Self { key: SuppressionKey::default(), window, alerts_max: 4_096 }
+        Self {
+            key: SuppressionKey::default(),
+            window,
+            alerts_max: 4_096,
+            state_bytes_max: 16 << 20,
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub struct SuppressionStage {
     known: HashSet<AlertId>,
     known_order: VecDeque<AlertId>,
     newest: Timestamp,
+    bytes: usize,
     batch: u64,
     counters: SuppressionCounters,
 }
@@ -63,6 +64,7 @@ impl SuppressionStage {
             known: HashSet::new(),
             known_order: VecDeque::new(),
             newest: Timestamp::from_nanos(i64::MIN),
+            bytes: 0,
             batch: 0,
             counters: SuppressionCounters::default(),
         }
@@ -71,6 +73,11 @@ impl SuppressionStage {
     /// What became of alerts so far.
     pub const fn counters(&self) -> SuppressionCounters {
         self.counters
+    }
+
+    /// What the alerts take whose repeats are counted, in bytes.
+    pub const fn state_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether an alert is raised; otherwise it is counted where it belongs.
@@ -109,7 +116,9 @@ impl SuppressionStage {
                 self.know(alert.id);
                 self.forget(key);
                 self.order.insert((alert.observed_at, key));
-                self.entries.insert(key, Entry::new(alert));
+                let entry = Entry::new(alert);
+                self.bytes += entry.bytes;
+                self.entries.insert(key, entry);
                 true
             }
         }
@@ -129,6 +138,7 @@ impl SuppressionStage {
     fn forget(&mut self, key: u128) {
         let Some(mut entry) = self.entries.remove(&key) else { return };
         self.order.remove(&(entry.alert.observed_at, key));
+        self.bytes -= entry.bytes;
         self.over.extend(entry.tell(self.batch, true));
         if entry.saved {
             self.gone.push(key);
@@ -141,7 +151,9 @@ impl SuppressionStage {
             let age = self.newest.as_nanos().saturating_sub(first.as_nanos());
             // Twice as long, since what comes late may still be earlier than what came before.
             let over = age >= self.window.saturating_mul(2);
-            if !over && self.entries.len() <= self.options.alerts_max {
+            let fits = self.entries.len() <= self.options.alerts_max
+                && self.bytes <= self.options.state_bytes_max;
+            if !over && fits {
                 return;
             }
             self.counters.forgotten += u64::from(!over);
@@ -205,7 +217,9 @@ impl Stateful for SuppressionStage {
         self.newest = self.newest.max(entry.alert.observed_at);
         if let Some(old) = self.entries.remove(&number) {
             self.order.remove(&(old.alert.observed_at, number));
+            self.bytes -= old.bytes;
         }
+        self.bytes += entry.bytes;
         self.order.insert((entry.alert.observed_at, number));
         self.know(entry.alert.id);
         if entry.is_untold() {
