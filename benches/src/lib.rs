@@ -231,6 +231,7 @@ fn process(number: u64, path: &str, arguments: &str, parent: Option<Arc<Process>
         cgroup_id: 4_242,
         container: None,
         namespaces: Namespaces::default(),
+        tree: None,
         parent_id: parent.as_ref().map(|parent| parent.exec_id),
         parent: parent.map(|parent| parent.as_parent()),
     })

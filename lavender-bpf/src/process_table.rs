@@ -168,6 +168,7 @@ mod tests {
             cgroup_id: 0,
             container: None,
             namespaces: Namespaces::default(),
+            tree: None,
             parent_id: None,
             parent: None,
         })

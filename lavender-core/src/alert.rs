@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventKind, Process};
-use crate::id::{AgentId, AlertId, EventId, TenantId};
+use crate::id::{AgentId, AlertId, EventId, IncidentId, TenantId};
+use crate::risk::{Repeats, Risk};
 use crate::rule::{Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName};
 use crate::time::{BootTime, Timestamp};
 
@@ -53,6 +54,12 @@ pub struct Alert {
     pub certainty: Certainty,
     /// Whether events were lost in the window of a correlation, so that there may have been more.
     pub incomplete: bool,
+    /// What it is part of: the same for all alerts of a process tree. `None` without a process.
+    pub incident: Option<IncidentId>,
+    /// The risk score of its process tree, where one is kept.
+    pub risk: Option<Arc<Risk>>,
+    /// How often it was repeated; `None` for never.
+    pub repeats: Option<Repeats>,
 }
 
 impl Alert {
@@ -83,10 +90,13 @@ impl Alert {
             created_at,
             event_kind: event.kind(),
             events,
+            incident: event.process.as_ref().map(|process| IncidentId::of_tree(process.tree_id())),
             process: event.process.clone(),
             evidence,
             certainty,
             incomplete,
+            risk: None,
+            repeats: None,
         }
     }
 }

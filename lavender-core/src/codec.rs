@@ -24,7 +24,8 @@ use serde_json::value::RawValue;
 
 use crate::alert::{AgentIdentity, Alert, AlertStatus};
 use crate::event::{Event, EventData, EventKind, Process};
-use crate::id::{AlertId, EventId};
+use crate::id::{AlertId, EventId, IncidentId};
+use crate::risk::{Repeats, Risk};
 use crate::rule::{Certainty, Evidence, RuleMeta, Severity};
 use crate::time::{BootTime, Timestamp};
 
@@ -393,7 +394,7 @@ pub fn event_from_json(json: &str) -> Result<Event, CodecError> {
 /// One alert as it is written. The kind comes first, so that a stream of events and alerts can be told
 /// apart by eye.
 #[derive(Serialize, Deserialize)]
-struct AlertLine<S, R, P, E> {
+struct AlertLine<S, R, K, P, E> {
     kind: Arc<str>,
     id: AlertId,
     severity: Severity,
@@ -403,8 +404,14 @@ struct AlertLine<S, R, P, E> {
     observed_at: Timestamp,
     boot_time: BootTime,
     created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incident: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repeats: Option<Repeats>,
     event_kind: EventKind,
     rule: R,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    risk: Option<K>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     process: Option<P>,
     evidence: E,
@@ -429,8 +436,11 @@ pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
         observed_at: alert.observed_at,
         boot_time: alert.boot_time,
         created_at: alert.created_at,
+        incident: alert.incident,
+        repeats: alert.repeats,
         event_kind: alert.event_kind,
         rule: &*alert.rule,
+        risk: alert.risk.as_deref(),
         process: alert.process.as_ref().map(Lineage::of),
         evidence: &alert.evidence,
         certainty: alert.certainty.clone(),
@@ -446,7 +456,7 @@ pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
 ///
 /// [`CodecError::Line`].
 pub fn alert_from_json(json: &str) -> Result<Alert, CodecError> {
-    let line: AlertLine<AgentIdentity, RuleMeta, OwnedLineage, Vec<Evidence>> =
+    let line: AlertLine<AgentIdentity, RuleMeta, Risk, OwnedLineage, Vec<Evidence>> =
         serde_json::from_str(json).map_err(|source| CodecError::Line { line: 1, source })?;
     Ok(Alert {
         id: line.id,
@@ -463,5 +473,8 @@ pub fn alert_from_json(json: &str) -> Result<Alert, CodecError> {
         evidence: line.evidence,
         certainty: line.certainty,
         incomplete: line.incomplete,
+        incident: line.incident,
+        risk: line.risk.map(Arc::new),
+        repeats: line.repeats,
     })
 }

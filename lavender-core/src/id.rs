@@ -472,3 +472,17 @@ impl AlertId {
         Self(Uuid::new_v5(&NAMESPACE, &name))
     }
 }
+
+/// What the alerts of one process tree have in common, derived from the tree: the same wherever it is computed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IncidentId(Uuid);
+
+uuid_text!(IncidentId, "incident id", |_| Ok(()));
+
+impl IncidentId {
+    /// The id of the incident of a tree, by the process that the tree begins with.
+    pub fn of_tree(tree: ProcessId) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("incident/{tree}").as_bytes()))
+    }
+}

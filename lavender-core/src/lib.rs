@@ -64,6 +64,7 @@ mod id;
 #[cfg(feature = "runtime")]
 pub mod pipeline;
 mod response;
+mod risk;
 mod rule;
 mod source;
 pub mod store;
@@ -77,17 +78,18 @@ pub use bytes::Bytes;
 pub use crate::alert::{AgentIdentity, Alert, AlertStatus};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::id::{
-    AgentId, AlertId, BootDigest, BootId, EventId, ExecId, IdError, Origin, ProcessId, Sequencer,
-    TenantId,
+    AgentId, AlertId, BootDigest, BootId, EventId, ExecId, IdError, IncidentId, Origin, ProcessId,
+    Sequencer, TenantId,
 };
 pub use crate::response::{
     FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
     ResponseTarget,
 };
+pub use crate::risk::{RISK_RULE, Repeats, Risk, RiskContribution, RiskSequence};
 pub use crate::rule::{
     Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
 };
-pub use crate::source::{Detector, Enricher, Sink, Source, Stateful};
+pub use crate::source::{AlertStage, Detector, Enricher, Sink, Source, Stateful};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};
 pub use crate::time::{BootTime, Clock, ManualClock, SystemClock, Timestamp};

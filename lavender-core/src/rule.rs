@@ -99,9 +99,21 @@ pub struct RuleMeta {
     /// What it asks to be done about what it finds: `response` under its key `lavender`. Policy decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response: Vec<ResponseAction>,
+    /// What a match adds to the risk score of its process tree: `risk` under its key `lavender`. By its level where
+    /// it doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<u32>,
+    /// Whether every match is an alert of its own: `suppress: false` under its key `lavender`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsuppressed: bool,
 }
 
 impl RuleMeta {
+    /// Its tags in the namespace `attack`.
+    pub fn attack_tags(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.tags.iter().filter(|tag| tag.starts_with("attack."))
+    }
+
     /// The ATT&CK techniques among the tags, as ATT&CK writes them: `T1059`, `T1059.004`.
     pub fn techniques(&self) -> impl Iterator<Item = String> {
         self.tags.iter().filter_map(|tag| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::alert::Alert;
 use crate::error::Result;
 use crate::event::{Event, EventBatch};
 use crate::rule::Detection;
@@ -36,6 +37,32 @@ pub trait Source: fmt::Debug + Send + 'static {
 pub trait Detector: fmt::Debug + Send {
     /// Adds what the rules find in this event to `out`.
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>);
+
+    /// What of it must outlive the process, if anything.
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        None
+    }
+}
+
+/// Looks at alerts before anybody else does: adds to them, adds others, holds back what repeats.
+///
+/// Synchronous, and called only where something was found: what was not costs nothing.
+pub trait AlertStage: fmt::Debug + Send {
+    /// Takes the alerts that were raised together, with one event. What it leaves in `raised` is raised; what it takes
+    /// out is counted in [`suppressed`](Self::suppressed). What was not raised and is to be answered all the same
+    /// goes to `repeated`.
+    fn pass(&mut self, raised: &mut Vec<Alert>, repeated: &mut Vec<Alert>);
+
+    /// What has changed about alerts that were raised before, each with its id, for whoever keeps them: called once
+    /// for each batch of events, and with `last` when no more come.
+    fn updates(&mut self, last: bool, out: &mut Vec<Alert>) {
+        let _ = (last, out);
+    }
+
+    /// How many alerts it has held back.
+    fn suppressed(&self) -> u64 {
+        0
+    }
 
     /// What of it must outlive the process, if anything.
     fn state(&mut self) -> Option<&mut dyn Stateful> {

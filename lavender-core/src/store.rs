@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{AgentIdentity, Alert, AlertStatus};
 use crate::error::Result;
 use crate::event::{Event, EventKind, LossStage};
-use crate::id::{AgentId, AlertId, ExecId, Origin, ProcessId, TenantId};
+use crate::id::{AgentId, AlertId, ExecId, IncidentId, Origin, ProcessId, TenantId};
 use crate::rule::Severity;
 use crate::time::Timestamp;
 
@@ -215,6 +215,8 @@ pub struct AlertQuery {
     pub min_severity: Option<Severity>,
     /// Only of this rule, by id.
     pub rule: Option<Arc<str>>,
+    /// Only of this incident.
+    pub incident: Option<IncidentId>,
     /// The most alerts on a page, 1 to 1,000.
     pub limit: u32,
     /// Where the page begins; `None` for the first.
@@ -231,6 +233,7 @@ impl AlertQuery {
             status: None,
             min_severity: None,
             rule: None,
+            incident: None,
             limit: 100,
             after: None,
         }
@@ -257,7 +260,8 @@ pub struct StatusChange {
 /// # Contract
 ///
 /// - [`insert`](Self::insert) returns once the alerts are durable, all of them or none.
-/// - Inserting an alert that is there already changes nothing, its status least of all.
+/// - Inserting an alert that is there already changes nothing, its status least of all, but for its
+///   [repeats](Alert::repeats), which only grow: [`Repeats::merge`](crate::Repeats::merge).
 #[async_trait]
 pub trait AlertStore: fmt::Debug + Send + Sync + 'static {
     /// Stores alerts.

@@ -82,6 +82,7 @@ prop_compose! {
             cgroup_id,
             container: in_container.then(|| Arc::new(Container { id: "abc".into(), runtime: None })),
             namespaces: Namespaces { pid: 1, ..Namespaces::default() },
+            tree: None,
             parent_id: None,
             parent: None,
         }

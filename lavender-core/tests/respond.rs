@@ -9,9 +9,10 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork, Heartb
 use lavender_core::pipeline::Pipeline;
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
-    AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, Certainty, Detection, Detector,
-    Origin, Outcome, Publisher, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
-    ResponseTarget, Result, RuleMeta, Sequencer, Source, TenantId, Timestamp, async_trait,
+    AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Certainty, Detection,
+    Detector, Origin, Outcome, Publisher, Responder, ResponseAction, ResponseOrder,
+    ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source, TenantId,
+    Timestamp, async_trait,
 };
 
 fn identity() -> AgentIdentity {
@@ -109,6 +110,50 @@ impl Responder for Answers {
         self.0.lock().unwrap().push(format!("respond {} {}", alert.rule.id, event.id.sequence()));
         out.extend([outcome(alert.id, Outcome::DryRun), outcome(alert.id, Outcome::NotAllowed)]);
     }
+}
+
+/// Makes the second alert worse than the first, and holds the first back.
+#[derive(Debug)]
+struct Judge(u64);
+
+impl AlertStage for Judge {
+    fn pass(&mut self, raised: &mut Vec<Alert>, repeated: &mut Vec<Alert>) {
+        let first = raised.remove(0);
+        let worse = Alert { severity: Severity::Critical, ..raised[0].clone() };
+        repeated.push(first);
+        raised.push(Alert { id: AlertId::new("worse", &[]), ..worse });
+        self.0 += 1;
+    }
+
+    fn suppressed(&self) -> u64 {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn what_a_stage_leaves_is_raised_the_worst_first_and_what_repeats_is_answered() {
+    let ids = sequencer();
+    let beat = event(&ids, EventData::Heartbeat(Heartbeat::default()));
+    let batch = EventBatch { events: vec![beat], lost: Vec::new() };
+    let (kept, calls) = (Arc::new(Kept::default()), Calls::default());
+    let published = Arc::clone(&kept) as Arc<dyn Publisher>;
+    let report = Pipeline::new(Once(Some(batch)), identity(), ids, published)
+        .with_detector(Finder(Arc::clone(&calls)))
+        .with_alert_stage(Judge(0))
+        .with_responder(Answers(Arc::clone(&calls)))
+        .run(std::future::pending::<()>())
+        .await
+        .unwrap();
+    assert_eq!((report.alerts, report.suppressed), (2, 1));
+    let calls = calls.lock().unwrap().clone();
+    let answered: Vec<_> = calls.iter().filter(|call| call.starts_with("respond")).collect();
+    assert_eq!(answered, ["respond two 1", "respond two 1", "respond one 1"]);
+    let mut severities = Vec::new();
+    for message in kept.0.lock().unwrap().iter() {
+        let Payload::Alerts(alerts) = &message.payload else { continue };
+        severities.extend(alerts.iter().map(|alert| alert.severity));
+    }
+    assert_eq!(severities, [Severity::Critical, Severity::Informational]);
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ impl RuleHandle {
 /// #   pid: 42, namespace_pid: 42, name: ByteString::from("nc"),
 /// #   working_directory: Captured::complete(ByteString::from("/")),
 /// #   credentials: Credentials::default(), user: None, group: None, terminal: None, cgroup_id: 1,
-/// #   container: None, namespaces: Namespaces::default(), parent_id: None, parent: None,
+/// #   container: None, namespaces: Namespaces::default(), tree: None, parent_id: None, parent: None,
 /// };
 /// let exec = Exec { filename: Captured::complete(ByteString::from("nc")), previous_executable: None };
 /// let event = Arc::new(Event {

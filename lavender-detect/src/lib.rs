@@ -42,7 +42,8 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
-//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order.
+//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order. What it comes to
+//! for a process tree is [`risk`]; what repeats is held back by a [`SuppressionStage`].
 //! What to do about it is decided by a [`ResponsePolicy`]; doing it is not of this crate.
 //!
 //! # Records
@@ -73,10 +74,12 @@ mod matcher;
 mod outlook;
 mod record;
 mod response;
+pub mod risk;
 mod rule;
 mod ruleset;
 mod schema;
 mod stats;
+mod suppress;
 mod testing;
 mod truth;
 
@@ -107,6 +110,9 @@ pub use crate::ruleset::{Rule, RuleSet};
 pub use crate::schema::{FieldId, Fields};
 pub use crate::stats::{
     Budget, BudgetNotice, Excess, OverBudget, RuleState, RuleStats, StatsOptions,
+};
+pub use crate::suppress::{
+    SuppressionCounters, SuppressionKey, SuppressionOptions, SuppressionStage,
 };
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

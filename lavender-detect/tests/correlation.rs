@@ -265,6 +265,7 @@ fn process(
         cgroup_id: 1,
         container: container.map(|id| Arc::new(Container { id: id.into(), runtime: None })),
         namespaces: Namespaces::default(),
+        tree: None,
         parent_id: parent.map(|parent| parent.exec_id),
         parent: parent.cloned(),
     })

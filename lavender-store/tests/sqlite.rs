@@ -12,8 +12,8 @@ use lavender_core::store::{
     AlertQuery, EventQuery, Inserted, LossQuery, PutMode, StatusChange, TimeRange,
 };
 use lavender_core::{
-    AlertStatus, AlertStore as _, ErrorKind, EventStore as _, ManualClock, Severity,
-    StateStore as _,
+    Alert, AlertStatus, AlertStore as _, ErrorKind, EventStore as _, IncidentId, ManualClock,
+    Repeats, Severity, StateStore as _,
 };
 use lavender_store::{SqliteOptions, SqliteStore, Store as _};
 use rusqlite::Connection;
@@ -25,6 +25,47 @@ fn open(directory: &TempDir) -> SqliteStore {
 
 fn look(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_first_version_is_brought_to_this_one() {
+    let directory = TempDir::new().unwrap();
+    let mut sample = Sample::new("first", "a", 1);
+    let process = sample.process();
+    let event = sample.exec(&process);
+    let old = sample.alert(&event, "r", Severity::High);
+    let store = open(&directory);
+    store.insert(&[Arc::clone(&old)]).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let first = Connection::open(directory.path().join("lavender.db")).unwrap();
+    first
+        .execute_batch(
+            "DROP INDEX alerts_incident;
+             ALTER TABLE alerts DROP COLUMN incident;
+             ALTER TABLE alerts DROP COLUMN score;
+             ALTER TABLE alerts DROP COLUMN repeats;
+             ALTER TABLE alerts DROP COLUMN last_seen_at;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(first);
+
+    let store = open(&directory);
+    assert_eq!(store.alert(old.id).await.unwrap(), Some(Arc::clone(&old)));
+    let repeats = Some(Repeats { count: 2, last_seen_at: old.observed_at });
+    let again = Arc::new(Alert { repeats, ..(*old).clone() });
+    store.insert(&[Arc::clone(&again)]).await.unwrap();
+    assert_eq!(store.alert(old.id).await.unwrap(), Some(again));
+    let other = sample.process();
+    let event = sample.exec(&other);
+    let mut new = (*sample.alert(&event, "r", Severity::High)).clone();
+    new.incident = Some(IncidentId::of_tree(other.id()));
+    store.insert(&[Arc::new(new.clone())]).await.unwrap();
+    let mut query = AlertQuery::new(TimeRange::ALL);
+    query.incident = new.incident;
+    assert_eq!(store.alerts(&query).await.unwrap().items, [Arc::new(new)]);
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

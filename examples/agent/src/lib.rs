@@ -31,6 +31,7 @@ pub mod rules;
 #[cfg(feature = "live")]
 pub mod run;
 pub mod shutdown;
+pub mod stages;
 pub mod store;
 pub mod tally;
 pub mod trust;

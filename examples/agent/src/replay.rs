@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lavender_bpf::{CaptureError, CaptureHeader, Replay};
-use lavender_core::pipeline::{Overflow, Pipeline};
+use lavender_core::pipeline::{Overflow, Pipeline, PipelineReport};
 use lavender_core::{ErrorKind, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::rules::{RuleSource, log_budget_notices};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
+use crate::stages::with_stages;
 use crate::store;
 
 /// A small capture of harmless stand-ins of attacks; see `captures/`.
@@ -70,6 +71,7 @@ async fn play(
     let pipeline = Pipeline::new(capture, header.identity, sequencer, backend.publisher())
         .with_queue(config.store.queue_events.get() as usize, Overflow::Wait)
         .with_detector(rule_source.detector(rules));
+    let pipeline = with_stages(pipeline, config)?;
     let ended = tokio::select! {
         report = pipeline.run(shutdown) => Some(report),
         () = asked.clone().overdue() => None,
@@ -80,9 +82,9 @@ async fn play(
         backend.finish(asked.overdue()).await.map_err(|error| Failure::new(Exit::Store, error))?;
     match ended {
         Some(Ok(report)) => {
-            let (events, alerts, lost) = (report.events, report.alerts, report.lost);
+            let PipelineReport { events, alerts, suppressed, lost } = report;
             let undetermined = rules.undetermined();
-            tracing::info!(events, alerts, lost, undetermined, "replayed");
+            tracing::info!(events, alerts, suppressed, lost, undetermined, "replayed");
         }
         Some(Err(error)) => {
             let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid);

@@ -70,8 +70,8 @@ impl Responder for PolicyResponder {
 
     fn respond(&mut self, alert: &Alert, event: &Event, out: &mut Vec<ResponseOutcome>) {
         let before = out.len();
-        // No risk score is kept yet.
-        for decision in self.policy.decide(alert, event, None) {
+        let score = alert.risk.as_ref().map(|risk| risk.score);
+        for decision in self.policy.decide(alert, event, score) {
             if decision.allowed {
                 self.enforcer.enforce(decision.order, out);
             } else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lavender_bpf::SensorSource;
 use lavender_bpf::host;
 use lavender_core::event::AgentStart;
-use lavender_core::pipeline::{Overflow, Pipeline};
+use lavender_core::pipeline::{Overflow, Pipeline, PipelineReport};
 use lavender_core::{AgentIdentity, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
@@ -22,6 +22,7 @@ use crate::identity::{identity, kernel_release};
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
+use crate::stages::with_stages;
 use crate::{live, store};
 
 /// Watches this host until it is told to stop.
@@ -83,6 +84,7 @@ async fn watch(
         .with_queue(config.store.queue_events.get() as usize, Overflow::Shed)
         .with_detector(rule_source.detector(rules))
         .with_responder(responder);
+    let pipeline = with_stages(pipeline, config)?;
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
     let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
@@ -107,8 +109,15 @@ async fn watch(
         return Unstored { events, ..unstored }.check();
     };
     let report = ended.map_err(|error| Failure::new(Exit::Failure, error))?;
-    let (events, alerts, lost) = (report.events, report.alerts, report.lost);
-    tracing::info!(events, alerts, lost, undetermined = rules.undetermined(), "stopped");
+    let PipelineReport { events, alerts, suppressed, lost } = report;
+    tracing::info!(
+        events,
+        alerts,
+        suppressed,
+        lost,
+        undetermined = rules.undetermined(),
+        "stopped"
+    );
     unstored.check()
 }
 

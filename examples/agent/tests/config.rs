@@ -97,6 +97,22 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         ("[sensor]\nfile_ring_bytes = 5000\n", "lavender.toml:2:19: 5000 is not", "a power of two"),
         ("[filters]\nignored_executables = [\"/opt/*\"]\n", "lavender.toml:2:", "of one program"),
         ("[agent\n", "lavender.toml:1:7: ", "[agent"),
+        ("[risk]\nhalf_life_secs = 0\n", "lavender.toml:2:18: ", "nonzero"),
+        (
+            "[risk]\nthresholds = [{score = 5, severity = \"low\"}, {score = 5, severity = \"high\"}]\n",
+            "lavender.toml:2:14: the threshold 5 stands twice",
+            "one severity",
+        ),
+        (
+            "[risk]\nthresholds = [{score = 0, severity = \"low\"}]\n",
+            "lavender.toml:2:14: a threshold of 0",
+            "give it points",
+        ),
+        (
+            "[alerts]\nsuppress_by = \"rule\"\n",
+            "lavender.toml:2:15: unknown variant `rule`",
+            "`tree` or `tree_and_evidence`",
+        ),
         ("[rules]\nbudget_ns = 0\n", "lavender.toml:2:13: ", "nonzero"),
         ("[rules]\nbudget_ns = \"1us\"\n", "lavender.toml:2:13: ", "nonzero"),
         (

@@ -60,7 +60,7 @@ fn start(setting: &Setting, database: &Path, more: &[&str]) -> Agent {
 #[test]
 fn a_full_disk_hides_no_attack_and_the_end_says_what_is_missing() {
     need_kernel!();
-    let setting = Setting::new("");
+    let setting = Setting::new("[alerts]\nsuppress_secs = 0\n");
     let Some(mount) = Mount::new(setting.path("small"), "size=3m") else {
         println!("skipped: no file system may be mounted here");
         return;

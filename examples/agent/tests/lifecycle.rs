@@ -119,7 +119,7 @@ fn rule(title: &str, name: &str) -> String {
 #[test]
 fn sighup_takes_new_rules_whole_or_not_at_all() {
     need_kernel!();
-    let setting = Setting::new("");
+    let setting = Setting::new("[alerts]\nsuppress_secs = 0\n");
     let file = setting.path("rules/one.yml");
     write(&file, &rule("First", "true"));
     let folder = setting.path("rules");

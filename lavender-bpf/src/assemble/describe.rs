@@ -143,7 +143,7 @@ impl<H: Host> Assembler<H> {
             let id = self.parent_id(task)?;
             Some(ExecId { process: id, generation: task.parent_generation.get() })
         });
-        Process {
+        let process = Process {
             exec_id,
             pid: header.tgid.get(),
             namespace_pid: task.namespace_tgid.get(),
@@ -162,8 +162,19 @@ impl<H: Host> Assembler<H> {
             cgroup_id,
             container,
             namespaces: namespaces(task),
+            tree: None,
             parent_id,
             parent,
+        };
+        Process { tree: Some(self.tree_of(&process)), ..process }
+    }
+
+    /// The tree of a process: the one that it was in already, else its parent's, unless it has begun one.
+    fn tree_of(&self, process: &Process) -> ProcessId {
+        let before = self.processes.latest(process.id()).or(process.parent.as_ref());
+        match before {
+            Some(before) if !process.begins_tree_after(before) => before.tree_id(),
+            _ => process.id(),
         }
     }
 
@@ -217,7 +228,7 @@ impl<H: Host> Assembler<H> {
             })
         };
         let (path, deleted) = executable_link(found.executable);
-        Arc::new(Process {
+        let process = Process {
             exec_id,
             pid: exec_id.process.tgid(),
             namespace_pid: found.namespace_pid,
@@ -238,9 +249,11 @@ impl<H: Host> Assembler<H> {
             cgroup_id: known.as_ref().map_or(0, |known| known.cgroup_id),
             container: known.as_ref().and_then(|known| known.container.clone()),
             namespaces: known.as_ref().map(|known| known.namespaces).unwrap_or_default(),
+            tree: None,
             parent_id: parent.as_ref().map(|parent| parent.exec_id),
             parent,
-        })
+        };
+        Arc::new(Process { tree: Some(self.tree_of(&process)), ..process })
     }
 
     /// The process with the ids of this record, which it may have changed since it started.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::sample::{START, Sample};
 use crate::store::{AlertQuery, Cursor, EventQuery, Inserted, StatusChange, TimeRange};
-use crate::{Alert, AlertId, AlertStatus, AlertStore, ErrorKind, Severity, Timestamp};
+use crate::{
+    Alert, AlertId, AlertStatus, AlertStore, BootId, ErrorKind, IncidentId, ProcessId, Repeats,
+    Severity, Timestamp,
+};
 
 /// Checks that an alert store keeps what the trait promises.
 ///
@@ -18,6 +21,8 @@ pub async fn alert_store(store: &dyn AlertStore) {
     alerts_come_newest_first_by_pages(store).await;
     queries_select(store).await;
     queries_that_cannot_be_answered_are_refused(store).await;
+    alerts_of_one_incident_are_found(store).await;
+    repeats_only_grow(store).await;
     a_status_changes_with_who_when_why(store).await;
     a_change_that_may_not_be_is_refused(store).await;
 }
@@ -133,6 +138,57 @@ async fn queries_select(store: &dyn AlertStore) {
     let time = TimeRange { from: all[10].observed_at, to: all[4].observed_at };
     let query = AlertQuery { time, ..base };
     assert_eq!(collect(store, query).await, expect(&|alert| time.contains(alert.observed_at)));
+}
+
+async fn alerts_of_one_incident_are_found(store: &dyn AlertStore) {
+    let mut sample = Sample::new("alert-incident", "a", 1);
+    let process = sample.process();
+    let (first, second) = (sample.exec(&process), sample.exec(&process));
+    let one = sample.alert(&first, "rule-1", Severity::Low);
+    let two = sample.alert(&second, "rule-2", Severity::High);
+    let alone = sample.heartbeat();
+    let none = sample.alert(&alone, "rule-1", Severity::Low);
+    assert!(one.incident.is_some() && one.incident == two.incident && none.incident.is_none());
+    store.insert(&[Arc::clone(&one), Arc::clone(&two), none]).await.unwrap();
+    let query = AlertQuery { incident: one.incident, limit: 1, ..of(&sample) };
+    let mut expected = vec![one, two];
+    expected.sort_by_key(|alert| std::cmp::Reverse((alert.observed_at, alert.id)));
+    assert_eq!(collect(store, query).await, expected);
+    let other = IncidentId::of_tree(ProcessId::new(BootId::from_u128(9), 9, 9));
+    let query = AlertQuery { incident: Some(other), ..of(&sample) };
+    assert!(collect(store, query).await.is_empty());
+}
+
+async fn repeats_only_grow(store: &dyn AlertStore) {
+    let mut sample = Sample::new("alert-repeats", "a", 1);
+    let alert = Arc::clone(&alerts(&mut sample, 1)[0]);
+    store.insert(&[Arc::clone(&alert)]).await.unwrap();
+    let change = change(AlertStatus::Open, AlertStatus::Acknowledged);
+    store.set_status(alert.id, &change).await.unwrap();
+    let report = |count, second| {
+        let last_seen_at = START.saturating_add(Duration::from_secs(second));
+        Some(Repeats { count, last_seen_at })
+    };
+    for (told, kept) in [
+        (report(2, 20), report(2, 20)),
+        (report(2, 20), report(2, 20)),
+        (report(5, 10), report(5, 20)),
+        (None, report(5, 20)),
+        (report(1, 30), report(5, 30)),
+    ] {
+        let again = Arc::new(Alert { repeats: told, ..(*alert).clone() });
+        let inserted = store.insert(&[again]).await.unwrap();
+        assert_eq!(inserted, Inserted { new: 0, duplicate: 1 });
+        let stored = store.alert(alert.id).await.unwrap().unwrap();
+        assert_eq!((stored.repeats, stored.status), (kept, AlertStatus::Acknowledged));
+        assert_eq!(collect(store, of(&sample)).await, [stored]);
+    }
+    // The report may come first, where the alert itself was not stored.
+    let later = Arc::clone(&alerts(&mut sample, 2)[1]);
+    let told = Arc::new(Alert { repeats: report(3, 3), ..(*later).clone() });
+    store.insert(&[Arc::clone(&told)]).await.unwrap();
+    store.insert(&[later]).await.unwrap();
+    assert_eq!(store.alert(told.id).await.unwrap(), Some(told));
 }
 
 async fn queries_that_cannot_be_answered_are_refused(store: &dyn AlertStore) {

@@ -12,8 +12,8 @@ use crate::event::{
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
     Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
-    Provenance, ResponseAction, ResponseOrder, ResponseOutcome, ResponseTarget, RuleMeta,
-    Sequencer, Severity, TenantId, Timestamp,
+    Provenance, ResponseAction, ResponseOrder, ResponseOutcome, ResponseTarget, Risk,
+    RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
 };
 
 /// When the first event of a sample happens: 2023-11-14T22:13:20Z.
@@ -244,7 +244,7 @@ impl Sample {
 
     /// The agent lives.
     pub fn heartbeat(&mut self) -> Arc<Event> {
-        let data = Heartbeat { uptime_ms: u64::MAX, events: 1, alerts: 2, lost: 3 };
+        let data = Heartbeat { uptime_ms: u64::MAX, events: 1, alerts: 2, lost: 3, suppressed: 4 };
         self.event(None, EventData::Heartbeat(data))
     }
 
@@ -362,6 +362,8 @@ impl Sample {
             false_positives: vec!["administrators".into()],
             references: Vec::new(),
             response: vec![ResponseAction::KillTree],
+            risk: Some(40),
+            unsuppressed: true,
         };
         let detection = Detection {
             rule: Arc::new(rule),
@@ -374,7 +376,25 @@ impl Sample {
             correlated: None,
         };
         let created_at = event.observed_at.saturating_add(std::time::Duration::from_millis(3));
-        Arc::new(Alert::from_detection(&self.source, detection, created_at))
+        let risk = event.process.as_ref().map(|process| Risk {
+            tree: process.tree_id(),
+            score: 50,
+            contributions: vec![RiskContribution {
+                rule: "earlier".into(),
+                title: "An earlier rule".into(),
+                points: 40,
+                why: "40 by the rule".into(),
+                observed_at: event.observed_at,
+                event: event.id,
+            }],
+            other_points: 0,
+            sequence: Some(RiskSequence {
+                points: 10,
+                tactics: vec!["execution".into(), "impact".into()],
+            }),
+        });
+        let alert = Alert::from_detection(&self.source, detection, created_at);
+        Arc::new(Alert { risk: risk.map(Arc::new), ..alert })
     }
 }
 
@@ -407,6 +427,7 @@ fn process(
         cgroup_id: 7,
         container: None,
         namespaces: Namespaces { pid: 4_026_531_836, ..Namespaces::default() },
+        tree: None,
         parent_id: parent.as_ref().map(|parent| parent.exec_id),
         parent,
     }

@@ -51,4 +51,7 @@ pub struct Heartbeat {
     pub alerts: u64,
     /// Events lost since it started, at all stages together.
     pub lost: u64,
+    /// Alerts since it started that only repeated others, and are counted with them.
+    #[serde(default)]
+    pub suppressed: u64,
 }

@@ -7,6 +7,7 @@ mod kind;
 mod loss;
 mod network;
 mod process;
+mod tree;
 
 use std::sync::Arc;
 

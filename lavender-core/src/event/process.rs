@@ -48,6 +48,9 @@ pub struct Process {
     pub container: Option<Arc<Container>>,
     /// The namespaces that it lives in.
     pub namespaces: Namespaces,
+    /// The process that its tree begins with, where whoever saw it knows: see [`tree_id`](Self::tree_id).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<ProcessId>,
     /// The parent's id, known even where the parent itself is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<ExecId>,

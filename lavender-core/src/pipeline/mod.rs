@@ -25,7 +25,7 @@ use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbea
 use crate::id::{EventId, Sequencer};
 use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
-use crate::source::{Detector, Enricher, Source};
+use crate::source::{AlertStage, Detector, Enricher, Source};
 use crate::time::{Clock, SystemClock};
 use crate::transport::Publisher;
 
@@ -93,6 +93,7 @@ pub struct Pipeline {
     publisher: Arc<dyn Publisher>,
     enrichers: Vec<Box<dyn Enricher>>,
     detectors: Vec<Box<dyn Detector>>,
+    stages: Vec<Box<dyn AlertStage>>,
     responder: Option<Box<dyn Responder>>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
@@ -109,6 +110,8 @@ pub struct PipelineReport {
     pub events: u64,
     /// Alerts raised.
     pub alerts: u64,
+    /// Alerts that only repeated others, and are counted with them.
+    pub suppressed: u64,
     /// Events lost before or in the pipeline, at all stages together.
     pub lost: u64,
 }
@@ -132,6 +135,7 @@ impl Pipeline {
             publisher,
             enrichers: Vec::new(),
             detectors: Vec::new(),
+            stages: Vec::new(),
             responder: None,
             clock: Arc::new(SystemClock),
             start: None,
@@ -153,6 +157,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_detector(mut self, detector: impl Detector + 'static) -> Self {
         self.detectors.push(Box::new(detector));
+        self
+    }
+
+    /// Looks at every alert before it is answered and published; in the order added.
+    #[must_use]
+    pub fn with_alert_stage(mut self, stage: impl AlertStage + 'static) -> Self {
+        self.stages.push(Box::new(stage));
         self
     }
 
@@ -222,6 +233,7 @@ impl Pipeline {
             clock: self.clock,
             enrichers: self.enrichers,
             detectors: self.detectors,
+            stages: self.stages,
             responder: self.responder,
             publish_telemetry: self.publish_telemetry,
             egress,
@@ -237,6 +249,8 @@ impl Pipeline {
         }
         let result = stage.pump(&mut *self.source, self.heartbeat_interval, shutdown).await;
         stage.report_losses(When::Now).await;
+        let updates = stage.updates(true);
+        stage.egress.push_alerts(updates).await;
         if announce {
             let reason = match &result {
                 Ok(reason) => *reason,
@@ -261,6 +275,7 @@ struct Stage {
     clock: Arc<dyn Clock>,
     enrichers: Vec<Box<dyn Enricher>>,
     detectors: Vec<Box<dyn Detector>>,
+    stages: Vec<Box<dyn AlertStage>>,
     responder: Option<Box<dyn Responder>>,
     publish_telemetry: bool,
     egress: Egress,
@@ -300,6 +315,7 @@ impl Stage {
                         events: self.report.events,
                         alerts: self.report.alerts,
                         lost: self.report.lost,
+                        suppressed: self.report.suppressed,
                     }))
                     .await;
                 }
@@ -323,7 +339,8 @@ impl Stage {
         for event in &mut events {
             self.look_at(event, &mut found);
         }
-        let Found { alerts, evidence, responses } = found;
+        let Found { mut alerts, evidence, responses } = found;
+        alerts.append(&mut self.updates(false));
         if !self.publish_telemetry {
             events.clear();
         }
@@ -350,15 +367,32 @@ impl Stage {
         }
         found.evidence.push(event.id);
         let now = self.clock.now();
-        for detection in std::mem::take(&mut self.detections) {
-            let alert = Arc::new(Alert::from_detection(&self.identity, detection, now));
-            self.report.alerts += 1;
-            if let Some(responder) = &mut self.responder {
-                responder.respond(&alert, event, &mut self.answers);
-            }
-            found.alerts.push(alert);
+        let alert = |detection| Alert::from_detection(&self.identity, detection, now);
+        let mut raised: Vec<Alert> = self.detections.drain(..).map(alert).collect();
+        let mut repeated = Vec::new();
+        for stage in &mut self.stages {
+            stage.pass(&mut raised, &mut repeated);
         }
+        self.report.suppressed = self.stages.iter().map(|stage| stage.suppressed()).sum();
+        self.report.alerts += raised.len() as u64;
+        // Of what is raised together the worst is answered and told first.
+        raised.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
+        if let Some(responder) = &mut self.responder {
+            for alert in raised.iter().chain(&repeated) {
+                responder.respond(alert, event, &mut self.answers);
+            }
+        }
+        found.alerts.extend(raised.into_iter().map(Arc::new));
         self.report_answers(found);
+    }
+
+    /// What has changed about alerts that were raised before.
+    fn updates(&mut self, last: bool) -> Vec<Arc<Alert>> {
+        let mut updates = Vec::new();
+        for stage in &mut self.stages {
+            stage.updates(last, &mut updates);
+        }
+        updates.into_iter().map(Arc::new).collect()
     }
 
     /// Makes events of what was done.

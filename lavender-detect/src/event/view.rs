@@ -102,7 +102,7 @@ impl<'a> EventRecord<'a> {
             F::ParentProcessGuid => process
                 .parent_id
                 .map_or(FieldValue::Absent, |id| FieldValue::Short(ShortText::new(id.process))),
-            F::ProcessTreeGuid => FieldValue::Short(ShortText::new(tree_root(process).id())),
+            F::ProcessTreeGuid => FieldValue::Short(ShortText::new(process.tree_id())),
             F::LineageGuids => FieldValue::List,
             F::ParentUser => parent.map_or(FieldValue::Absent, user),
             F::GrandparentImage => process
@@ -124,25 +124,6 @@ impl<'a> EventRecord<'a> {
             _ => FieldValue::Absent,
         }
     }
-}
-
-/// The process that a process's tree begins with: the highest ancestor that is still in the same login session (audit's
-/// `sessionid`) and container, and is not init.
-///
-/// Login session and container are what a process cannot leave by itself: `setsid`, a double fork, an exec or a new
-/// namespace make no new tree. A login, a container and a service each are one; two logins through one daemon are
-/// two. Of a line of ancestors that was cut ([`Process::MAX_ANCESTORS`]) the tree begins with the last that is known.
-fn tree_root(process: &Process) -> &Process {
-    let mut root = process;
-    for ancestor in process.ancestors() {
-        let same_session = ancestor.credentials.session_id == root.credentials.session_id;
-        let container = |process: &Process| process.container.as_ref().map(|c| Arc::clone(&c.id));
-        if ancestor.pid == 1 || !same_session || container(ancestor) != container(root) {
-            break;
-        }
-        root = ancestor;
-    }
-    root
 }
 
 fn command_line(process: &Process) -> FieldValue<'_> {

@@ -40,7 +40,7 @@ pub enum ClauseFault {
     #[error("it has no action: name one, or leave the clause out")]
     NoAction,
     /// It has no condition.
-    #[error("it would answer every alert: give it a severity, rules, tags or techniques")]
+    #[error("it would answer every alert: give it a severity, a score, rules, tags or techniques")]
     NoCondition,
     /// A technique that ATT&CK does not write so.
     #[error("`{technique}` is no technique: write T1059 or T1059.004")]

@@ -2,6 +2,7 @@
 
 mod condition;
 mod correlation;
+mod extension;
 mod parse;
 mod response;
 mod yaml;

@@ -8,7 +8,7 @@ use rsigma_parser::Modifier;
 use super::yaml::{self, Entry, Node, Value};
 use super::{
     CorrelationDocument, Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition,
-    response,
+    extension, response,
 };
 use crate::error::Fault;
 use crate::logsource::LogSource;
@@ -145,6 +145,7 @@ impl Context<'_> {
         };
         self.check_status(node);
         let response = self.response(node);
+        let weight = self.weight(node);
         Some(RuleMeta {
             id: self.text(node, "id").unwrap_or_else(|| derived_id(&title, node, body)),
             title,
@@ -154,6 +155,8 @@ impl Context<'_> {
             false_positives: self.texts(node, "falsepositives"),
             references: self.texts(node, "references"),
             response: response?,
+            risk: weight.risk,
+            unsuppressed: weight.unsuppressed,
         })
     }
 
@@ -179,6 +182,16 @@ impl Context<'_> {
             Err(faults) => {
                 faults.into_iter().for_each(|(line, reason)| self.fault(line, reason));
                 None
+            }
+        }
+    }
+
+    fn weight(&mut self, node: &Node) -> extension::Weight {
+        match extension::weight(node) {
+            Ok(weight) => weight,
+            Err(faults) => {
+                faults.into_iter().for_each(|(line, reason)| self.fault(line, reason));
+                extension::Weight::default()
             }
         }
     }

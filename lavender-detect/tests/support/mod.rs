@@ -38,6 +38,7 @@ pub(crate) fn process(image: &str, arguments: &[&str], parent: Option<Arc<Proces
         cgroup_id: 1,
         container: None,
         namespaces: Namespaces::default(),
+        tree: None,
         parent_id: parent.as_ref().map(|parent| parent.exec_id),
         parent,
     }

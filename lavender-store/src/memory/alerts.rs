@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lavender_core::store::{AlertQuery, Inserted, Page, StatusChange};
-use lavender_core::{Alert, AlertId, ErrorKind, Origin, Result};
+use lavender_core::{Alert, AlertId, ErrorKind, Origin, Repeats, Result};
 
 use super::fail;
 use crate::cursor::{Listing, Position};
@@ -24,6 +24,15 @@ struct Kept {
     history: Vec<StatusChange>,
 }
 
+impl Kept {
+    fn repeat(&mut self, repeats: Option<Repeats>) {
+        let repeats = Repeats::merge(self.alert.repeats, repeats);
+        if repeats != self.alert.repeats {
+            self.alert = Arc::new(Alert { repeats, ..(*self.alert).clone() });
+        }
+    }
+}
+
 fn position(alert: &Arc<Alert>) -> Position {
     Position { time: alert.observed_at, id: alert.id.as_u128() }
 }
@@ -32,8 +41,11 @@ impl Alerts {
     pub(super) fn insert(&mut self, alerts: &[Arc<Alert>], max: usize) -> Inserted {
         let mut inserted = Inserted::default();
         for alert in alerts {
-            if self.by_id.contains_key(&alert.id) {
+            if let Some(at) = self.by_id.get(&alert.id) {
                 inserted.duplicate += 1;
+                if let Some(kept) = self.by_time.get_mut(at) {
+                    kept.repeat(alert.repeats);
+                }
                 continue;
             }
             inserted.new += 1;
@@ -111,4 +123,5 @@ fn matches(query: &AlertQuery, alert: &Alert) -> bool {
         && query.status.is_none_or(|status| status == alert.status)
         && query.min_severity.is_none_or(|severity| alert.severity >= severity)
         && query.rule.as_ref().is_none_or(|rule| *rule == alert.rule.id)
+        && query.incident.is_none_or(|incident| alert.incident == Some(incident))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lavender_core::store::{AlertQuery, Inserted, Page, StatusChange};
-use lavender_core::{Alert, AlertId, AlertStatus, Timestamp, codec};
+use lavender_core::{Alert, AlertId, AlertStatus, Repeats, Timestamp, codec};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
@@ -16,14 +16,22 @@ use crate::cursor::{Listing, Position};
 pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<Inserted> {
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO alerts (alert_id, observed_at, created_at, tenant, agent, host,
-             rule_id, rule_title, severity, status, executable, command_line, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             rule_id, rule_title, severity, status, executable, command_line, body, incident,
+             score, repeats, last_seen_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+    )?;
+    let mut repeat = connection.prepare_cached(
+        "UPDATE alerts SET repeats = max(repeats, ?2),
+             last_seen_at = max(coalesce(last_seen_at, ?3), ?3)
+         WHERE alert_id = ?1",
     )?;
     let mut inserted = Inserted::default();
     for alert in alerts {
         let body = codec::alert_to_json(alert)
             .map_err(|error| SqliteError::Invalid(format!("alert {}: {error}", alert.id)))?;
         let process = alert.process.as_deref();
+        let repeats = alert.repeats.map_or(0, |repeats| repeats.count.cast_signed());
+        let last_seen_at = alert.repeats.map(|repeats| repeats.last_seen_at.as_nanos());
         let added = insert.execute(params![
             alert.id.as_u128().to_be_bytes(),
             alert.observed_at.as_nanos(),
@@ -38,7 +46,14 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
             process.map(|process| process.executable.path.value.to_string_lossy()),
             process.map(command_line),
             body,
+            alert.incident.map(|incident| incident.as_u128().to_be_bytes()),
+            alert.risk.as_ref().map(|risk| risk.score),
+            repeats,
+            last_seen_at,
         ])? as u64;
+        if let (0, Some(last_seen_at)) = (added, last_seen_at) {
+            repeat.execute(params![alert.id.as_u128().to_be_bytes(), repeats, last_seen_at])?;
+        }
         inserted.new += added;
         inserted.duplicate += 1 - added;
     }
@@ -73,12 +88,16 @@ pub(super) fn read(
             values.push(Value::Text(text.to_owned()));
         }
     }
+    if let Some(incident) = query.incident {
+        conditions += " AND incident = ?";
+        values.push(Value::Blob(incident.as_u128().to_be_bytes().to_vec()));
+    }
     if let Some(severity) = query.min_severity {
         conditions += " AND severity >= ?";
         values.push(Value::Integer(severity as i64));
     }
     let mut select = connection.prepare_cached(&format!(
-        "SELECT status, body FROM alerts WHERE {conditions}
+        "SELECT status, body, repeats, last_seen_at FROM alerts WHERE {conditions}
          ORDER BY observed_at DESC, alert_id DESC LIMIT {}",
         limit + 1
     ))?;
@@ -91,11 +110,15 @@ pub(super) fn read(
         .page(items, limit, |alert| Position { time: alert.observed_at, id: alert.id.as_u128() }))
 }
 
-/// The body holds the alert as it was raised; its status is the column's.
+/// The body holds the alert as it was raised; its status and its repeats are the columns'.
 fn parse(row: &Row<'_>) -> Result<Arc<Alert>> {
     let alert = codec::alert_from_json(&row.get::<_, String>(1)?)
         .map_err(|error| SqliteError::unreadable("an alert", &error))?;
-    Ok(Arc::new(Alert { status: status(&row.get::<_, String>(0)?)?, ..alert }))
+    let count = row.get::<_, i64>(2)?.cast_unsigned();
+    let repeats = row
+        .get::<_, Option<i64>>(3)?
+        .map(|last| Repeats { count, last_seen_at: Timestamp::from_nanos(last) });
+    Ok(Arc::new(Alert { status: status(&row.get::<_, String>(0)?)?, repeats, ..alert }))
 }
 
 fn status(name: &str) -> Result<AlertStatus> {
@@ -104,8 +127,9 @@ fn status(name: &str) -> Result<AlertStatus> {
 
 /// One alert.
 pub(super) fn alert(connection: &Connection, id: AlertId) -> Result<Option<Arc<Alert>>> {
-    let mut select =
-        connection.prepare_cached("SELECT status, body FROM alerts WHERE alert_id = ?1")?;
+    let mut select = connection.prepare_cached(
+        "SELECT status, body, repeats, last_seen_at FROM alerts WHERE alert_id = ?1",
+    )?;
     let mut rows = select.query([id.as_u128().to_be_bytes()])?;
     rows.next()?.map(parse).transpose()
 }

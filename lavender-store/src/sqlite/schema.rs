@@ -9,7 +9,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -102,6 +102,13 @@ const MIGRATIONS: [&str; 1] = [
      CREATE TRIGGER state_removed AFTER DELETE ON state BEGIN
          UPDATE state_totals SET bytes = bytes - octet_length(old.key) - length(old.value);
      END;",
+    // What an alert is part of, the score of its process tree, and how often it was repeated.
+    "ALTER TABLE alerts ADD COLUMN incident BLOB;
+     ALTER TABLE alerts ADD COLUMN score INTEGER;
+     ALTER TABLE alerts ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE alerts ADD COLUMN last_seen_at INTEGER;
+     CREATE INDEX alerts_incident ON alerts (incident, observed_at, alert_id)
+         WHERE incident IS NOT NULL;",
 ];
 
 /// The version that this code reads and writes.

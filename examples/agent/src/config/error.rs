@@ -82,7 +82,10 @@ const MOVED: [(&str, &str); 9] = [
     ),
     ("correlator_max_events", "a correlation rule says how much it counts by itself"),
     ("correlator_max_age_secs", "a correlation rule has its own `timespan`"),
-    ("kill_threshold", "it is a clause under [[response.policy]] here, by the level of an alert"),
+    (
+        "kill_threshold",
+        "it is a clause under [[response.policy]] here, by `min_score` or `min_severity`",
+    ),
     ("protected_comms", "it is `protected_executables` here: a process chooses its comm freely"),
 ];
 

@@ -3,11 +3,13 @@
 //! Unknown keys are errors. Lists replace the built-in ones, they do not add to them.
 
 mod agent;
+mod alerts;
 mod error;
 mod file;
 mod filters;
 mod output;
 mod response;
+mod risk;
 mod rules;
 mod sensor;
 mod store;
@@ -15,11 +17,13 @@ mod store;
 use serde::{Deserialize, Serialize};
 
 pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
+pub use self::alerts::{AlertsConfig, SuppressBy};
 pub use self::error::ConfigError;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
 pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, ProgramPath};
 pub use self::output::OutputConfig;
 pub use self::response::{PolicyClause, PossibleAction, ResponseConfig};
+pub use self::risk::{PointsConfig, RiskConfig, ThresholdConfig, Thresholds};
 pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
 pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
@@ -51,6 +55,10 @@ pub struct Config {
     pub rules: RulesConfig,
     /// `[filters]`: the lists that the built-in rules go by.
     pub filters: FiltersConfig,
+    /// `[risk]`: how much gathers against a process tree, and when that is an alert.
+    pub risk: RiskConfig,
+    /// `[alerts]`: what becomes of alerts that repeat.
+    pub alerts: AlertsConfig,
     /// `[response]`: what is done about an alert.
     pub response: ResponseConfig,
     /// `[store]`: where events and alerts are kept.

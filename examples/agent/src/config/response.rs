@@ -45,6 +45,8 @@ pub struct PolicyClause {
     actions: Vec<PossibleAction>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_severity: Option<Severity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_score: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<Arc<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,6 +63,8 @@ struct Unchecked {
     #[serde(default)]
     min_severity: Option<Severity>,
     #[serde(default)]
+    min_score: Option<u32>,
+    #[serde(default)]
     rules: Vec<Arc<str>>,
     #[serde(default)]
     tags: Vec<Arc<str>>,
@@ -72,8 +76,8 @@ impl TryFrom<Unchecked> for PolicyClause {
     type Error = String;
 
     fn try_from(written: Unchecked) -> Result<Self, String> {
-        let Unchecked { actions, min_severity, rules, tags, techniques } = written;
-        let clause = Self { actions, min_severity, rules, tags, techniques };
+        let Unchecked { actions, min_severity, min_score, rules, tags, techniques } = written;
+        let clause = Self { actions, min_severity, min_score, rules, tags, techniques };
         clause.to_clause().check().map_err(|fault| fault.to_string())?;
         Ok(clause)
     }
@@ -84,6 +88,7 @@ impl PolicyClause {
     pub fn to_clause(&self) -> ResponseClause {
         ResponseClause {
             min_severity: self.min_severity,
+            min_score: self.min_score,
             rules: self.rules.clone(),
             tags: self.tags.clone(),
             techniques: self.techniques.clone(),

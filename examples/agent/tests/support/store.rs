@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lavender_core::event::{EventData, EventKind, LossStage};
 use lavender_core::store::{AlertQuery, EventQuery, LossQuery, StoredEvent, TimeRange};
-use lavender_core::{Alert, AlertId, ResponseOutcome};
+use lavender_core::{Alert, AlertId, IncidentId, ResponseOutcome};
 use lavender_store::Store;
 
 /// A store that a test reads. The agent must have ended: a store belongs to one process at a time.
@@ -32,6 +32,13 @@ impl Stored {
                 None => return all,
             }
         }
+    }
+
+    /// The alerts of an incident.
+    pub fn alerts_of(&self, incident: IncidentId) -> Vec<Arc<Alert>> {
+        let mut query = AlertQuery { limit: 1_000, ..AlertQuery::new(TimeRange::ALL) };
+        query.incident = Some(incident);
+        self.runtime.block_on(self.store.alerts(&query)).unwrap().items
     }
 
     /// Every event of a kind, or of all, in order.

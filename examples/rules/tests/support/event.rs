@@ -31,6 +31,7 @@ fn process(arguments: &[u8], provenance: Provenance) -> Process {
         cgroup_id: 1,
         container: None,
         namespaces: Namespaces::default(),
+        tree: None,
         parent_id: None,
         parent: None,
     }
