@@ -43,6 +43,7 @@
 //! neither a match nor none.
 //!
 //! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order.
+//! Of rules with [`novelty`], only the first sight of a value counts.
 //! What to do about it is decided by a [`ResponsePolicy`]; doing it is not of this crate.
 //!
 //! # Records
@@ -70,6 +71,7 @@ mod lint;
 mod logsource;
 mod mapping;
 mod matcher;
+pub mod novelty;
 mod outlook;
 mod record;
 mod response;

@@ -2,6 +2,7 @@
 
 mod condition;
 mod correlation;
+mod novelty;
 mod parse;
 mod response;
 mod yaml;
@@ -14,6 +15,7 @@ use rsigma_parser::{ConditionExpr, Modifier};
 pub(crate) use self::condition::{fits, names_matching};
 pub use self::correlation::CorrelationKind;
 pub(crate) use self::correlation::{ConditionDocument, CorrelationDocument, Operator};
+pub(crate) use self::novelty::NoveltyDocument;
 pub(crate) use self::parse::{Document, parse_documents, to_json};
 pub(crate) use self::yaml::{Entry, Node, Value, read as read_yaml};
 use crate::logsource::LogSource;
@@ -26,6 +28,8 @@ pub(crate) struct RuleDocument {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) logsource: LogSource,
     pub(crate) detection: Detection,
+    /// Of which values only the first sight counts.
+    pub(crate) novelty: Option<NoveltyDocument>,
     /// What stands under the key `lavender`.
     pub(crate) extension: Option<serde_json::Value>,
     pub(crate) line: u32,
