@@ -447,7 +447,8 @@ impl SigmaDetector {
     }
 }
 
-/// Raises what rules find on single events. Rules that are there for correlations only raise nothing.
+/// Raises what rules find on single events. Rules that are there for correlations only raise nothing, and neither do those
+/// with novelty: [`CorrelatingDetector`](crate::correlate::CorrelatingDetector) knows what is new.
 impl Detector for SigmaDetector {
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
         self.detect_each(event, &mut |_, _| {}, out);

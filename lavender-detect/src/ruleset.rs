@@ -311,6 +311,8 @@ impl RuleSet {
                 names.push(Arc::clone(self.inner.fields.name(field)));
             }
         });
+        let novel = rule.novelty().into_iter().flat_map(|clause| &clause.columns);
+        names.extend(novel.map(|field| Arc::clone(self.inner.fields.name(*field))));
         names.sort_unstable();
         names.dedup();
         names

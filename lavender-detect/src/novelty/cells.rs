@@ -43,7 +43,10 @@ impl Cells {
     }
 
     const fn cell(self, time: Tick) -> u32 {
-        if self.length == 0 { 0 } else { time / self.length }
+        match time.checked_div(self.length) {
+            Some(cell) => cell,
+            None => 0,
+        }
     }
 
     /// When the cell begins in which this is.

@@ -203,7 +203,9 @@ impl Novelty {
                 None => Learner::new(id, clause, self.lateness),
             };
             learner.baseline = match self.options.baseline {
-                Some(baseline) => ticks_of(i64::try_from(baseline.as_nanos()).unwrap_or(i64::MAX / 2)),
+                Some(baseline) => {
+                    ticks_of(i64::try_from(baseline.as_nanos()).unwrap_or(i64::MAX / 2))
+                }
                 None => clause.baseline_ticks(),
             };
             learner.values.set_bytes_max(clause.bytes_max().unwrap_or(self.options.rule_bytes_max));
@@ -226,7 +228,11 @@ impl Novelty {
         let most = self.options.state_bytes_max;
         for learner in &mut self.learners {
             let wanted = learner.values.bytes_max();
-            let share = if all > most { (wanted as f64 * most as f64 / all as f64) as usize } else { wanted };
+            let share = if all > most {
+                (wanted as f64 * most as f64 / all as f64) as usize
+            } else {
+                wanted
+            };
             learner.values.set_bytes_max(share.max(Values::BYTES_MIN));
         }
     }
@@ -272,7 +278,12 @@ impl Novelty {
     /// Takes in the match of a rule of this set, and says what becomes of it.
     ///
     /// Of values that are known it allocates nothing.
-    pub fn sight<R: Record + ?Sized>(&mut self, rule: &Rule, at: EventStamp, record: &R) -> Sighting {
+    pub fn sight<R: Record + ?Sized>(
+        &mut self,
+        rule: &Rule,
+        at: EventStamp,
+        record: &R,
+    ) -> Sighting {
         let number = self.by_rule.get(rule.number as usize).copied().flatten();
         let (Some(number), Some(clause)) = (number, rule.novelty()) else { return Sighting::Plain };
         let Some(time) = tick(at.time) else {
@@ -300,7 +311,13 @@ impl Novelty {
                     let lost = lost.is_some_and(|(from, to)| from <= time && to >= horizon);
                     let about = (time, learner.cells);
                     counters.raised += 1;
-                    new.push(NewValue::new(&learner.id, clause.names(), chosen, about, forgot || lost));
+                    new.push(NewValue::new(
+                        &learner.id,
+                        clause.names(),
+                        chosen,
+                        about,
+                        forgot || lost,
+                    ));
                 }
             }
         });

@@ -58,7 +58,8 @@ impl Stateful for Novelty {
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
         if key == LOST {
-            let lost = <[u8; 8]>::try_from(value).map_err(|_| invalid(key, "it has another length"))?;
+            let lost =
+                <[u8; 8]>::try_from(value).map_err(|_| invalid(key, "it has another length"))?;
             let number = |at: usize| Tick::from_le_bytes([0, 1, 2, 3].map(|byte| lost[at + byte]));
             let (from, to) = (number(0), number(4));
             let (first, last) = self.lost.unwrap_or((from, to));
@@ -77,7 +78,10 @@ impl Stateful for Novelty {
         };
         if header.key != self.key {
             if known > 0 {
-                return Err(invalid(key, "its values have digests of another kind than those that are there"));
+                return Err(invalid(
+                    key,
+                    "its values have digests of another kind than those that are there",
+                ));
             }
             self.key = header.key;
         }

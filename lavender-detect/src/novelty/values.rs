@@ -49,6 +49,8 @@ pub(crate) struct Values {
     /// Of the parts.
     capacity: usize,
     count: usize,
+    /// The beginning of the cell in which all parts were last looked through for what is stale.
+    swept: Tick,
     /// The parts that have changed since they were saved.
     pub(crate) changed: PartSet,
 }
@@ -68,7 +70,7 @@ pub(crate) const fn part_of(digest: u64) -> u8 {
 impl Values {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let parts = (0..PARTS).map(|_| Vec::new()).collect();
-        Self { parts, bytes_max, capacity: 0, count: 0, changed: PartSet::default() }
+        Self { parts, bytes_max, capacity: 0, count: 0, swept: 0, changed: PartSet::default() }
     }
 
     /// The least bound that leaves room for a value.
@@ -126,11 +128,12 @@ impl Values {
             self.drop_stale(number, value.seen.first, cells);
             let part = &self.parts[usize::from(number)];
             if part.len() == part.capacity() {
-                forgotten = self.make_room(number);
+                forgotten = self.make_room(number, value.seen.first, cells);
                 let part = &mut self.parts[usize::from(number)];
                 if part.len() == part.capacity() {
+                    let before = part.capacity();
                     part.reserve_exact(GROWTH);
-                    self.capacity += GROWTH;
+                    self.capacity += part.capacity() - before;
                 }
             }
             let part = &self.parts[usize::from(number)];
@@ -156,28 +159,42 @@ impl Values {
 
     /// Makes a place in a part, be it by room to grow or by forgetting: of the part what was seen first the longest
     /// ago, which is near enough to the oldest of all since digests are spread evenly.
-    fn make_room(&mut self, number: u8) -> u64 {
+    fn make_room(&mut self, number: u8, now: Tick, cells: Cells) -> u64 {
         let mut forgotten = 0;
-        let grown = self.bytes() + GROWTH * VALUE_BYTES;
-        if grown <= self.bytes_max {
+        if self.may_grow() {
             return 0;
+        }
+        let cell = cells.start(now);
+        if self.swept < cell {
+            self.swept = cell;
+            for part in 0..=u8::MAX {
+                self.drop_stale(part, now, cells);
+                self.shrink(part);
+            }
+            if self.may_grow() {
+                return 0;
+            }
         }
         if self.forget_oldest(number) {
             return 1;
         }
         // It has no value to forget: another part gives up its room.
         let mut next = number;
-        while self.bytes() + GROWTH * VALUE_BYTES > self.bytes_max {
+        while !self.may_grow() {
             next = next.wrapping_add(1);
             if next == number {
                 break;
             }
-            while self.bytes() + GROWTH * VALUE_BYTES > self.bytes_max && self.forget_oldest(next) {
+            while !self.may_grow() && self.forget_oldest(next) {
                 forgotten += 1;
                 self.shrink(next);
             }
         }
         forgotten
+    }
+
+    const fn may_grow(&self) -> bool {
+        self.bytes() + GROWTH * VALUE_BYTES <= self.bytes_max
     }
 
     fn forget_oldest(&mut self, number: u8) -> bool {

@@ -7,9 +7,9 @@ use lavender_core::RuleMeta;
 use rsigma_parser::{ConditionExpr, parse_condition};
 use serde::Serialize;
 
-use super::{condition, novelty};
 use super::parse::{Context, to_json};
 use super::yaml::{Entry, Node, Value};
+use super::{condition, novelty};
 
 /// What a correlation asks of the detections in its span: Sigma's correlation types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

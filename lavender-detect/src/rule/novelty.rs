@@ -54,8 +54,9 @@ fn read_body(entry: &Entry, faults: &mut Faults) -> Option<NoveltyDocument> {
         faults.push((other.line, reason));
     }
     let body = &entry.node;
+    let before = faults.len();
     let fields = names(body, "fields", faults);
-    if fields.is_empty() {
+    if fields.is_empty() && faults.len() == before {
         faults.push((entry.line, "`fields`, of which a value is new, is missing".to_owned()));
     }
     let per = names(body, "per", faults);
@@ -96,7 +97,8 @@ fn names(body: &Node, key: &str, faults: &mut Faults) -> Vec<Named> {
     for node in nodes {
         match node.as_text() {
             Some(name) if name.contains('|') => {
-                faults.push((node.line, format!("`{name}`: a field stands here without modifiers")));
+                faults
+                    .push((node.line, format!("`{name}`: a field stands here without modifiers")));
             }
             Some(name) => names.push((node.line, Arc::from(name))),
             None => {
