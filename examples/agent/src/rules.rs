@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lavender_core::Detector;
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
+use lavender_detect::novelty::NoveltyOptions;
 use lavender_detect::{
     Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
 };
@@ -23,6 +24,7 @@ pub struct RuleSource {
     undetermined: lavender_detect::UndeterminedPolicy,
     ignored: Vec<ProgramPath>,
     budget: Option<Budget>,
+    novelty: NoveltyOptions,
 }
 
 impl RuleSource {
@@ -42,6 +44,7 @@ impl RuleSource {
             },
             ignored: config.filters.ignored_executables.clone(),
             budget: budget(&config.rules),
+            novelty: novelty(&config.rules),
         }
     }
 
@@ -79,7 +82,8 @@ impl RuleSource {
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
         let sigma = SigmaDetector::new(handle, self.undetermined);
-        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default());
+        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default())
+            .with_novelty(self.novelty.clone());
         WithExceptions::new(detector, &self.ignored)
     }
 
@@ -105,6 +109,13 @@ fn budget(config: &RulesConfig) -> Option<Budget> {
         OverBudget::Disable => lavender_detect::OverBudget::Disable,
     };
     config.budget_ns.map(|ns| Budget::new(ns, over))
+}
+
+fn novelty(config: &RulesConfig) -> NoveltyOptions {
+    let mut options = NoveltyOptions::default();
+    options.state_bytes_max = config.novelty_bytes_max.get() as usize;
+    options.baseline = config.novelty_baseline_secs.map(|secs| Duration::from_secs(secs.into()));
+    options
 }
 
 /// Logs which rules their budget made be evaluated less since this was last called.

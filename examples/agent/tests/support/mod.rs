@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod setting;
 pub mod stand_in;
 pub mod store;
+pub mod titles;
 
 use std::fs;
 use std::path::Path;
