@@ -55,14 +55,18 @@ impl NewValue {
         }
     }
 
+    /// The evidence of the match with the new values in it.
+    pub fn evidence(&self, mut found: Vec<Evidence>) -> Vec<Evidence> {
+        // The condition may have looked at another element of a list.
+        found.retain(|evidence| self.values.iter().all(|value| value.field != evidence.field));
+        found.extend_from_slice(&self.values);
+        found
+    }
+
     /// What was found, as what is new about it.
     pub(crate) fn detection(self, found: &Detection) -> Detection {
         let mut detection = found.clone();
-        for value in self.values {
-            // The condition may have looked at another element of a list.
-            detection.evidence.retain(|evidence| evidence.field != value.field);
-            detection.evidence.push(value);
-        }
+        detection.evidence = self.evidence(detection.evidence);
         detection.correlated = Some(Box::new(Correlated {
             id: self.id,
             observed_at: found.event.observed_at,
