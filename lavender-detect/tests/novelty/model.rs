@@ -53,7 +53,7 @@ pub(crate) fn evaluate(rule: Rule, matches: &[Match]) -> (BTreeSet<Alert>, BTree
                     && tick(other.time) < tick(one.time) - ticks(LATENESS_NS)
             };
             let over = rule.baseline_ns == 0 || tick(one.time) >= since + ticks(rule.baseline_ns);
-            if over && !sightings.iter().any(|other| knows(other)) {
+            if over && !sightings.iter().any(knows) {
                 let begin = cell(one.time) * cell_ticks.unwrap_or(0) * TICK_NS;
                 alerts.insert((value, key, begin));
                 new.insert(one.sequence);
