@@ -41,6 +41,7 @@ struct Shared {
     rules: ArcSwap<InUse>,
     ledger: Arc<Ledger>,
     undetermined: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// Rules in use, and by their numbers where they are counted.
@@ -73,6 +74,7 @@ impl RuleHandle {
             rules: ArcSwap::from_pointee(none),
             ledger: Arc::new(Ledger::new(options)),
             undetermined: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
         };
         let handle = Self { shared: Arc::new(shared) };
         handle.swap(rules);
@@ -135,6 +137,12 @@ impl RuleHandle {
     /// How often a rule could not be decided.
     pub fn undetermined(&self) -> u64 {
         self.shared.undetermined.load(Ordering::Relaxed)
+    }
+
+    /// How many values rules with [`novelty`](crate::novelty) had to forget for lack of room. Where it grows, they may
+    /// raise what was seen before, and say so.
+    pub fn forgotten(&self) -> u64 {
+        self.shared.forgotten.load(Ordering::Relaxed)
     }
 
     /// A detector for one thread, which does not raise what could not be decided.
@@ -368,6 +376,11 @@ impl SigmaDetector {
     ) {
         self.refresh();
         self.evaluate(event, judge, out);
+    }
+
+    /// Counts values that had to be forgotten.
+    pub(crate) fn forgot(&self, values: u64) {
+        self.shared.forgotten.fetch_add(values, Ordering::Relaxed);
     }
 
     /// Takes the newest rules.

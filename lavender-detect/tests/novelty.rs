@@ -493,6 +493,24 @@ fn the_detector_raises_the_first_sight_with_its_values_and_its_id() {
 }
 
 #[test]
+fn whoever_holds_the_rules_sees_that_values_were_forgotten() {
+    let handle = RuleHandle::new(RuleSet::from_yaml(DETECTOR_RULES).unwrap());
+    let sigma = SigmaDetector::new(&handle, UndeterminedPolicy::Count);
+    let mut options = NoveltyOptions::default();
+    options.state_bytes_max = 3 * 65_536;
+    let correlating = CorrelatingDetector::new(sigma, CorrelatorOptions::default());
+    let mut detector = correlating.with_novelty(options);
+    let mut found = Vec::new();
+    for number in 0..6_000 {
+        let event = at(&connects(&format!("/usr/bin/{number}")), number, number as i64);
+        detector.detect(&event, &mut found);
+    }
+    assert!(handle.forgotten() > 1_000);
+    assert_eq!(handle.forgotten(), detector.novelty().counters().forgotten);
+    assert!(found.last().unwrap().correlated.as_ref().unwrap().incomplete);
+}
+
+#[test]
 fn a_lost_event_makes_the_next_new_value_incomplete() {
     let (_, mut detector) = detector(UndeterminedPolicy::Count);
     run(&mut detector, &at(&connects("/usr/bin/curl"), 1, 0));

@@ -128,12 +128,22 @@ pub fn log_budget_notices(rules: &RuleHandle) {
 /// How often it is looked whether a rule went over its budget.
 const BUDGET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Logs, for as long as it is polled, which rules their budget makes be evaluated less.
+/// Logs, for as long as it is polled, which rules their budget makes be evaluated less, and that values had to be
+/// forgotten of which only the first sight counts.
 pub async fn watch_budget(rules: RuleHandle) {
     let mut interval = tokio::time::interval(BUDGET_INTERVAL);
+    let mut before = 0;
     loop {
         interval.tick().await;
         log_budget_notices(&rules);
+        let forgotten = rules.forgotten();
+        if forgotten > before {
+            tracing::warn!(
+                values = forgotten - before,
+                "no room for what rules with novelty have seen: see `novelty_bytes_max` under [rules], `bytes_max` in the rules"
+            );
+            before = forgotten;
+        }
     }
 }
 

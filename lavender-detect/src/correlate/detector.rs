@@ -106,7 +106,7 @@ impl Detector for CorrelatingDetector {
         self.novelty.advance(event.observed_at);
         let Self { sigma, novelty, correlator, alerts, recent, .. } = self;
         correlator.advance(event.observed_at, alerts);
-        let mut found = false;
+        let (mut found, forgotten) = (false, novelty.counters().forgotten);
         let mut judge = |rule: &crate::Rule, record: &dyn crate::Record| {
             let sighting = novelty.sight(rule, EventStamp::of(event), record);
             if sighting.passes() {
@@ -116,6 +116,10 @@ impl Detector for CorrelatingDetector {
             sighting
         };
         sigma.evaluate(event, &mut judge, out);
+        match novelty.counters().forgotten - forgotten {
+            0 => {}
+            values => sigma.forgot(values),
+        }
         if found {
             if recent.len() == RECENT {
                 recent.pop_front();
