@@ -111,24 +111,57 @@ fn arb_rule() -> impl Strategy<Value = Rule> {
     })
 }
 
-/// A stream in order of time: steps from none to long ones, and much close together.
-fn arb_stream() -> impl Strategy<Value = Vec<Match>> {
+const START_NS: i64 = 1_700_000_000 * SECOND_NS;
+
+/// A rule, and a stream in order of time: steps from none to long ones, and much close together.
+fn arb_stepping() -> impl Strategy<Value = (Rule, Vec<Match>)> {
     let step = prop_oneof![
         4 => 0..3 * SECOND_NS,
         1 => 3 * SECOND_NS..40 * SECOND_NS,
         1 => 40 * SECOND_NS..400 * SECOND_NS,
     ];
     let one = (step, prop::bool::weighted(0.9), 0..5_u8, 0..2_u8);
-    prop::collection::vec(one, 1..60).prop_map(|steps| {
-        let mut time = 1_700_000_000 * SECOND_NS;
-        let number = steps.into_iter().zip(1..);
-        number
-            .map(|((step, matches, value, key), sequence)| {
-                time += step;
-                Match { sequence, time, matches, value, key }
-            })
-            .collect()
+    (arb_rule(), prop::collection::vec(one, 1..60)).prop_map(|(rule, steps)| {
+        let mut time = START_NS;
+        let times = steps.into_iter().map(|(step, matches, value, key)| {
+            time += step;
+            (time, matches, value, key)
+        });
+        (rule, numbered(times.collect()))
     })
+}
+
+/// A rule that forgets, and a stream of few values around the edges of its cells.
+fn arb_at_edges() -> impl Strategy<Value = (Rule, Vec<Match>)> {
+    let one = (0..6_i64, -2_200..3_400_i64, 0..2_u8);
+    (arb_rule(), any::<bool>(), prop::collection::vec(one, 1..60)).prop_map(|(rule, long, at)| {
+        let forget_ns = if long { 300 * SECOND_NS } else { 100 * SECOND_NS };
+        let cell = model::cell_ns(forget_ns);
+        let edge = (START_NS / cell + 1) * cell;
+        let mut times: Vec<_> = at
+            .into_iter()
+            .map(|(number, ms, value)| (edge + number * cell + ms * 1_000_000, true, value, 0))
+            .collect();
+        times.sort_unstable();
+        (Rule { forget_ns: Some(forget_ns), ..rule }, numbered(times))
+    })
+}
+
+fn numbered(times: Vec<(i64, bool, u8, u8)>) -> Vec<Match> {
+    let number = times.into_iter().zip(1..);
+    number
+        .map(|((time, matches, value, key), sequence)| Match {
+            sequence,
+            time,
+            matches,
+            value,
+            key,
+        })
+        .collect()
+}
+
+fn arb_case() -> impl Strategy<Value = (Rule, Vec<Match>)> {
+    prop_oneof![arb_stepping(), arb_at_edges()]
 }
 
 /// The stream as it may come: none later than the lateness after what is newer, some twice.
@@ -153,8 +186,7 @@ proptest! {
 
     #[test]
     fn in_any_order_and_with_duplicates_it_is_the_definition(
-        rule in arb_rule(),
-        stream in arb_stream(),
+        (rule, stream) in arb_case(),
         delays in prop::collection::vec(any::<(u32, bool)>(), 1..60),
     ) {
         let rules = rules(rule);
@@ -174,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_event_again_gives_the_same_answer(rule in arb_rule(), stream in arb_stream()) {
+    fn the_same_event_again_gives_the_same_answer((rule, stream) in arb_case()) {
         let rules = rules(rule);
         let mut run = Run::new(&rules);
         let mut raised = Vec::new();
@@ -195,8 +227,7 @@ proptest! {
 
     #[test]
     fn a_restart_with_older_state_and_the_events_since_gives_the_same_alerts(
-        rule in arb_rule(),
-        stream in arb_stream(),
+        (rule, stream) in arb_case(),
         delays in prop::collection::vec(any::<(u32, bool)>(), 1..60),
         saves in prop::collection::vec(0..60_usize, 0..6),
         killed in 0..120_usize,
@@ -238,5 +269,33 @@ proptest! {
         prop_assert_eq!(restored.baseline_until, stats.baseline_until);
         let again = stream.iter().map(|one| (third.give(one).passes(), second.give(one).passes()));
         prop_assert!(again.into_iter().all(|(third, second)| third == second));
+    }
+
+    #[test]
+    fn whatever_is_restored_it_goes_on(
+        (rule, stream) in arb_case(),
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        key in "novelty/(n|lost|x/y)?/?[0-9a-f]{0,3}",
+    ) {
+        let rules = rules(rule);
+        let mut first = Run::new(&rules);
+        first.give_all(&stream);
+        let mut saved = BTreeMap::new();
+        first.save(&mut saved);
+        let mut second = Run::new(&rules);
+        let _ = second.novelty.restore(&key, &bytes);
+        for (key, value) in &saved {
+            let mut value = value.to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(value.len());
+                value[at] = *byte;
+            }
+            let _ = second.novelty.restore(key, &value);
+        }
+        second.give_all(&stream);
+        let stats = &second.novelty.stats()[0];
+        prop_assert!(stats.bytes <= stats.bytes_max);
+        second.novelty.changed(&mut |_, _| {});
     }
 }

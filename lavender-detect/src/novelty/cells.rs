@@ -106,7 +106,7 @@ impl Seen {
             let (known, before) = match cell - latest {
                 1 => {
                     let long = if previous.is_some() { LONG_BEFORE } else { 0 };
-                    (first < settled, (latest_start + cells.length - first) | long)
+                    (first < settled, (latest_start.saturating_add(cells.length) - first) | long)
                 }
                 2 => (false, LONG_BEFORE),
                 _ => (false, 0),

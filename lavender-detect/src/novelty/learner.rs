@@ -73,7 +73,7 @@ impl Learner {
 
     pub(crate) fn forget(&mut self, forgotten: u64, time: Tick) {
         if forgotten > 0 {
-            self.forgotten += forgotten;
+            self.forgotten = self.forgotten.saturating_add(forgotten);
             self.forgot_at = self.forgot_at.max(time);
         }
     }

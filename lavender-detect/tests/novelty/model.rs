@@ -32,6 +32,11 @@ fn ticks(ns: i64) -> i64 {
     (ns + TICK_NS - 1) / TICK_NS
 }
 
+/// How long a cell is.
+pub(crate) fn cell_ns(forget_ns: i64) -> i64 {
+    ticks(forget_ns) * TICK_NS
+}
+
 /// Of a value: value and key, and the beginning of the cell.
 pub(crate) type Alert = (u8, Option<u8>, i64);
 
