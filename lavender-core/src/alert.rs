@@ -52,7 +52,8 @@ pub struct Alert {
     pub evidence: Vec<Evidence>,
     /// Whether it matched for certain.
     pub certainty: Certainty,
-    /// Whether events were lost in the window of a correlation, so that there may have been more.
+    /// Whether events were lost in the window of a correlation, so that there may have been more; or of something new,
+    /// whether it may have been seen before.
     pub incomplete: bool,
     /// What it is part of: the same for all alerts of a process tree. `None` without a process.
     pub incident: Option<IncidentId>,

@@ -461,6 +461,8 @@ impl AlertId {
     /// The id of what a correlation found in a group: `group` are the bytes that tell the group from others of this
     /// rule, `anchor` the moment (ns since the epoch) that tells what was found from what is found later.
     ///
+    /// The same for what is new to a rule: the group is the value, the anchor when the time begins for which it is known.
+    ///
     /// Which events led to it is not part of the id: those that come late add to them.
     pub fn of_correlation(rule: &str, group: &[u8], anchor: i64) -> Self {
         let mut name = Vec::with_capacity(32 + rule.len() + group.len());

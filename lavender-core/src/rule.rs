@@ -166,11 +166,11 @@ pub struct Detection {
     pub evidence: Vec<Evidence>,
     /// Whether it is a match or could not be decided.
     pub certainty: Certainty,
-    /// What a correlation found it in; `None` for a rule on single events.
+    /// What a correlation found it in, or what is new about it; `None` for any other match on a single event.
     pub correlated: Option<Box<Correlated>>,
 }
 
-/// What a correlation found: what it rests on beyond the event that it is raised with.
+/// What a correlation found, or what is new: what it rests on beyond the event that it is raised with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correlated {
     /// The id of the alert: the same for the same cause, in whatever order events come.
@@ -179,6 +179,6 @@ pub struct Correlated {
     pub observed_at: Timestamp,
     /// The events that it rests on, the oldest first.
     pub events: Vec<EventId>,
-    /// Whether events were lost in its window.
+    /// Whether events were lost in its window; of something new, whether it may have been seen before.
     pub incomplete: bool,
 }

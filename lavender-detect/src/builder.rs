@@ -8,6 +8,7 @@ use crate::builtin;
 use crate::compile::{Expression, Lowering, Placeholders, Predicates, lower_detection};
 use crate::correlate::{Correlations, compile};
 use crate::error::{Fault, RuleErrors};
+use crate::novelty::NoveltyClause;
 use crate::rule::{
     CorrelationDocument, Detection, Document, FilterDocument, RuleDocument, parse_documents,
 };
@@ -232,9 +233,9 @@ impl RuleSetBuilder {
         let mut fields = Fields::new();
         let mut predicates = Predicates::default();
         let mut faults = std::mem::take(&mut self.faults);
-        let mut lower = |detection: &Detection| {
+        let mut lower = |detection: &Detection, fields: &mut Fields| {
             let mut lowering = Lowering {
-                fields: &mut fields,
+                fields,
                 predicates: &mut predicates,
                 placeholders: &self.placeholders,
                 mapping: &self.mapping,
@@ -244,7 +245,13 @@ impl RuleSetBuilder {
         };
         let mut rules = Vec::with_capacity(self.rules.len());
         for ((file, document), refused) in self.rules.iter_mut().zip(&mut refused) {
-            let (expression, found) = lower(&document.detection);
+            let (expression, mut found) = lower(&document.detection, &mut fields);
+            let novelty = document.novelty.take();
+            let novelty = novelty.map(|it| NoveltyClause::compile(it, &mut fields, &self.mapping));
+            let novelty = novelty.transpose().unwrap_or_else(|fault| {
+                found.push(fault);
+                None
+            });
             *refused |= !found.is_empty();
             faults.extend(found.into_iter().map(fault_in(file, &document.meta.title)));
             rules.push(Rule {
@@ -253,6 +260,7 @@ impl RuleSetBuilder {
                 name: document.name.take(),
                 logsource: std::mem::take(&mut document.logsource),
                 expression,
+                novelty,
                 extension: document.extension.take(),
                 file: Arc::clone(file),
                 line: document.line,
@@ -261,7 +269,7 @@ impl RuleSetBuilder {
         let called = if self.filters.is_empty() { HashMap::new() } else { callable(&rules) };
         let mut filters = 0;
         for (file, filter) in &self.filters {
-            let (expression, mut found) = lower(&filter.detection);
+            let (expression, mut found) = lower(&filter.detection, &mut fields);
             // What is wrong in itself changes no rule.
             let expression = if found.is_empty() { expression } else { Expression::Constant(true) };
             found.extend(apply(&mut rules, &called, filter, &expression));

@@ -11,6 +11,7 @@ use lavender_core::{BootTime, Certainty, Detection, Detector};
 use crate::evaluate::{Evaluator, Match};
 use crate::event::{AuditRecord, AuditView, EventRecord, Route};
 use crate::logsource::LogSource;
+use crate::novelty::Sighting;
 use crate::record::{FieldValue, Record};
 use crate::ruleset::{Rule, RuleSet};
 use crate::schema::FieldId;
@@ -40,6 +41,7 @@ struct Shared {
     rules: ArcSwap<InUse>,
     ledger: Arc<Ledger>,
     undetermined: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// Rules in use, and by their numbers where they are counted.
@@ -72,6 +74,7 @@ impl RuleHandle {
             rules: ArcSwap::from_pointee(none),
             ledger: Arc::new(Ledger::new(options)),
             undetermined: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
         };
         let handle = Self { shared: Arc::new(shared) };
         handle.swap(rules);
@@ -134,6 +137,12 @@ impl RuleHandle {
     /// How often a rule could not be decided.
     pub fn undetermined(&self) -> u64 {
         self.shared.undetermined.load(Ordering::Relaxed)
+    }
+
+    /// How many values rules with [`novelty`](crate::novelty) had to forget for lack of room. Where it grows, they may
+    /// raise what was seen before, and say so.
+    pub fn forgotten(&self) -> u64 {
+        self.shared.forgotten.load(Ordering::Relaxed)
     }
 
     /// A detector for one thread, which does not raise what could not be decided.
@@ -338,15 +347,40 @@ impl SigmaDetector {
 impl SigmaDetector {
     /// Evaluates an event, and gives `each` every rule that matches it for certain, with the record, before what is to
     /// be raised goes to `out`. Rules that are [silent](RuleSet::is_silent) are among the former only: what correlates
-    /// detections ([`Correlator::observe`](crate::correlate::Correlator::observe)) sees them here.
+    /// detections ([`Correlator::observe`](crate::correlate::Correlator::observe)) sees them here. Rules with
+    /// [`novelty`](crate::novelty) are among neither, since what they find is nothing to show before it is known to be
+    /// new.
     pub fn detect_each(
         &mut self,
         event: &Arc<Event>,
         each: &mut dyn FnMut(&Rule, &dyn Record),
         out: &mut Vec<Detection>,
     ) {
+        let mut judge = |rule: &Rule, record: &dyn Record| {
+            if rule.novelty().is_some() {
+                return Sighting::Known;
+            }
+            each(rule, record);
+            Sighting::Plain
+        };
+        self.detect_judged(event, &mut judge, out);
+    }
+
+    /// As [`detect_each`](Self::detect_each), and `judge` says of what matches for certain whether it is raised: what
+    /// knows which values were seen ([`Novelty::sight`](crate::novelty::Novelty::sight)) is asked here.
+    pub fn detect_judged(
+        &mut self,
+        event: &Arc<Event>,
+        judge: &mut dyn FnMut(&Rule, &dyn Record) -> Sighting,
+        out: &mut Vec<Detection>,
+    ) {
         self.refresh();
-        self.evaluate(event, each, out);
+        self.evaluate(event, judge, out);
+    }
+
+    /// Counts values that had to be forgotten.
+    pub(crate) fn forgot(&self, values: u64) {
+        self.shared.forgotten.fetch_add(values, Ordering::Relaxed);
     }
 
     /// Takes the newest rules.
@@ -361,7 +395,7 @@ impl SigmaDetector {
     pub(crate) fn evaluate(
         &mut self,
         event: &Arc<Event>,
-        each: &mut dyn FnMut(&Rule, &dyn Record),
+        judge: &mut dyn FnMut(&Rule, &dyn Record) -> Sighting,
         out: &mut Vec<Detection>,
     ) {
         if event.boot_time >= self.add_up_at {
@@ -377,20 +411,23 @@ impl SigmaDetector {
             let event_record = EventRecord::new(event);
             let audit_record = hit.view.map(|view| rules.audit_record(view, event));
             let undetermined = hit.truth == Truth::Undetermined;
-            if !undetermined {
-                match &audit_record {
-                    None => each(rule, &event_record),
-                    Some(audit) => each(rule, &AuditOrEvent { audit, event: &event_record }),
-                }
-            }
+            let sighting = match &audit_record {
+                _ if undetermined => Sighting::Plain,
+                None => judge(rule, &event_record),
+                Some(audit) => judge(rule, &AuditOrEvent { audit, event: &event_record }),
+            };
             if rules.is_silent(rule) {
                 continue;
             }
             if undetermined {
                 self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
-                if self.policy == UndeterminedPolicy::Count {
+                // Whether its value is new is not known either, and it would be raised every time.
+                if self.policy == UndeterminedPolicy::Count || rule.novelty().is_some() {
                     continue;
                 }
+            }
+            if matches!(sighting, Sighting::Known | Sighting::Again) {
+                continue;
             }
             let explanation = match &audit_record {
                 None => rules.explain(rule, &event_record),
@@ -401,13 +438,19 @@ impl SigmaDetector {
             } else {
                 Certainty::Certain
             };
-            out.push(Detection {
+            let detection = Detection {
                 rule: Arc::clone(&rule.meta),
                 event: Arc::clone(event),
                 evidence: explanation.evidence(),
                 certainty,
                 correlated: None,
-            });
+            };
+            match sighting {
+                Sighting::New(values) => {
+                    out.extend(values.into_iter().map(|value| value.detection(&detection)));
+                }
+                _ => out.push(detection),
+            }
         }
     }
 
@@ -417,7 +460,8 @@ impl SigmaDetector {
     }
 }
 
-/// Raises what rules find on single events. Rules that are there for correlations only raise nothing.
+/// Raises what rules find on single events. Rules that are there for correlations only raise nothing, and neither do those
+/// with novelty: [`CorrelatingDetector`](crate::correlate::CorrelatingDetector) knows what is new.
 impl Detector for SigmaDetector {
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
         self.detect_each(event, &mut |_, _| {}, out);

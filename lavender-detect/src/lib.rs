@@ -42,8 +42,9 @@
 //! Evaluation is three-valued ([`Truth`]): what depends on a truncated or unreadable value is undetermined, and
 //! neither a match nor none.
 //!
-//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order. What it comes to
-//! for a process tree is [`risk`]; what repeats is held back by a [`SuppressionStage`].
+//! What rules find is correlated over time by [`correlate`]: Sigma's correlations, exact, in any order. Of rules with
+//! [`novelty`], only the first sight of a value counts. What it comes to for a process tree is [`risk`]; what repeats is
+//! held back by a [`SuppressionStage`].
 //! What to do about it is decided by a [`ResponsePolicy`]; doing it is not of this crate.
 //!
 //! # Records
@@ -71,6 +72,7 @@ mod lint;
 mod logsource;
 mod mapping;
 mod matcher;
+pub mod novelty;
 mod outlook;
 mod record;
 mod response;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::attack;
 use crate::correlate::Correlation;
+use crate::event::{EventField, Route};
 use crate::outlook::{Nothing, Possible, outlook};
 use crate::rule::{
     Detection, Document, Entry, Node, Value, names_matching, parse_documents, read_yaml, to_json,
@@ -64,6 +65,8 @@ pub enum Smell {
     MatchesNothingInParticular,
     /// A title that another rule has too.
     DuplicateTitle,
+    /// A field under `novelty` that no event of the rule's log source has, so that nothing is ever new.
+    NoveltyField,
 }
 
 impl Smell {
@@ -80,6 +83,7 @@ impl Smell {
             Self::NeverMatches => "never_matches",
             Self::MatchesNothingInParticular => "matches_nothing_in_particular",
             Self::DuplicateTitle => "duplicate_title",
+            Self::NoveltyField => "novelty_field",
         }
     }
 }
@@ -126,6 +130,7 @@ pub fn lint<'t>(
     let tested = tested(tests);
     for rule in rules.iter() {
         linter.rule(rule);
+        linter.novelty(rule);
     }
     for subject in linter.subjects() {
         if !tested.contains(&*subject.meta.id) {
@@ -207,6 +212,22 @@ impl<'a> Linter<'a> {
             let message =
                 "it matches a record without any field: it asks only what must not be there";
             self.find(rule, line, Smell::MatchesNothingInParticular, message);
+        }
+    }
+
+    /// Whether what is to be new is there at all, as far as the log source is one of Lavender's own.
+    fn novelty(&mut self, rule: &Rule) {
+        let routes =
+            Route::ALL.iter().filter(|route| rule.logsource().applies_to(&route.logsource()));
+        let routes: Vec<&Route> = routes.collect();
+        let Some(clause) = rule.novelty().filter(|_| !routes.is_empty()) else { return };
+        for (column, line) in clause.columns.iter().zip(&clause.lines) {
+            let field = EventField::ALL.get(column.index());
+            if !field.is_some_and(|field| routes.iter().any(|route| route.carries(*field))) {
+                let name = self.rules.fields().name(*column);
+                let message = format!("no event of {} has the field `{name}`", rule.logsource());
+                self.find(rule, *line, Smell::NoveltyField, message);
+            }
         }
     }
 

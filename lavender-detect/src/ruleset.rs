@@ -17,6 +17,7 @@ use crate::event::audit::{AuditFields, AuditRecord, AuditView};
 use crate::explain::{self, Explanation};
 use crate::index::Plan;
 use crate::logsource::LogSource;
+use crate::novelty::NoveltyClause;
 use crate::outlook::{narrowed, outlook};
 use crate::record::Record;
 use crate::schema::Fields;
@@ -86,6 +87,7 @@ pub struct Rule {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) logsource: LogSource,
     pub(crate) expression: Expression,
+    pub(crate) novelty: Option<NoveltyClause>,
     pub(crate) extension: Option<serde_json::Value>,
     pub(crate) file: Arc<str>,
     pub(crate) line: u32,
@@ -110,6 +112,11 @@ impl Rule {
     /// What it is written for.
     pub const fn logsource(&self) -> &LogSource {
         &self.logsource
+    }
+
+    /// Of which values only the first sight counts, where it says so: [`novelty`](crate::novelty).
+    pub const fn novelty(&self) -> Option<&NoveltyClause> {
+        self.novelty.as_ref()
     }
 
     /// What stands under its key `lavender`.
@@ -304,6 +311,8 @@ impl RuleSet {
                 names.push(Arc::clone(self.inner.fields.name(field)));
             }
         });
+        let novel = rule.novelty().into_iter().flat_map(|clause| &clause.columns);
+        names.extend(novel.map(|field| Arc::clone(self.inner.fields.name(*field))));
         names.sort_unstable();
         names.dedup();
         names

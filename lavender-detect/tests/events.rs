@@ -48,6 +48,7 @@ fn every_field_of_a_process_is_there() {
         "{ParentCommandLine: 'nginx: worker'}",
         "{GrandparentImage|endswith: /systemd}",
         "{AncestorImages|endswith: /systemd}",
+        "{KnownAncestorImages|endswith: /systemd}",
         "{CurrentDirectory: /root}",
         "{User: root, ParentUser: root, UserId: 0, EffectiveUserId: '0'}",
         "{LogonId: 1000}",
@@ -195,6 +196,21 @@ fn a_truncated_or_unreadable_field_leaves_a_rule_undetermined() {
     assert_eq!(certainty("{CommandLine|re: 'pass.?wd'}"), Some(open.clone()));
     assert_eq!(certainty("{CommandLine|startswith: 'bash -c'}"), Some(Certainty::Certain));
     assert_eq!(certainty("{CommandLine|startswith: 'zsh -c'}"), None);
+
+    // An ancestor that is not known leaves open what asks for all of them, and not what asks for those that are known.
+    let mut stranger = process("/usr/bin/strange", &["x"], None);
+    stranger.executable.path.provenance = Provenance::Unreadable;
+    let shell = process("/usr/bin/bash", &["bash"], Some(Arc::new(stranger)));
+    let below = exec(process("/usr/bin/id", &["id"], Some(Arc::new(shell))));
+    let of_below = |search: &str| {
+        let mut found = detect(rule("process_creation", search), &below);
+        found.pop().map(|detection| detection.certainty)
+    };
+    let ancestors = Certainty::Undetermined { fields: vec!["AncestorImages".into()] };
+    assert_eq!(of_below("{AncestorImages: /usr/bin/make}"), Some(ancestors));
+    assert_eq!(of_below("{KnownAncestorImages: /usr/bin/make}"), None);
+    assert_eq!(of_below("{KnownAncestorImages|endswith: /strange}"), None);
+    assert_eq!(of_below("{KnownAncestorImages|endswith: /bash}"), Some(Certainty::Certain));
 
     let mut unreadable = lineage();
     unreadable.arguments.provenance = Provenance::Unreadable;

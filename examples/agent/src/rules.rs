@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lavender_core::Detector;
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
+use lavender_detect::novelty::NoveltyOptions;
 use lavender_detect::{
     Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
 };
@@ -23,6 +24,7 @@ pub struct RuleSource {
     undetermined: lavender_detect::UndeterminedPolicy,
     ignored: Vec<ProgramPath>,
     budget: Option<Budget>,
+    novelty: NoveltyOptions,
 }
 
 impl RuleSource {
@@ -42,6 +44,7 @@ impl RuleSource {
             },
             ignored: config.filters.ignored_executables.clone(),
             budget: budget(&config.rules),
+            novelty: novelty(&config.rules),
         }
     }
 
@@ -79,7 +82,8 @@ impl RuleSource {
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
         let sigma = SigmaDetector::new(handle, self.undetermined);
-        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default());
+        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default())
+            .with_novelty(self.novelty.clone());
         WithExceptions::new(detector, &self.ignored)
     }
 
@@ -107,6 +111,13 @@ fn budget(config: &RulesConfig) -> Option<Budget> {
     config.budget_ns.map(|ns| Budget::new(ns, over))
 }
 
+fn novelty(config: &RulesConfig) -> NoveltyOptions {
+    let mut options = NoveltyOptions::default();
+    options.state_bytes_max = config.novelty_bytes_max.get() as usize;
+    options.baseline = config.novelty_baseline_secs.map(|secs| Duration::from_secs(secs.into()));
+    options
+}
+
 /// Logs which rules their budget made be evaluated less since this was last called.
 pub fn log_budget_notices(rules: &RuleHandle) {
     for notice in rules.take_budget_notices() {
@@ -117,12 +128,22 @@ pub fn log_budget_notices(rules: &RuleHandle) {
 /// How often it is looked whether a rule went over its budget.
 const BUDGET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Logs, for as long as it is polled, which rules their budget makes be evaluated less.
+/// Logs, for as long as it is polled, which rules their budget makes be evaluated less, and that values had to be
+/// forgotten of which only the first sight counts.
 pub async fn watch_budget(rules: RuleHandle) {
     let mut interval = tokio::time::interval(BUDGET_INTERVAL);
+    let mut before = 0;
     loop {
         interval.tick().await;
         log_budget_notices(&rules);
+        let forgotten = rules.forgotten();
+        if forgotten > before {
+            tracing::warn!(
+                values = forgotten - before,
+                "no room for what rules with novelty have seen: see `novelty_bytes_max` under [rules], `bytes_max` in the rules"
+            );
+            before = forgotten;
+        }
     }
 }
 

@@ -21,13 +21,11 @@ use serde_json::Value;
 use support::agent::{Agent, replay};
 use support::setting::Setting;
 use support::stand_in;
+use support::titles::{CREDENTIAL_CHAIN, RAPID_STARTS, REVERSE_SHELL};
 
 const UNEXPECTED_SHELL: &str = "Shell Started by an Unexpected Program";
 const SENSITIVE_FILE: &str = "Sensitive File Read by an Unexpected Program";
 const SUSPICIOUS_PORT: &str = "Connection to a Port of Known Attack Tools";
-const CREDENTIAL_CHAIN: &str = "Sensitive File Read, Then a Program Started";
-const REVERSE_SHELL: &str = "Reverse Shell";
-const RAPID_STARTS: &str = "Many Programs Started in a Short Time";
 const DECODED_PAYLOAD: &str = "Command That Decodes and Runs Its Payload";
 
 /// Runs an attack and waits for its alert, which must come within a second of its end.
@@ -135,7 +133,7 @@ fn each_chain_is_an_alert_within_a_second_and_again_in_the_replay() {
     let setting = Setting::new("");
     // What runs this test is one of the programs that start many, as they ship.
     let config = std::fs::read_to_string(setting.config()).unwrap();
-    let noisy = "[filters.placeholders]\nnoisy_programs = [\"/usr/bin/make\"]\n";
+    let noisy = "[filters.placeholders]\nnoisy_programs = [\"/usr/bin/make\"]\nnoisy_trees = [\"/usr/bin/make\"]\n";
     std::fs::write(setting.config(), format!("{config}{noisy}")).unwrap();
     let cgroup = &setting.cgroup;
     let capture = setting.path("capture.lavcap");

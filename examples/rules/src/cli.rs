@@ -120,11 +120,14 @@ pub struct EvalArgs {
     /// At the end, write to a file what each rule did and took: a JSON array.
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
-    /// The field that holds an event's time, for correlations: RFC 3339, or a number of seconds, milliseconds,
+    /// The field that holds an event's time, for correlations and novelty: RFC 3339, or a number of seconds, milliseconds,
     /// microseconds or nanoseconds since 1970. Without it, the first that is there of @timestamp, timestamp, UtcTime,
     /// time, ts, EventTime and _time.
     #[arg(long, value_name = "NAME")]
     pub time_field: Option<String>,
+    /// Let rules with novelty raise from the first event on, instead of after what they take to learn.
+    #[arg(long)]
+    pub no_baseline: bool,
     /// How the rules are read.
     #[command(flatten)]
     pub reading: ReadingArgs,

@@ -14,7 +14,7 @@ use crate::eval::RuleLine;
 use crate::exit::Failure;
 
 /// How long before it is told of a loss may have happened: the agent tells of them once a second.
-const LOSS_SPAN: Duration = Duration::from_secs(1);
+pub(crate) const LOSS_SPAN: Duration = Duration::from_secs(1);
 
 /// Correlates detections, and writes what comes of it.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
-use lavender_core::{Certainty, Detection, Evidence, RuleMeta};
+use lavender_core::{AlertId, Certainty, Detection, Evidence, RuleMeta};
+use lavender_detect::novelty::{NewValue, Sighting};
 use lavender_detect::{
     Evaluator, JsonFields, JsonLine, Record, Rule, RuleHandle, RuleSet, SigmaDetector,
     StatsOptions, Truth, UndeterminedPolicy,
@@ -17,6 +18,7 @@ use crate::cli::EvalArgs;
 use crate::correlate::Correlate;
 use crate::exit::{Exit, Failure};
 use crate::input::{Input, Line, MAX_BYTES, Reader, read_line, time};
+use crate::novelty::Learned;
 use crate::rules::RuleSource;
 
 /// Evaluates rules on lines of JSON, and writes a line for each detection. A line that cannot be read is named in
@@ -104,6 +106,12 @@ struct DetectionLine<'a> {
     kind: &'static str,
     line: u64,
     rule: RuleLine<'a>,
+    /// Of what is new, the alert's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<AlertId>,
+    /// Of what is new, that it may have been seen before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<bool>,
     evidence: &'a [Evidence],
     /// The fields that it depends on and that were not captured in full.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,18 +138,37 @@ impl<'a> RuleLine<'a> {
 }
 
 /// What was found on a line.
+#[derive(Clone)]
 struct Found {
     rule: Arc<RuleMeta>,
     evidence: Vec<Evidence>,
     certainty: Certainty,
+    /// Of what is new: the alert's id, and whether it may have been seen before.
+    alert: Option<(AlertId, bool)>,
+}
+
+impl From<Detection> for Found {
+    fn from(detection: Detection) -> Self {
+        let Detection { rule, evidence, certainty, correlated, .. } = detection;
+        let alert = correlated.map(|correlated| (correlated.id, correlated.incomplete));
+        Self { rule, evidence, certainty, alert }
+    }
 }
 
 impl Found {
+    /// The same, as what is new about it.
+    fn of(&self, new: &NewValue) -> Self {
+        let evidence = new.evidence(self.evidence.clone());
+        Self { evidence, alert: Some((new.id, new.incomplete)), ..self.clone() }
+    }
+
     fn line<'a>(&'a self, line: u64, event: Option<&'a RawValue>) -> DetectionLine<'a> {
         DetectionLine {
             kind: "detection",
             line,
             rule: RuleLine::of(&self.rule),
+            alert: self.alert.map(|(id, _)| id),
+            incomplete: self.alert.map(|(_, incomplete)| incomplete),
             evidence: &self.evidence,
             undetermined: match &self.certainty {
                 Certainty::Certain => None,
@@ -159,6 +186,7 @@ struct Engine {
     detections: Vec<Detection>,
     evaluator: Evaluator,
     correlate: Correlate,
+    learned: Learned,
 }
 
 impl Engine {
@@ -172,13 +200,15 @@ impl Engine {
                 None => handle.unrouted_evaluator(),
             },
             correlate: Correlate::new(rules.clone()),
+            learned: Learned::new(rules.clone(), args.no_baseline),
             rules,
         }
     }
 
     /// Decides what is still open; what was counted is then added up.
     fn finish(self, out: &mut dyn Write, problems: &mut dyn Write) -> Result<(), Failure> {
-        self.correlate.finish(out, problems)
+        self.correlate.finish(out, problems)?;
+        self.learned.finish(problems)
     }
 
     fn detect(&mut self, input: &Input<'_>, line: u64) -> Vec<Found> {
@@ -190,40 +220,51 @@ impl Engine {
     }
 
     fn event(&mut self, event: &Arc<Event>) -> Vec<Found> {
-        let correlate = &mut self.correlate;
+        let (correlate, learned) = (&mut self.correlate, &mut self.learned);
         correlate.pass(event);
-        let mut each = |rule: &Rule, record: &dyn Record| correlate.event(rule, event, record);
-        self.detector.detect_each(event, &mut each, &mut self.detections);
-        let found = self.detections.drain(..);
-        found
-            .map(|Detection { rule, evidence, certainty, .. }| Found { rule, evidence, certainty })
-            .collect()
+        learned.pass(event);
+        let mut judge = |rule: &Rule, record: &dyn Record| {
+            let sighting = learned.event(rule, event, record);
+            if sighting.passes() {
+                correlate.event(rule, event, record);
+            }
+            sighting
+        };
+        self.detector.detect_judged(event, &mut judge, &mut self.detections);
+        self.detections.drain(..).map(Found::from).collect()
     }
 
     fn object(&mut self, object: &JsonLine<'_>, line: u64) -> Vec<Found> {
         let at = (line, time(object));
-        let (rules, correlate) = (&self.rules, &mut self.correlate);
-        self.evaluator
-            .matches(object)
-            .filter_map(|found| {
-                if found.truth() == Truth::True {
-                    correlate.object(found.rule(), at, object);
-                }
-                if rules.is_silent(found.rule()) {
-                    return None;
-                }
-                let explanation = rules.explain(found.rule(), object);
-                Some(Found {
-                    rule: Arc::clone(found.meta()),
-                    evidence: explanation.evidence(),
-                    certainty: match found.truth() {
-                        Truth::Undetermined => {
-                            Certainty::Undetermined { fields: explanation.undetermined() }
-                        }
-                        _ => Certainty::Certain,
-                    },
-                })
-            })
-            .collect()
+        let (rules, correlate, learned) = (&self.rules, &mut self.correlate, &mut self.learned);
+        learned.pass_object(at.1);
+        let mut all = Vec::new();
+        for found in self.evaluator.matches(object) {
+            let (rule, undetermined) = (found.rule(), found.truth() != Truth::True);
+            let sighting = match rule.novelty() {
+                // Whether its value is new is not known either.
+                Some(_) if undetermined => Sighting::Known,
+                _ if undetermined => Sighting::Plain,
+                _ => learned.object(rule, at, object),
+            };
+            if !undetermined && sighting.passes() {
+                correlate.object(rule, at, object);
+            }
+            if rules.is_silent(rule) || matches!(sighting, Sighting::Known | Sighting::Again) {
+                continue;
+            }
+            let explanation = rules.explain(rule, object);
+            let certainty = match undetermined {
+                true => Certainty::Undetermined { fields: explanation.undetermined() },
+                false => Certainty::Certain,
+            };
+            let evidence = explanation.evidence();
+            let found = Found { rule: Arc::clone(found.meta()), evidence, certainty, alert: None };
+            match sighting {
+                Sighting::New(values) => all.extend(values.iter().map(|new| found.of(new))),
+                _ => all.push(found),
+            }
+        }
+        all
     }
 }

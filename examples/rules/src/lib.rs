@@ -9,6 +9,7 @@ pub mod exit;
 pub mod explain;
 pub mod input;
 pub mod lint;
+pub mod novelty;
 pub mod problems;
 pub mod rules;
 pub mod test_cases;

@@ -306,3 +306,75 @@ fn correlations_run_over_events_of_the_agent() {
         assert_eq!(found, kinds, "{run:?}");
     }
 }
+
+const FIRST_LOGIN: &str = "title: First Login From an Address
+id: first
+logsource: {product: acme}
+detection: {s: {outcome: success}, condition: s}
+lavender: {novelty: {fields: [address], per: [user], baseline: 1h}}
+---
+title: Several Such
+id: several
+correlation: {type: event_count, rules: [first], timespan: 1h, condition: {gte: 2}, generate: true}
+";
+
+#[test]
+fn rules_with_novelty_learn_and_then_show_the_first_sight() {
+    let rules = folder(&[("first.yml", FIRST_LOGIN)]);
+    let line = |time: &str, user: &str, address: &str| {
+        json!({"time": time, "outcome": "success", "user": user, "address": address}).to_string()
+    };
+    let stream = [
+        line("2026-01-31T10:00:00Z", "alice", "192.0.2.1"),
+        line("2026-01-31T10:30:00Z", "bob", "192.0.2.2"),
+        line("2026-01-31T11:30:00Z", "alice", "192.0.2.1"),
+        line("2026-01-31T11:31:00Z", "alice", "192.0.2.2"),
+        line("2026-01-31T11:32:00Z", "alice", "192.0.2.2"),
+        json!({"time": "2026-01-31T11:33:00Z", "outcome": "success", "user": "alice"}).to_string(),
+        line("2026-01-31T11:34:00Z", "bob", "192.0.2.3"),
+    ];
+    let arguments = ["eval", "--rules", text(rules.path())];
+    let run = run_with(&arguments, stream.join("\n").as_bytes());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let shown: Vec<_> =
+        run.lines().iter().map(|line| (line["kind"].clone(), line["line"].clone())).collect();
+    let expected = [
+        (json!("detection"), json!(4)),
+        (json!("detection"), json!(7)),
+        (json!("correlation"), json!(null)),
+    ];
+    assert_eq!(shown, expected, "{run:?}");
+    let first = &run.lines()[0];
+    let evidence = json!([
+        {"field": "outcome", "value": "success"},
+        {"field": "user", "value": "alice"},
+        {"field": "address", "value": "192.0.2.2"},
+    ]);
+    assert_eq!((&first["evidence"], &first["incomplete"]), (&evidence, &json!(false)));
+    assert!(first["alert"].is_string());
+    assert_eq!(
+        run.stderr,
+        "1 matches lack the value of which only the first sight counts\n\
+         2 values were learned in the time that rules take for it, and raised nothing\n"
+    );
+    // The same again is the same alerts.
+    assert_eq!(run_with(&arguments, stream.join("\n").as_bytes()).stdout, run.stdout);
+    let all = [&arguments[..], &["--no-baseline"]].concat();
+    let lines = run_with(&all, stream.join("\n").as_bytes()).lines();
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "detection").count(), 4);
+    let untimed =
+        run_with(&arguments, br#"{"outcome": "success", "user": "alice", "address": "a"}"#);
+    assert!(untimed.stdout.is_empty() && untimed.stderr.contains("without a time"), "{untimed:?}");
+}
+
+#[test]
+fn novelty_is_seen_in_events_of_the_agent() {
+    let rule = "title: First\nid: first\nlogsource: {category: process_creation}\n\
+                detection: {s: {Image|exists: true}, condition: s}\nlavender: {novelty: {fields: Image}}\n";
+    let rules = folder(&[("first.yml", rule)]);
+    let event = event::exec();
+    let twice = format!("{event}\n{}", event.replace("\"observed_at\":17", "\"observed_at\":18"));
+    let run = run_with(&["eval", "--rules", text(rules.path())], twice.as_bytes());
+    assert_eq!((run.code, run.lines().len()), (Some(0), 1), "{run:?}");
+    assert_eq!(run.lines()[0]["line"], 1);
+}

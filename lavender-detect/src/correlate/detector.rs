@@ -1,15 +1,16 @@
-//! Rules and correlations on Lavender's events.
+//! Rules, novelty and correlations on Lavender's events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{Event, EventData};
-use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Timestamp};
+use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Stateful, Timestamp};
 
 use super::alert::{CorrelationAlert, EventStamp};
 use super::correlator::{CorrelationCounters, Correlator, CorrelatorOptions};
 use crate::detector::SigmaDetector;
+use crate::novelty::{Novelty, NoveltyOptions};
 
 /// How many events with detections are remembered, for what is raised after them.
 const RECENT: usize = 4_096;
@@ -25,6 +26,7 @@ const LOSS_SPAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct CorrelatingDetector {
     sigma: SigmaDetector,
+    novelty: Novelty,
     correlator: Correlator,
     recent: VecDeque<Arc<Event>>,
     /// The time of the newest event.
@@ -36,13 +38,27 @@ impl CorrelatingDetector {
     /// Correlates what this detector finds.
     pub fn new(sigma: SigmaDetector, options: CorrelatorOptions) -> Self {
         let correlator = Correlator::new(sigma.rules().clone(), options);
+        let novelty = Novelty::new(sigma.rules().clone(), NoveltyOptions::default());
         Self {
             sigma,
+            novelty,
             correlator,
             recent: VecDeque::new(),
             newest: Timestamp::default(),
             alerts: Vec::new(),
         }
+    }
+
+    /// Learns what is new as these options say, from the beginning.
+    #[must_use]
+    pub fn with_novelty(mut self, options: NoveltyOptions) -> Self {
+        self.novelty = Novelty::new(self.sigma.rules().clone(), options);
+        self
+    }
+
+    /// What rules with novelty have learned.
+    pub const fn novelty(&self) -> &Novelty {
+        &self.novelty
     }
 
     /// What became of the detections so far.
@@ -77,22 +93,33 @@ impl Detector for CorrelatingDetector {
         self.sigma.refresh();
         if !self.sigma.rules().is_same(self.correlator.rules()) {
             self.correlator.replace_rules(self.sigma.rules().clone());
+            self.novelty.replace_rules(self.sigma.rules().clone());
         }
         if let EventData::Lost(_) = event.data {
             // It is stamped when it is told of, which in a replay is another time than that of the events.
             let from = self.newest.saturating_sub(LOSS_SPAN);
             self.correlator.lost(event.id, from, self.newest);
+            self.novelty.lost(from, self.newest);
             return;
         }
         self.newest = self.newest.max(event.observed_at);
-        let Self { sigma, correlator, alerts, recent, .. } = self;
+        self.novelty.advance(event.observed_at);
+        let Self { sigma, novelty, correlator, alerts, recent, .. } = self;
         correlator.advance(event.observed_at, alerts);
-        let mut found = false;
-        let mut each = |rule: &crate::Rule, record: &dyn crate::Record| {
-            found = true;
-            correlator.observe(rule, EventStamp::of(event), record, alerts);
+        let (mut found, forgotten) = (false, novelty.counters().forgotten);
+        let mut judge = |rule: &crate::Rule, record: &dyn crate::Record| {
+            let sighting = novelty.sight(rule, EventStamp::of(event), record);
+            if sighting.passes() {
+                found = true;
+                correlator.observe(rule, EventStamp::of(event), record, alerts);
+            }
+            sighting
         };
-        sigma.evaluate(event, &mut each, out);
+        sigma.evaluate(event, &mut judge, out);
+        match novelty.counters().forgotten - forgotten {
+            0 => {}
+            values => sigma.forgot(values),
+        }
         if found {
             if recent.len() == RECENT {
                 recent.pop_front();
@@ -102,5 +129,9 @@ impl Detector for CorrelatingDetector {
         for alert in std::mem::take(&mut self.alerts) {
             out.push(self.detection(alert, event));
         }
+    }
+
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        Some(&mut self.novelty)
     }
 }

@@ -62,6 +62,7 @@ fields! {
     LineageGuids, "LineageGuids", List, "The ids of the process and of all its ancestors, its own first. A list: any of them.";
     GrandparentImage, "GrandparentImage", Text, "The program of the parent's parent.";
     AncestorImages, "AncestorImages", List, "The programs of all ancestors, the parent's first. A list: any of them.";
+    KnownAncestorImages, "KnownAncestorImages", List, "The same without those whose path was cut or could not be read: for exceptions, which those would leave open.";
     ProcessName, "ProcessName", Text, "The kernel's short name of the task (`comm`): up to 15 bytes.";
     ScriptPath, "ScriptPath", Text, "Of an exec, the path as given: for a script, the script.";
     PreviousImage, "PreviousImage", Text, "Of an exec, the program that the process ran before.";

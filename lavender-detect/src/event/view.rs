@@ -109,7 +109,7 @@ impl<'a> EventRecord<'a> {
                 .ancestors()
                 .nth(1)
                 .map_or(FieldValue::Absent, |p| FieldValue::captured_path(&p.executable.path)),
-            F::AncestorImages if parent.is_some() => FieldValue::List,
+            F::AncestorImages | F::KnownAncestorImages if parent.is_some() => FieldValue::List,
             F::ProcessName => FieldValue::Text(&process.name),
             F::ImageDeleted => process.executable.deleted.into(),
             F::ImageMemoryBacked => process.executable.memory_backed.into(),
@@ -233,6 +233,11 @@ impl Record for EventRecord<'_> {
                 .ancestors()
                 .map(Arc::as_ref)
                 .try_for_each(|p| visit(FieldValue::captured_path(&p.executable.path))),
+            (Some(EventField::KnownAncestorImages), _, Some(process)) => process
+                .ancestors()
+                .map(|p| FieldValue::captured_path(&p.executable.path))
+                .filter(|path| !path.is_incomplete())
+                .try_for_each(visit),
             (Some(EventField::LineageGuids), _, Some(process)) => std::iter::once(process)
                 .chain(process.ancestors())
                 .try_for_each(|p| visit(FieldValue::Short(ShortText::new(p.id())))),

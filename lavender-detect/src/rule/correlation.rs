@@ -7,9 +7,9 @@ use lavender_core::RuleMeta;
 use rsigma_parser::{ConditionExpr, parse_condition};
 use serde::Serialize;
 
-use super::condition;
 use super::parse::{Context, to_json};
 use super::yaml::{Entry, Node, Value};
+use super::{condition, novelty};
 
 /// What a correlation asks of the detections in its span: Sigma's correlation types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -150,6 +150,9 @@ impl Context<'_> {
         for other in entries.iter().filter(|entry| !KEYS.contains(&&*entry.key)) {
             let reason = format!("`{}` is no key of a correlation: {}", other.key, KEYS.join(", "));
             self.fault(other.line, reason);
+        }
+        if let Some((line, reason)) = novelty::misplaced(node) {
+            self.fault(line, reason);
         }
         let meta = self.meta(title, node, &["correlation"]);
         let kind = self.correlation_kind(entry.line, body);
@@ -346,7 +349,7 @@ impl Context<'_> {
 }
 
 /// A number and a unit, in ns. A month or a year is no fixed time, and pySigma's `M` and `y` are not Sigma's.
-fn read_timespan(text: &str) -> Result<i64, &'static str> {
+pub(super) fn read_timespan(text: &str) -> Result<i64, &'static str> {
     const UNITS: &str = "write a number and s, m, h, d or w";
     let unit = text.chars().last().ok_or(UNITS)?;
     let seconds: i64 = match unit {

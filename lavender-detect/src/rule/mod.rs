@@ -3,6 +3,7 @@
 mod condition;
 mod correlation;
 mod extension;
+mod novelty;
 mod parse;
 mod response;
 mod yaml;
@@ -15,6 +16,7 @@ use rsigma_parser::{ConditionExpr, Modifier};
 pub(crate) use self::condition::{fits, names_matching};
 pub use self::correlation::CorrelationKind;
 pub(crate) use self::correlation::{ConditionDocument, CorrelationDocument, Operator};
+pub(crate) use self::novelty::NoveltyDocument;
 pub(crate) use self::parse::{Document, parse_documents, to_json};
 pub(crate) use self::yaml::{Entry, Node, Value, read as read_yaml};
 use crate::logsource::LogSource;
@@ -27,6 +29,8 @@ pub(crate) struct RuleDocument {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) logsource: LogSource,
     pub(crate) detection: Detection,
+    /// Of which values only the first sight counts.
+    pub(crate) novelty: Option<NoveltyDocument>,
     /// What stands under the key `lavender`.
     pub(crate) extension: Option<serde_json::Value>,
     pub(crate) line: u32,

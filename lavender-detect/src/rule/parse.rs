@@ -8,7 +8,7 @@ use rsigma_parser::Modifier;
 use super::yaml::{self, Entry, Node, Value};
 use super::{
     CorrelationDocument, Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition,
-    extension, response,
+    extension, novelty, response,
 };
 use crate::error::Fault;
 use crate::logsource::LogSource;
@@ -172,8 +172,15 @@ impl Context<'_> {
         };
         let extension = node.get("lavender").map(to_json);
         let name = self.text(node, "name");
+        let novelty = match novelty::read(node) {
+            Ok(novelty) => novelty,
+            Err(faults) => {
+                faults.into_iter().for_each(|(line, reason)| self.fault(line, reason));
+                None
+            }
+        };
         let (logsource, detection) = (logsource?, detection?);
-        Some(RuleDocument { meta, name, logsource, detection, extension, line: node.line })
+        Some(RuleDocument { meta, name, logsource, detection, novelty, extension, line: node.line })
     }
 
     fn response(&mut self, node: &Node) -> Option<Vec<ResponseAction>> {
@@ -230,6 +237,9 @@ impl Context<'_> {
     }
 
     fn filter(&mut self, title: Arc<str>, node: &Node, entry: &Entry) -> Option<FilterDocument> {
+        if let Some((line, reason)) = novelty::misplaced(node) {
+            self.fault(line, reason);
+        }
         let logsource = self.logsource(node);
         let body = &entry.node;
         if body.as_map().is_none() {

@@ -15,6 +15,10 @@
 //! `rule` is the id of the rule that the cases are for; a file of several rules has a document for each. `event` is
 //! flat or nested, by the names that the rule uses, and is of the log source that the rule is for.
 //!
+//! A rule with [`novelty`](crate::novelty) is held against an `event` like any other: that it matches. It is held against
+//! `events` like a correlation: the case is positive when a new value raises an alert. Its baseline begins with the first of
+//! them, of whatever category.
+//!
 //! A correlation is held against sequences: `events` in the order in which they come, each with `at`, when it happened,
 //! in seconds, and the `category` of its log source (every rule is tried where that is not said). The case is positive
 //! when the correlation raises an alert, be it when all windows are over.
@@ -236,11 +240,11 @@ impl Runner<'_> {
     fn run(&mut self, file: &str, case: &Case, result: &mut RuleTest) {
         let outcome = match (&case.given, self.rules.rule(&result.id)) {
             (Given::Event(event), Some(rule)) => Ok(self.event(rule, event)),
-            (Given::Events(events), None) => {
+            (Given::Events(events), rule) if rule.is_none_or(|rule| rule.novelty().is_some()) => {
                 let sequence = Sequence { rules: self.rules, fields: &self.fields };
                 Ok(sequence.run(&result.id, events))
             }
-            (Given::Events(_), Some(_)) => Err("a rule is held against one `event`"),
+            (Given::Events(_), _) => Err("a rule without novelty is held against one `event`"),
             (Given::Event(_), None) => Err("a correlation is held against `events`"),
         };
         let (matched, explanation) = match outcome {

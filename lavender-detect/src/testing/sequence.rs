@@ -1,4 +1,4 @@
-//! Sequences of events, for correlations.
+//! Sequences of events, for correlations and for rules with novelty.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::correlate::{Correlator, CorrelatorOptions, EventStamp};
 use crate::logsource::LogSource;
+use crate::novelty::{Novelty, NoveltyOptions, Sighting};
 use crate::record::JsonFields;
 use crate::rule::{Node, Value as YamlValue, to_json};
 use crate::ruleset::RuleSet;
@@ -47,9 +48,11 @@ pub(super) struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    /// Whether a correlation raises an alert, and what the rules that it rests on found.
+    /// Whether a correlation, or a rule with novelty, raises an alert, and what the rules found.
     pub(super) fn run(&self, id: &str, events: &[Moment]) -> (bool, String) {
         let mut correlator = Correlator::new(self.rules.clone(), CorrelatorOptions::default());
+        let mut novelty = Novelty::new(self.rules.clone(), NoveltyOptions::default());
+        let mut raised = false;
         let (mut alerts, mut told) = (Vec::new(), String::new());
         let Ok(agent) = AgentId::new("test") else { return (false, told) };
         let origin = Origin::new(&TenantId::default(), &agent, BootId::from_u128(0));
@@ -58,6 +61,7 @@ impl Sequence<'_> {
         for (moment, number) in events.iter().zip(1..) {
             let time = Timestamp::from_nanos(start.saturating_add((moment.at * 1e9) as i64));
             let at = EventStamp { id: origin.event(number), time };
+            novelty.advance(time);
             let record = self.fields.record(&moment.event);
             let mut evaluator = match &moment.category {
                 Some(category) => self.rules.evaluator(&LogSource::linux(category)),
@@ -65,11 +69,16 @@ impl Sequence<'_> {
             };
             for found in evaluator.matches(&record).filter(|found| found.truth() == Truth::True) {
                 // Nothing fails when a string is written to.
-                let _ = writeln!(told, "at {} s: {}", moment.at, found.meta().title);
-                correlator.observe(found.rule(), at, &record, &mut alerts);
+                let sighting = novelty.sight(found.rule(), at, &record);
+                let known = if sighting.passes() { "" } else { ", of nothing new" };
+                let _ = writeln!(told, "at {} s: {}{known}", moment.at, found.meta().title);
+                raised |= matches!(sighting, Sighting::New(_)) && *found.meta().id == *id;
+                if sighting.passes() {
+                    correlator.observe(found.rule(), at, &record, &mut alerts);
+                }
             }
         }
         correlator.finish(&mut alerts);
-        (alerts.iter().any(|alert| *alert.rule.id == *id), told)
+        (raised || alerts.iter().any(|alert| *alert.rule.id == *id), told)
     }
 }

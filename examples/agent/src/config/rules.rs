@@ -1,6 +1,6 @@
 //! `[rules]`: which rules.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,15 @@ pub struct RulesConfig {
     pub budget_ns: Option<NonZeroU64>,
     /// What becomes of a rule that takes longer. Without a budget it says nothing.
     pub over_budget: OverBudget,
+    /// How long rules with novelty learn before they raise anything, in seconds, instead of what each of them says: for
+    /// hosts that do not live that long. Nothing: what each says.
+    pub novelty_baseline_secs: Option<u32>,
+    /// The most bytes that what they learn takes.
+    pub novelty_bytes_max: NonZeroU32,
 }
+
+/// What the library has unless told otherwise: 64 MiB.
+const NOVELTY_BYTES_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add((64 << 20) - 1);
 
 impl Default for RulesConfig {
     fn default() -> Self {
@@ -29,6 +37,8 @@ impl Default for RulesConfig {
             undetermined: UndeterminedPolicy::default(),
             budget_ns: None,
             over_budget: OverBudget::default(),
+            novelty_baseline_secs: None,
+            novelty_bytes_max: NOVELTY_BYTES_MAX,
         }
     }
 }

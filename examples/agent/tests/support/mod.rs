@@ -3,10 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod agent;
+pub mod benign;
 pub mod cgroup;
+pub mod runner;
 pub mod setting;
 pub mod stand_in;
 pub mod store;
+pub mod titles;
 
 use std::fs;
 use std::path::Path;

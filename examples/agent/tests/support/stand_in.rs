@@ -8,11 +8,33 @@ use super::cgroup::Cgroup;
 
 /// A program that is no shell and can start others: perl, which every Debian has, under another name.
 pub fn service(folder: &Path) -> PathBuf {
-    let path = folder.join("webserver");
+    named(folder, "webserver")
+}
+
+/// The same under this name.
+pub fn named(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
     if !path.exists() {
         fs::copy("/usr/bin/perl", &path).unwrap();
     }
     path
+}
+
+/// A program asks the kernel for a way to an address that nobody has: of a datagram socket, so nothing is sent.
+pub fn connect_out(cgroup: &Cgroup, program: &Path) {
+    let mut command = cgroup.command(program);
+    command.args([
+        "-e",
+        r#"use Socket; socket(my $s, PF_INET, SOCK_DGRAM, 0); connect($s, sockaddr_in(4443, inet_aton("203.0.113.9")))"#,
+    ]);
+    run(command);
+}
+
+/// A program starts another.
+pub fn start_child(cgroup: &Cgroup, program: &Path, child: &[&str]) {
+    let mut command = cgroup.command(program);
+    command.args(["-e", "system(@ARGV)"]).args(child);
+    run(command);
 }
 
 fn run(mut command: Command) {
