@@ -7,6 +7,7 @@
 //!
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
+mod checkpoint;
 mod egress;
 mod shutdown;
 mod writer;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+pub use self::checkpoint::Checkpoint;
+use self::checkpoint::Saver;
 use self::egress::{Egress, LossCounts, queue};
 pub use self::shutdown::signal;
 pub use self::writer::{Writer, WriterOptions, WriterReport};
@@ -100,6 +103,8 @@ pub struct Pipeline {
     queue_events: usize,
     overflow: Overflow,
     publish_telemetry: bool,
+    checkpoint: Option<Checkpoint>,
+    idle_after: Option<Duration>,
 }
 
 /// What a pipeline did.
@@ -139,6 +144,8 @@ impl Pipeline {
             queue_events: Self::DEFAULT_QUEUE_EVENTS,
             overflow: Overflow::Shed,
             publish_telemetry: true,
+            checkpoint: None,
+            idle_after: None,
         }
     }
 
@@ -160,6 +167,22 @@ impl Pipeline {
     #[must_use]
     pub fn with_responder(mut self, responder: impl Responder + 'static) -> Self {
         self.responder = Some(Box::new(responder));
+        self
+    }
+
+    /// Keeps what detectors know across restarts.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Tells detectors the time when the source has delivered nothing for this long, so that what waits for time to pass
+    /// is decided on an idle host too. For sources that deliver what happens now: no event may be older than this
+    /// when it comes. At least 10 ms.
+    #[must_use]
+    pub fn with_idle_after(mut self, idle: Duration) -> Self {
+        self.idle_after = Some(idle.max(Duration::from_millis(10)));
         self
     }
 
@@ -229,14 +252,22 @@ impl Pipeline {
             answers: Vec::new(),
             losses: LossCounts::default(),
             report: PipelineReport::default(),
+            saver: None,
         };
+        if let Some(checkpoint) = self.checkpoint {
+            stage.restore(checkpoint).await?;
+        }
         let announce = self.start.is_some();
         if let Some(start) = self.start {
             let start = stage.own_event(EventData::AgentStart(start));
             stage.egress.push_kept(vec![start]).await;
         }
-        let result = stage.pump(&mut *self.source, self.heartbeat_interval, shutdown).await;
+        let intervals = (self.heartbeat_interval, self.idle_after);
+        let result = stage.pump(&mut *self.source, intervals, shutdown).await;
         stage.report_losses(When::Now).await;
+        if let Some(saver) = &mut stage.saver {
+            saver.finish(&mut stage.detectors).await;
+        }
         if announce {
             let reason = match &result {
                 Ok(reason) => *reason,
@@ -268,13 +299,25 @@ struct Stage {
     answers: Vec<ResponseOutcome>,
     losses: LossCounts,
     report: PipelineReport,
+    saver: Option<Saver>,
 }
 
 impl Stage {
+    /// Brings detectors to where they were, and raises what they would have raised since.
+    async fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let origin = self.sequencer.origin();
+        let mut saver = Saver::new(checkpoint, self.identity.clone(), origin);
+        let alerts = saver.restore(&mut self.detectors, &*self.clock).await?;
+        self.report.alerts += alerts.len() as u64;
+        self.egress.push_alerts(alerts).await;
+        self.saver = Some(saver);
+        Ok(())
+    }
+
     async fn pump<T>(
         &mut self,
         source: &mut dyn Source,
-        heartbeat_interval: Option<Duration>,
+        (heartbeat_interval, idle_after): (Option<Duration>, Option<Duration>),
         shutdown: impl Future<Output = T> + Send,
     ) -> Result<StopReason> {
         let started = self.clock.boot_time();
@@ -283,8 +326,11 @@ impl Stage {
             heartbeat_interval.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1));
         let mut heartbeat = tokio::time::interval(period);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut idle = tokio::time::interval(idle_after.unwrap_or(Duration::from_secs(3600)));
+        idle.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stopping = false;
+        let mut quiet = false;
         loop {
             tokio::select! {
                 // Stopping and living come before work: a busy source must not hold them up.
@@ -304,11 +350,44 @@ impl Stage {
                     .await;
                 }
                 batch = source.next_batch() => match batch? {
-                    Some(batch) => self.work_off(batch).await,
+                    Some(batch) => {
+                        quiet = false;
+                        self.work_off(batch).await;
+                    }
                     None if stopping => return Ok(StopReason::Shutdown),
                     None => return Ok(StopReason::EndOfSource),
                 },
+                // Last, so that what the source has comes first.
+                _ = idle.tick(), if idle_after.is_some() => {
+                    if std::mem::replace(&mut quiet, true) {
+                        self.be_idle(idle_after.unwrap_or_default()).await;
+                    }
+                }
             }
+        }
+    }
+
+    /// Lets detectors decide what only time decides.
+    async fn be_idle(&mut self, idle: Duration) {
+        let now = self.clock.now();
+        for detector in &mut self.detectors {
+            detector.idle(now.saturating_sub(idle), &mut self.detections);
+        }
+        let mut alerts = Vec::new();
+        for detection in std::mem::take(&mut self.detections) {
+            let event = Arc::clone(&detection.event);
+            let alert = Arc::new(Alert::from_detection(&self.identity, detection, now));
+            self.report.alerts += 1;
+            if let Some(responder) = &mut self.responder {
+                responder.respond(&alert, &event, &mut self.answers);
+            }
+            alerts.push(alert);
+        }
+        let mut found = Found { alerts, ..Found::default() };
+        self.report_answers(&mut found);
+        self.send(found).await;
+        if let Some(saver) = &mut self.saver {
+            saver.save_if_due(&mut self.detectors, self.clock.boot_time()).await;
         }
     }
 
@@ -323,13 +402,27 @@ impl Stage {
         for event in &mut events {
             self.look_at(event, &mut found);
         }
-        let Found { alerts, evidence, responses } = found;
+        if let Some(saver) = &mut self.saver {
+            events.iter().for_each(|event| saver.looked_at(event));
+        }
+        let evidence = std::mem::take(&mut found.evidence);
         if !self.publish_telemetry {
             events.clear();
         }
         let keep = |event: &Event| evidence.contains(&event.id);
         self.egress.push_telemetry(events, keep, &mut self.losses).await;
         self.report_losses(When::IfThereIsRoom).await;
+        self.send(found).await;
+        if let Some(saver) = &mut self.saver {
+            saver.save_if_due(&mut self.detectors, self.clock.boot_time()).await;
+        }
+    }
+
+    async fn send(&mut self, found: Found) {
+        let Found { alerts, responses, .. } = found;
+        if let Some(saver) = &mut self.saver {
+            saver.raised(&alerts);
+        }
         self.egress.push_kept(responses).await;
         self.egress.push_alerts(alerts).await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{Event, EventData};
-use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Timestamp};
+use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Stateful, Timestamp};
 
 use super::alert::{CorrelationAlert, EventStamp};
 use super::correlator::{CorrelationCounters, Correlator, CorrelatorOptions};
@@ -30,6 +30,8 @@ pub struct CorrelatingDetector {
     /// The time of the newest event.
     newest: Timestamp,
     alerts: Vec<CorrelationAlert>,
+    /// The last event.
+    last: Option<Arc<Event>>,
 }
 
 impl CorrelatingDetector {
@@ -42,6 +44,7 @@ impl CorrelatingDetector {
             recent: VecDeque::new(),
             newest: Timestamp::default(),
             alerts: Vec::new(),
+            last: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Detector for CorrelatingDetector {
             return;
         }
         self.newest = self.newest.max(event.observed_at);
+        self.last = Some(Arc::clone(event));
         let Self { sigma, correlator, alerts, recent, .. } = self;
         correlator.advance(event.observed_at, alerts);
         let mut found = false;
@@ -102,5 +106,19 @@ impl Detector for CorrelatingDetector {
         for alert in std::mem::take(&mut self.alerts) {
             out.push(self.detection(alert, event));
         }
+    }
+
+    fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
+        // Without an event there is nothing to report with, so it is left to the first.
+        let Some(last) = self.last.clone() else { return };
+        self.newest = self.newest.max(now);
+        self.correlator.advance(now, &mut self.alerts);
+        for alert in std::mem::take(&mut self.alerts) {
+            out.push(self.detection(alert, &last));
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        Some(&mut self.correlator)
     }
 }

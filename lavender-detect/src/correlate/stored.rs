@@ -334,7 +334,8 @@ impl StoredCorrelator {
         let local = watermark.saturating_sub(self.lag(correlation));
         let mut found = Vec::new();
         let mut fire = |firing, carried| {
-            found.push(Found { correlation: number, group: group.into(), firing, carried });
+            let group = group.into();
+            found.push(Found { correlation: number, group, firing, carried, forgotten: false });
         };
         match input {
             Some(Input { held, .. }) => {
@@ -361,7 +362,7 @@ impl StoredCorrelator {
     ) -> Result<()> {
         let mut alerts = Vec::new();
         let mut inputs = Vec::new();
-        for Found { correlation, group, firing, carried } in found {
+        for Found { correlation, group, firing, carried, .. } in found {
             let correlation = &rules.correlations()[correlation as usize];
             let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
             for feed in &correlation.parents {

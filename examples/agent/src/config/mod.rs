@@ -3,6 +3,7 @@
 //! Unknown keys are errors. Lists replace the built-in ones, they do not add to them.
 
 mod agent;
+mod correlation;
 mod error;
 mod file;
 mod filters;
@@ -15,6 +16,7 @@ mod store;
 use serde::{Deserialize, Serialize};
 
 pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
+pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
 pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, ProgramPath};
@@ -49,6 +51,8 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// `[rules]`: which rules.
     pub rules: RulesConfig,
+    /// `[correlation]`: how detections are correlated.
+    pub correlation: CorrelationConfig,
     /// `[filters]`: the lists that the built-in rules go by.
     pub filters: FiltersConfig,
     /// `[response]`: what is done about an alert.
