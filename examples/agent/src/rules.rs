@@ -9,7 +9,9 @@ use lavender_detect::{
     Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
 };
 
-use crate::config::{Config, CorrelationConfig, OverBudget, ProgramPath, RulesConfig, UndeterminedPolicy};
+use crate::config::{
+    Config, CorrelationConfig, OverBudget, ProgramPath, RulesConfig, UndeterminedPolicy,
+};
 use crate::exceptions::WithExceptions;
 use crate::exit::{Exit, Failure};
 use crate::trust;

@@ -13,9 +13,9 @@ use lavender_core::pipeline::{Checkpoint, Pipeline};
 use lavender_core::store::{AlertQuery, TimeRange};
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
-    AgentId, AgentIdentity, Alert, AlertStore as _, BootId, BootTime, ByteString, Captured, Clock as _,
-    EventStore as _, ExecId, Origin, ProcessId, Publisher, Result, Sequencer, Source, SystemClock,
-    TenantId, Timestamp, async_trait,
+    AgentId, AgentIdentity, Alert, AlertStore as _, BootId, BootTime, ByteString, Captured,
+    Clock as _, EventStore as _, ExecId, Origin, ProcessId, Publisher, Result, Sequencer, Source,
+    SystemClock, TenantId, Timestamp, async_trait,
 };
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::{RuleHandle, RuleSet};
@@ -144,7 +144,9 @@ impl Host {
         events.iter().for_each(|event| send.send(Arc::clone(event)).unwrap());
         let running = tokio::spawn(pipeline.run(std::future::pending::<()>()));
         for event in events {
-            while self.store.last_sequence(self.ids.origin()).await.unwrap() < Some(event.id.sequence()) {
+            while self.store.last_sequence(self.ids.origin()).await.unwrap()
+                < Some(event.id.sequence())
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -166,9 +168,8 @@ async fn what_came_before_a_kill_counts_after_it_whether_it_was_saved_or_not() {
     for waits in [[NOTHING, NOTHING], [SAVED, NOTHING], [NOTHING, SAVED], [SAVED, SAVED]] {
         let host = Host::new("{gte: 3}");
         let now = SystemClock.now();
-        let execs: Vec<Arc<Event>> = (0..4)
-            .map(|n| exec(&host.ids, now.saturating_add(Duration::from_millis(n))))
-            .collect();
+        let execs: Vec<Arc<Event>> =
+            (0..4).map(|n| exec(&host.ids, now.saturating_add(Duration::from_millis(n)))).collect();
         // Something has been saved, so that there is a place to go on from.
         let before = exec(&host.ids, now.saturating_sub(Duration::from_secs(30)));
         host.killed_after(true, &[before], SAVED).await;

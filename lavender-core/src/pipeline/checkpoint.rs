@@ -141,11 +141,7 @@ impl Saver {
     }
 
     /// Begins to write what has changed, if it is time and nothing is being written.
-    pub(super) async fn save_if_due(
-        &mut self,
-        detectors: &mut [Box<dyn Detector>],
-        now: BootTime,
-    ) {
+    pub(super) async fn save_if_due(&mut self, detectors: &mut [Box<dyn Detector>], now: BootTime) {
         if now < self.due || self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
             return;
         }
@@ -207,7 +203,8 @@ impl Saver {
         self.restore_parts(detectors).await?;
         let mut alerts = self.kept_alerts().await?;
         if let Some(bytes) = self.get("place").await? {
-            let place: Place = serde_json::from_slice(&bytes).map_err(|error| self.damaged(error))?;
+            let place: Place =
+                serde_json::from_slice(&bytes).map_err(|error| self.damaged(error))?;
             self.place = Some(place);
             self.look_again(place, detectors, clock, &mut alerts).await?;
         }

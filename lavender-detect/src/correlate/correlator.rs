@@ -123,7 +123,7 @@ pub struct Correlator {
     pub(super) rules: RuleSet,
     pub(super) lateness: i64,
     bytes_max: usize,
-    pub(super) groups: HashMap<u128, Group, BuildHasherDefault<KeyHasher>>,
+    pub(super) groups: HashMap<u128, Box<Group>, BuildHasherDefault<KeyHasher>>,
     /// When groups have something to decide or to forget. An entry is void when its group is queued for another time.
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     pub(super) watermark: i64,
@@ -167,7 +167,7 @@ pub(crate) struct Found {
 
 /// Keys are digests already.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
@@ -186,8 +186,9 @@ impl Hasher for KeyHasher {
 }
 
 /// What a group takes beside its heap: its place in a table that is a little over half full on average, its timer,
-/// and what the allocator adds to two allocations.
-const GROUP_BYTES: usize = 2 * size_of::<(u128, Group)>() + size_of::<Timer>() + 32;
+/// and what the allocator adds to three allocations.
+const GROUP_BYTES: usize =
+    2 * size_of::<(u128, Box<Group>)>() + size_of::<Group>() + size_of::<Timer>() + 48;
 
 impl Correlator {
     /// A correlator without state.
@@ -314,7 +315,7 @@ impl Correlator {
             let Held { element, .. } = observation.held;
             let group = groups.entry(observation.key).or_insert_with(|| {
                 *bytes += GROUP_BYTES;
-                Group {
+                Box::new(Group {
                     correlation: feed.correlation,
                     queued: i64::MAX,
                     heap_bytes: 0,
@@ -322,13 +323,19 @@ impl Correlator {
                     gap: evicted_to,
                     values: observation.group(),
                     state: State::new(&correlation.plan),
-                }
+                })
             });
             changes.note(observation.key, &mut group.changed);
-            let Group { values, state, gap, .. } = group;
+            let Group { values, state, gap, .. } = &mut **group;
             let mut fire = |firing: Firing, carried| {
                 let (group, forgotten) = (values.clone(), *gap >= firing.from);
-                found.push(Found { correlation: feed.correlation, group, firing, carried, forgotten });
+                found.push(Found {
+                    correlation: feed.correlation,
+                    group,
+                    firing,
+                    carried,
+                    forgotten,
+                });
             };
             let local = watermark.saturating_sub(lag);
             // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
@@ -354,7 +361,8 @@ impl Correlator {
 
     /// Raises what was found, and gives it to the correlations that rest on it.
     fn pass_on(&mut self, watermark: i64, out: &mut Vec<CorrelationAlert>) {
-        while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop() {
+        while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop()
+        {
             let rules = self.rules.clone();
             let correlation = &rules.correlations()[correlation as usize];
             let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
@@ -386,7 +394,7 @@ impl Correlator {
             let correlation = &self.rules.correlations()[group.correlation as usize];
             let lag = self.lateness.saturating_mul(i64::from(correlation.level));
             self.changes.note(key, &mut group.changed);
-            let Group { correlation: number, values, state, gap, .. } = group;
+            let Group { correlation: number, values, state, gap, .. } = &mut **group;
             let (number, found) = (*number, &mut self.found);
             let mut fire = |firing: Firing, carried| {
                 let (group, forgotten) = (values.clone(), *gap >= firing.from);
@@ -413,7 +421,7 @@ impl Correlator {
     pub(super) fn insert(&mut self, key: u128, mut group: Group) {
         self.bytes += GROUP_BYTES;
         group.account(&mut self.bytes);
-        if let Some(before) = self.groups.insert(key, group) {
+        if let Some(before) = self.groups.insert(key, Box::new(group)) {
             self.bytes -= GROUP_BYTES + before.heap_bytes as usize;
         }
     }

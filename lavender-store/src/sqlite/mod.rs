@@ -275,7 +275,8 @@ impl StateStore for SqliteStore {
                     state::delete(connection, &key)?;
                     continue;
                 };
-                let put = state::Put { key, value, mode: PutMode::Overwrite, expires_at: None, now };
+                let put =
+                    state::Put { key, value, mode: PutMode::Overwrite, expires_at: None, now };
                 state::put(connection, &put, bytes_max)?;
             }
             Ok(())

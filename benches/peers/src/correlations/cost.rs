@@ -35,7 +35,11 @@ pub fn compare(rounds: usize) -> Result<Vec<String>, Box<dyn Error>> {
             let alike = alike(kind, (name, span))?;
             println!(
                 "| {kind} | {name} | {:.0} | {aim} | {:.0} | {:.1} | {} | {} |",
-                cost.lavender, cost.rsigma, cost.ratio, alike.both + alike.only_lavender, alike.differing(),
+                cost.lavender,
+                cost.rsigma,
+                cost.ratio,
+                alike.both + alike.only_lavender,
+                alike.differing(),
             );
             own.push(cost.lavender);
             ratios.push(format!("{kind} {name} {:.1}", cost.ratio));

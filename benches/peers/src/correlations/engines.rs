@@ -6,7 +6,7 @@ use std::fmt;
 
 use lavender_detect::correlate::{CorrelationAlert, Correlator, CorrelatorOptions};
 use lavender_detect::{Evaluator, LogSource, RuleSet};
-use rsigma_eval::{CorrelationConfig, CorrelationEngine};
+use rsigma_eval::{CorrelationConfig, CorrelationEngine, CorrelationEventMode};
 
 use super::stream::{Columns, Detected, Fields, RULES};
 
@@ -60,7 +60,6 @@ impl fmt::Display for Kind {
 /// Lavender.
 #[allow(missing_debug_implementations, reason = "as its peer, which has none")]
 pub struct Lavender {
-    rules: RuleSet,
     evaluator: Evaluator,
     columns: Columns,
     pub correlator: Correlator,
@@ -76,8 +75,7 @@ impl Lavender {
         Ok(Self {
             evaluator: rules.evaluator(&LogSource::product("bench")),
             columns: Columns::of(&rules),
-            correlator: Correlator::new(rules.clone(), options),
-            rules,
+            correlator: Correlator::new(rules, options),
             alerts: Vec::new(),
         })
     }
@@ -104,11 +102,6 @@ impl Lavender {
             (group, alert.observed_at.as_nanos().div_euclid(span * 1_000_000_000))
         })
     }
-
-    /// The rules, compiled.
-    pub const fn rules(&self) -> &RuleSet {
-        &self.rules
-    }
 }
 
 /// rsigma-eval.
@@ -124,7 +117,22 @@ impl Rsigma {
         groups_max: usize,
         silent_secs: Option<u64>,
     ) -> Result<Self, Box<dyn Error>> {
+        Self::with_events(rules, groups_max, silent_secs, CorrelationEventMode::None)
+    }
+
+    /// The same, and what it raises names its events, as Lavender's alerts do.
+    pub fn naming(rules: &str, groups_max: usize) -> Result<Self, Box<dyn Error>> {
+        Self::with_events(rules, groups_max, None, CorrelationEventMode::Refs)
+    }
+
+    fn with_events(
+        rules: &str,
+        groups_max: usize,
+        silent_secs: Option<u64>,
+        correlation_event_mode: CorrelationEventMode,
+    ) -> Result<Self, Box<dyn Error>> {
         let config = CorrelationConfig {
+            correlation_event_mode,
             max_state_entries: groups_max,
             suppress: silent_secs,
             ..CorrelationConfig::default()

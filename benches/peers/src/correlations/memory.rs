@@ -22,10 +22,18 @@ pub enum Held {
     RsigmaBounded,
     /// rsigma-eval, with room for all.
     Rsigma,
+    /// The same, and it can name the events, as Lavender can: by their ids, ten of them.
+    RsigmaNaming,
 }
 
 impl Held {
-    const ALL: [Self; 4] = [Self::LavenderBounded, Self::Lavender, Self::RsigmaBounded, Self::Rsigma];
+    const ALL: [Self; 5] = [
+        Self::LavenderBounded,
+        Self::Lavender,
+        Self::RsigmaBounded,
+        Self::Rsigma,
+        Self::RsigmaNaming,
+    ];
 
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -80,9 +88,12 @@ pub fn hold(held: Held, kind: Kind, asked: Asked) -> Result<(), Box<dyn Error>> 
             print(started, lavender.correlator.groups(), most)?;
             return Ok(());
         }
-        Held::RsigmaBounded | Held::Rsigma => {
-            let groups_max = if held == Held::Rsigma { usize::MAX } else { 100_000 };
-            let mut rsigma = Rsigma::new(&rules, groups_max, None)?;
+        Held::RsigmaBounded | Held::Rsigma | Held::RsigmaNaming => {
+            let mut rsigma = match held {
+                Held::RsigmaBounded => Rsigma::new(&rules, 100_000, None)?,
+                Held::Rsigma => Rsigma::new(&rules, usize::MAX, None)?,
+                _ => Rsigma::naming(&rules, usize::MAX)?,
+            };
             for detected in stream {
                 rsigma.correlate(&detected);
             }
@@ -147,18 +158,23 @@ pub fn compare(asked: Asked) -> Result<Vec<String>, Box<dyn Error>> {
             let bytes = (report.resident - without.resident) / report.groups;
             println!(
                 "| {kind} | {} | {} | {:.0} | {:.0} | {:.1} | {bytes:.0} | {:.0} |",
-                held.name(), report.groups,
+                held.name(),
+                report.groups,
                 (report.resident - without.resident) / MIB,
                 (report.peak - without.peak) / MIB,
                 accounted / MIB,
                 (report.nanos - without.nanos) / detections as f64,
             );
-            if matches!(held, Held::Lavender | Held::Rsigma) {
+            if matches!(held, Held::Lavender | Held::Rsigma | Held::RsigmaNaming) {
                 unbounded.push(bytes);
             }
         }
-        if let [own, theirs] = unbounded[..] {
-            ratios.push(format!("{kind} bytes a group {:.2}", theirs / own));
+        if let [own, theirs, naming] = unbounded[..] {
+            ratios.push(format!(
+                "{kind} bytes a group {:.2}, naming events {:.2}",
+                theirs / own,
+                naming / own
+            ));
         }
     }
     Ok(ratios)

@@ -47,7 +47,12 @@ impl Stream {
     pub fn new(groups: u64) -> Result<Self, IdError> {
         let (tenant, agent) = (TenantId::new("bench")?, AgentId::new("host")?);
         let origin = Origin::new(&tenant, &agent, BootId::from_u128(7));
-        Ok(Self { random: fastrand::Rng::with_seed(lavender_benches::SEED), origin, groups, made: 0 })
+        Ok(Self {
+            random: fastrand::Rng::with_seed(lavender_benches::SEED),
+            origin,
+            groups,
+            made: 0,
+        })
     }
 }
 
@@ -132,6 +137,6 @@ impl Event for Detected {
 
     fn to_json(&self) -> Value {
         let [rule, group, value] = self.texts();
-        json!({"rule": rule, "group": group, "value": value})
+        json!({"id": self.stamp.id.to_string(), "rule": rule, "group": group, "value": value})
     }
 }
