@@ -1,6 +1,6 @@
 //! Which groups have changed since their state was asked for.
 
-/// Nothing is noted before somebody asks for the first time, and gets everything then.
+/// Nothing is noted before somebody asks for the first time, and gets everything then; or restores what somebody has.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(Option<Vec<u128>>);
 
@@ -12,6 +12,11 @@ impl Changes {
         {
             keys.push(key);
         }
+    }
+
+    /// Notes from here on, where nothing was noted so far; `there` are the groups that there are.
+    pub(crate) fn begin(&mut self, there: impl Iterator<Item = u128>) {
+        self.0.get_or_insert_with(|| there.collect());
     }
 
     /// The groups that have changed, each once; `None` for all of them. Notes from here on.

@@ -36,6 +36,8 @@ impl Stateful for Correlator {
     }
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        // What was saved and is over must be said to be no more.
+        self.changes.begin(self.groups.keys().copied());
         let restored = match key {
             TIME => self.restore_time(value),
             LOSSES => Losses::restored(value).map(|losses| self.losses = losses),

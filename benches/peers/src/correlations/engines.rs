@@ -36,13 +36,13 @@ impl Kind {
             );
         }
         let condition = match self {
-            Self::EventCount => format!("condition: {{gte: {least}}}"),
-            Self::TemporalOrdered => "condition: {gte: 3}".into(),
-            Self::ValueCount => format!("condition: {{field: value, gte: {least}}}"),
+            Self::EventCount => format!(", condition: {{gte: {least}}}"),
+            Self::TemporalOrdered => String::new(),
+            Self::ValueCount => format!(", condition: {{field: value, gte: {least}}}"),
         };
         text + &format!(
             "title: C\nid: correlation\ncorrelation: {{type: {self}, rules: [a, b, c], group-by: [group], \
-             timespan: {timespan}, {condition}}}\n"
+             timespan: {timespan}{condition}}}\n"
         )
     }
 }
