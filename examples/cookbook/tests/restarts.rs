@@ -14,8 +14,8 @@ use lavender_core::store::{AlertQuery, TimeRange};
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
     AgentId, AgentIdentity, Alert, AlertStore as _, BootId, BootTime, ByteString, Captured,
-    Clock as _, EventStore as _, ExecId, Origin, ProcessId, Publisher, Result, Sequencer, Source,
-    SystemClock, TenantId, Timestamp, async_trait,
+    Clock as _, EventId, EventStore as _, ExecId, Origin, ProcessId, Publisher, Result, Sequencer,
+    Source, SystemClock, TenantId, Timestamp, async_trait,
 };
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::{RuleHandle, RuleSet};
@@ -56,7 +56,7 @@ impl Publisher for Storing {
                     let inserted = self.store.insert(&alerts).await?;
                     assert_eq!(inserted.duplicate, 0, "an alert came twice");
                 }
-                Payload::Alerts(_) => {}
+                _ => {}
             }
         }
         Ok(())
@@ -120,7 +120,7 @@ impl Host {
             "title: Exec\nid: exec\nlogsource: {{category: process_creation}}\n\
              detection: {{s: {{Image|exists: true}}, condition: s}}\n---\n\
              title: C\nid: c\nlevel: high\ncorrelation: {{type: event_count, rules: [exec], \
-             group-by: [ProcessGuid], timespan: 1s, condition: {}}}\n",
+             group-by: [ProcessGuid], {}}}\n",
             self.condition
         ));
         let handle = RuleHandle::new(rules.unwrap());
@@ -138,21 +138,22 @@ impl Host {
         (send, pipeline)
     }
 
-    /// Runs it on these events, and kills it once they are stored, and `more` has passed.
-    async fn killed_after(&self, alerts: bool, events: &[Arc<Event>], more: Duration) {
+    /// Runs it on so many events of now, and kills it once they are stored and `more` has passed.
+    async fn killed_after(&self, alerts: bool, count: usize, more: Duration) -> Vec<EventId> {
         let (send, pipeline) = self.pipeline(alerts);
+        let events: Vec<Arc<Event>> =
+            (0..count).map(|_| exec(&self.ids, SystemClock.now())).collect();
         events.iter().for_each(|event| send.send(Arc::clone(event)).unwrap());
+        let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let running = tokio::spawn(pipeline.run(std::future::pending::<()>()));
-        for event in events {
-            while self.store.last_sequence(self.ids.origin()).await.unwrap()
-                < Some(event.id.sequence())
-            {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+        let last = ids.last().map(|id| id.sequence());
+        while self.store.last_sequence(self.ids.origin()).await.unwrap() < last {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(more).await;
         running.abort();
         running.await.unwrap_err();
+        ids
     }
 
     async fn alerts(&self) -> Vec<Arc<Alert>> {
@@ -166,48 +167,42 @@ const SAVED: Duration = Duration::from_millis(200);
 #[tokio::test]
 async fn what_came_before_a_kill_counts_after_it_whether_it_was_saved_or_not() {
     for waits in [[NOTHING, NOTHING], [SAVED, NOTHING], [NOTHING, SAVED], [SAVED, SAVED]] {
-        let host = Host::new("{gte: 3}");
-        let now = SystemClock.now();
-        let execs: Vec<Arc<Event>> =
-            (0..4).map(|n| exec(&host.ids, now.saturating_add(Duration::from_millis(n)))).collect();
-        // Something has been saved, so that there is a place to go on from.
-        let before = exec(&host.ids, now.saturating_sub(Duration::from_secs(30)));
-        host.killed_after(true, &[before], SAVED).await;
-        for (event, wait) in execs.iter().zip(waits) {
-            host.killed_after(true, std::slice::from_ref(event), wait).await;
+        let host = Host::new("timespan: 9999d, condition: {gte: 4}");
+        // The first is saved, so that there is a place to go on from.
+        let mut execs = host.killed_after(true, 1, SAVED).await;
+        for wait in waits {
+            execs.extend(host.killed_after(true, 1, wait).await);
         }
         assert!(host.alerts().await.is_empty());
-        host.killed_after(true, &execs[2..], SAVED).await;
-        host.killed_after(true, &[], SAVED).await;
+        execs.extend(host.killed_after(true, 1, SAVED).await);
+        for _ in 0..2 {
+            host.killed_after(true, 1, SAVED).await;
+        }
         let alerts = host.alerts().await;
         assert_eq!(alerts.len(), 1, "{alerts:?}");
-        assert_eq!(alerts[0].events, execs[..3].iter().map(|event| event.id).collect::<Vec<_>>());
+        assert_eq!(alerts[0].events, execs);
     }
 }
 
 #[tokio::test]
 async fn an_alert_that_was_raised_and_not_stored_is_raised_by_the_next_run() {
     for wait in [NOTHING, SAVED] {
-        let host = Host::new("{gte: 2}");
-        let now = SystemClock.now();
-        let before = exec(&host.ids, now.saturating_sub(Duration::from_secs(30)));
-        host.killed_after(false, &[before], SAVED).await;
-        let execs = [exec(&host.ids, now), exec(&host.ids, now)];
-        host.killed_after(false, &execs, wait).await;
+        let host = Host::new("timespan: 9999d, condition: {gte: 3}");
+        host.killed_after(false, 1, SAVED).await;
+        host.killed_after(false, 2, wait).await;
         assert!(host.alerts().await.is_empty(), "it went to nobody");
-        host.killed_after(true, &[], SAVED).await;
+        host.killed_after(true, 0, SAVED).await;
         assert_eq!(host.alerts().await.len(), 1);
+        host.killed_after(true, 0, SAVED).await;
     }
 }
 
 #[tokio::test]
 async fn a_window_closes_on_a_host_where_nothing_happens() {
-    let host = Host::new("{lt: 2}");
-    let event = exec(&host.ids, SystemClock.now());
-    host.killed_after(true, std::slice::from_ref(&event), Duration::from_millis(800)).await;
-    assert!(host.alerts().await.is_empty(), "the window is not over");
+    let host = Host::new("timespan: 1s, condition: {lt: 2}");
     let (send, pipeline) = host.pipeline(true);
-    send.send(exec(&host.ids, SystemClock.now().saturating_sub(Duration::from_secs(9)))).unwrap();
+    let event = exec(&host.ids, SystemClock.now());
+    send.send(Arc::clone(&event)).unwrap();
     let running = tokio::spawn(pipeline.run(std::future::pending::<()>()));
     while host.alerts().await.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -216,4 +211,5 @@ async fn a_window_closes_on_a_host_where_nothing_happens() {
     let alerts = host.alerts().await;
     assert_eq!(alerts[0].events, [event.id]);
     assert_eq!(alerts[0].observed_at, event.observed_at.saturating_add(Duration::from_secs(1)));
+    assert!(alerts[0].created_at >= alerts[0].observed_at, "not before its time");
 }
