@@ -219,7 +219,7 @@ fn a_correlation_cannot_fire_without_the_rules_that_it_needs() {
     let table = r#"{"probes":[{"kind":"exec","status":"available"}]}"#;
     let blocked = blocked_rules(&loaded.rules, &HostCapabilities::from_json(table).unwrap());
     let ids: BTreeSet<&str> = blocked.iter().map(|rule| &*rule.title).collect();
-    assert_eq!(ids, ["above", "few", "never", "none", "ordered", "together"].into());
+    assert_eq!(ids, ["Rule never", "above", "few", "none", "ordered", "together"].into());
     let above = blocked.iter().find(|rule| &*rule.title == "above").unwrap();
     assert_eq!(above.reasons, [BlockReason::Members { rules: vec!["ordered".into()] }]);
 }

@@ -380,7 +380,7 @@ fn a_loss_marks_the_alerts_of_each_worker_that_was_told_of_it() {
             worker.lost(id(9), from, to);
         }
         // The first takes the first detection, and the second decides.
-        for (worker, sequence) in workers.iter_mut().zip([1, 2]) {
+        for (worker, sequence) in workers.iter_mut().zip([1_u64, 2]) {
             let record = FlatRecord::new(rules.fields(), []);
             let time = Timestamp::from_millis(20_000 + 500 * sequence.cast_signed());
             let at = EventStamp { id: id(sequence), time };
