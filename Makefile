@@ -31,7 +31,8 @@ bench: rust
 	$(CARGO) bench -p lavender-benches
 
 ## The rule engine beside others, on the same rules and events; SIGMA_RULES=DIR adds the public rules. The last line is
-## the ratios. ARGS are those of lavender-peers: make bench-peers ARGS="--rounds 21"
+## the ratios. ARGS are those of lavender-peers: make bench-peers ARGS="--rounds 21"; ARGS="correlations" is correlation
+## beside rsigma-eval's instead: cost, alerts and memory.
 bench-peers: rust
 	@benches/peers/run $(ARGS)
 

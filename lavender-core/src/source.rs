@@ -10,6 +10,7 @@ use crate::alert::Alert;
 use crate::error::Result;
 use crate::event::{Event, EventBatch};
 use crate::rule::Detection;
+use crate::time::Timestamp;
 
 /// Where events come from: a live sensor, a capture, a test.
 ///
@@ -37,6 +38,11 @@ pub trait Source: fmt::Debug + Send + 'static {
 pub trait Detector: fmt::Debug + Send {
     /// Adds what the rules find in this event to `out`.
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>);
+
+    /// Says that it is `now`, and that nothing happened since the last event: what waits for time to pass is decided.
+    fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
+        let _ = (now, out);
+    }
 
     /// What of it must outlive the process, if anything.
     fn state(&mut self) -> Option<&mut dyn Stateful> {

@@ -348,6 +348,22 @@ pub trait StateStore: fmt::Debug + Send + Sync + 'static {
         ttl: Option<Duration>,
     ) -> Result<Version>;
 
+    /// Writes these values for good and removes those that are `None`, in any case: all of them or none, where the
+    /// store has transactions; else one after the other, so that a failure leaves the first of them written.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be written.
+    async fn put_all(&self, changes: Vec<(String, Option<Bytes>)>) -> Result<()> {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.put(&key, value, PutMode::Overwrite, None).await.map(|_| ())?,
+                None => self.delete(&key).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// The keys that begin with `prefix` and have a value, in the order of their bytes: the first `limit` behind
     /// `after`. What is written or expires while pages are read may or may not be among them.
     ///

@@ -197,6 +197,36 @@ fn state_is_bounded_and_what_makes_room_is_counted() {
 }
 
 #[test]
+fn two_hundred_thousand_groups_stay_within_the_bound_and_alerts_say_what_is_missing() {
+    const GROUPS: usize = 200_000;
+    const BOUND: usize = 4 << 20;
+    let mut options = CorrelatorOptions::default();
+    options.state_bytes_max = BOUND;
+    let mut stream = Stream::with_options(THREE, options);
+    // One that is there before anything is forgotten, and is forgotten: it would have raised an alert.
+    stream.detect("a", 0.0, &[("g", "early")]).detect("a", 0.0, &[("g", "early")]);
+    for number in 0..GROUPS {
+        let group = format!("group-{number}");
+        stream.detect("a", 0.1 + number as f64 / 1e6, &[("g", &group)]);
+        assert!(stream.correlator.state_bytes() <= BOUND, "after {number}");
+    }
+    let counters = stream.correlator.counters();
+    assert_eq!(counters.evicted as usize + stream.correlator.groups(), GROUPS + 1);
+    assert!(counters.evicted as usize > GROUPS / 2, "{counters:?}");
+    stream.detect("a", 0.5, &[("g", "early")]);
+    assert_eq!(stream.alerts.len(), 0, "two of three were forgotten");
+    stream.detect("a", 0.6, &[("g", "early")]).detect("a", 0.7, &[("g", "early")]);
+    assert_eq!(stream.alerts.len(), 1);
+    assert!(stream.alerts[0].incomplete, "there were more than it names");
+    // A window that does not reach back to what was forgotten has all that there was.
+    for at in [30.0, 30.1, 30.2] {
+        stream.detect("a", at, &[("g", "late")]);
+    }
+    assert_eq!(stream.alerts.len(), 2);
+    assert!(!stream.alerts[1].incomplete);
+}
+
+#[test]
 fn state_is_forgotten_when_its_time_is_over() {
     let mut stream = Stream::new(THREE);
     for number in 0..100 {

@@ -179,7 +179,8 @@ fn the_rules_that_come_along_can_all_fire_where_everything_is_seen() {
     assert_eq!(Coverage::of(&rules).without_technique, 0);
 
     let none = HostCapabilities::from_json(r#"{"probes":[]}"#).unwrap();
-    assert_eq!(blocked_rules(&rules, &none).len(), rules.len());
+    let all = rules.len() + rules.correlations().len();
+    assert_eq!(blocked_rules(&rules, &none).len(), all, "without rules no correlation either");
     // What a correlation is for counts, and not what it only rests on.
     let shown = Coverage::of(&rules).techniques.into_iter().flat_map(|covered| covered.rules);
     let shown: BTreeSet<_> = shown.collect();
@@ -187,6 +188,40 @@ fn the_rules_that_come_along_can_all_fire_where_everything_is_seen() {
         shown.contains(&Arc::from("Reverse Shell")) && !shown.contains(&Arc::from("Shell Started")),
         "{shown:?}"
     );
+}
+
+#[test]
+fn a_correlation_cannot_fire_without_the_rules_that_it_needs() {
+    let exec = rule("exec", "  a: {Image: /bin/a}\n  condition: a");
+    let never = rule("never", "  a: {Image: /bin/a}\n  condition: a and not a");
+    let correlation = |name: &str, kind: &str, rules: &str, more: &str| {
+        format!(
+            "title: {name}\nid: {name}\nname: {name}\ncorrelation: {{type: {kind}, rules: [{rules}], timespan: 1m{more}}}\n"
+        )
+    };
+    let count = ", condition: {gte: 2}";
+    let texts = [
+        exec,
+        never,
+        correlation("some", "event_count", "exec, never", count),
+        correlation("none", "event_count", "never", count),
+        correlation("few", "event_count", "never", ", condition: {lt: 2}"),
+        correlation("ordered", "temporal_ordered", "exec, never", ""),
+        correlation("together", "temporal", "exec, never", ""),
+        correlation("either", "temporal", "exec, never", ", condition: exec or never"),
+        correlation("above", "event_count", "ordered", count),
+        correlation("unless", "temporal_ordered", "exec, never, some", "")
+            + "lavender: {missing: [never]}\n",
+    ];
+    let files: Vec<(&str, &str)> = texts.iter().map(|text| ("all.yml", text.as_str())).collect();
+    let (loaded, faults) = partial(&files);
+    assert_eq!(loaded.rules.correlations().len(), 8, "{faults:?}");
+    let table = r#"{"probes":[{"kind":"exec","status":"available"}]}"#;
+    let blocked = blocked_rules(&loaded.rules, &HostCapabilities::from_json(table).unwrap());
+    let ids: BTreeSet<&str> = blocked.iter().map(|rule| &*rule.title).collect();
+    assert_eq!(ids, ["Rule never", "above", "few", "none", "ordered", "together"].into());
+    let above = blocked.iter().find(|rule| &*rule.title == "above").unwrap();
+    assert_eq!(above.reasons, [BlockReason::Members { rules: vec!["ordered".into()] }]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use lavender_peers::corpus::{RuleTexts, adversarial, hits, ordinary};
+use lavender_peers::correlations::{self, Asked, Held, Kind};
 use lavender_peers::engine::Engine;
 use lavender_peers::lavender::{Keywords, Lavender};
 use lavender_peers::observed::Observed;
@@ -44,17 +45,44 @@ enum Only {
         #[arg(long, default_value_t = 1)]
         times: usize,
     },
+    /// Correlation beside rsigma-eval's: cost, alerts and memory.
+    Correlations {
+        #[command(flatten)]
+        asked: Asked,
+        /// Memory is left out.
+        #[arg(long)]
+        cost_only: bool,
+    },
+    /// Holds the state of correlations and says what it takes: `correlations` starts it, once for each engine.
+    Hold {
+        held: Held,
+        kind: Kind,
+        #[command(flatten)]
+        asked: Asked,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
+    match cli.only {
+        Some(Only::Correlations { asked, cost_only }) => {
+            let mut ratios = correlations::compare(cli.rounds)?;
+            if !cost_only {
+                ratios.extend(correlations::compare_memory(asked)?);
+            }
+            println!("\nrsigma-eval / lavender: {}", ratios.join("; "));
+            return Ok(());
+        }
+        Some(Only::Hold { held, kind, asked }) => return correlations::hold(held, kind, asked),
+        _ => {}
+    }
     let events = ordinary(cli.events)?;
     let public = cli.rules.as_deref().map(RuleTexts::public).transpose()?;
     match &cli.only {
         Some(Only::Once { engine, set, times }) => {
             once(engine, set, *times, &public.unwrap_or_default(), &events)
         }
-        None => compare(&cli, public, &events),
+        _ => compare(&cli, public, &events),
     }
 }
 

@@ -108,7 +108,8 @@ pub fn ratio(slow: &Figure, fast: &Figure) -> f64 {
     median(&ratios)
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The one in the middle.
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
-use lavender_core::{ByteString, Detection, Detector, Stateful};
+use lavender_core::{ByteString, Detection, Detector, Stateful, Timestamp};
 
 use crate::config::ProgramPath;
 
@@ -41,6 +41,10 @@ impl<D: Detector> Detector for WithExceptions<D> {
         if self.executables.is_empty() || !self.is_excepted(event) {
             self.detector.detect(event, out);
         }
+    }
+
+    fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
+        self.detector.idle(now, out);
     }
 
     fn state(&mut self) -> Option<&mut dyn Stateful> {

@@ -10,7 +10,9 @@ use lavender_detect::{
     Budget, Placeholders, RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, StatsOptions,
 };
 
-use crate::config::{Config, OverBudget, ProgramPath, RulesConfig, UndeterminedPolicy};
+use crate::config::{
+    Config, CorrelationConfig, OverBudget, ProgramPath, RulesConfig, UndeterminedPolicy,
+};
 use crate::exceptions::WithExceptions;
 use crate::exit::{Exit, Failure};
 use crate::trust;
@@ -25,6 +27,7 @@ pub struct RuleSource {
     ignored: Vec<ProgramPath>,
     budget: Option<Budget>,
     novelty: NoveltyOptions,
+    correlation: CorrelatorOptions,
 }
 
 impl RuleSource {
@@ -45,6 +48,7 @@ impl RuleSource {
             ignored: config.filters.ignored_executables.clone(),
             budget: budget(&config.rules),
             novelty: novelty(&config.rules),
+            correlation: correlation(&config.correlation),
         }
     }
 
@@ -82,7 +86,7 @@ impl RuleSource {
     /// A detector that goes by the rules of the handle.
     pub fn detector(&self, handle: &RuleHandle) -> impl Detector + use<> {
         let sigma = SigmaDetector::new(handle, self.undetermined);
-        let detector = CorrelatingDetector::new(sigma, CorrelatorOptions::default())
+        let detector = CorrelatingDetector::new(sigma, self.correlation.clone())
             .with_novelty(self.novelty.clone());
         WithExceptions::new(detector, &self.ignored)
     }
@@ -101,6 +105,13 @@ impl RuleSource {
             }
         }
     }
+}
+
+fn correlation(config: &CorrelationConfig) -> CorrelatorOptions {
+    let mut options = CorrelatorOptions::default();
+    options.lateness = Duration::from_millis(config.lateness_ms.into());
+    options.state_bytes_max = usize::try_from(config.state_bytes_max.get()).unwrap_or(usize::MAX);
+    options
 }
 
 fn budget(config: &RulesConfig) -> Option<Budget> {

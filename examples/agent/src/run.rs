@@ -7,7 +7,7 @@ use std::time::Duration;
 use lavender_bpf::SensorSource;
 use lavender_bpf::host;
 use lavender_core::event::AgentStart;
-use lavender_core::pipeline::{Overflow, Pipeline, PipelineReport};
+use lavender_core::pipeline::{Checkpoint, Overflow, Pipeline, PipelineReport};
 use lavender_core::{AgentIdentity, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
@@ -50,6 +50,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     result
 }
 
+/// After so long without an event, detectors are told the time. Events reach them within milliseconds.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 async fn watch(
     args: &RunArgs,
     config: &Config,
@@ -83,6 +86,8 @@ async fn watch(
         .with_heartbeat(heartbeat)
         .with_queue(config.store.queue_events.get() as usize, Overflow::Shed)
         .with_detector(rule_source.detector(rules))
+        .with_checkpoint(Checkpoint::new(store.clone(), store.clone(), store.clone()))
+        .with_idle_after(IDLE_AFTER)
         .with_responder(responder);
     let pipeline = with_stages(pipeline, config)?;
 

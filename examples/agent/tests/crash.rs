@@ -25,6 +25,53 @@ fn long_lived(setting: &Setting) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
+/// Starts a program in the group, with this argument, and waits for its end.
+fn start(setting: &Setting, argument: &str) {
+    let status = setting.cgroup.command("/bin/true").arg(argument).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_chain_whose_first_half_came_before_a_kill_is_one_alert() {
+    need_kernel!();
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |name: &str| {
+        format!(
+            "title: {name}\nid: {name}\nlogsource: {{product: linux, category: process_creation}}\n\
+             detection: {{s: {{CommandLine|endswith: ' {name}-half'}}, condition: s}}\n---\n"
+        )
+    };
+    let rules = rule("first")
+        + &rule("second")
+        + "title: Both Halves\nid: both\nlevel: high\ncorrelation: {type: temporal_ordered, rules: [first, second], \
+           group-by: [User], timespan: 5m}\n";
+    std::fs::write(folder.path().join("both.yml"), rules).unwrap();
+    let dirs = format!("[rules]\ndirs = [{:?}]\n", folder.path().canonicalize().unwrap());
+    let setting = Setting::new(&dirs);
+
+    // Once long enough for what was seen to be saved, once not: then it is read from the stored events.
+    for wait in [Duration::from_millis(1_500), Duration::ZERO] {
+        let mut agent = setting.run(&["--events"]);
+        start(&setting, "first-half");
+        agent.wait_for("the first half", |line| line.to_string().contains("first-half"));
+        thread::sleep(wait);
+        agent.signal("KILL");
+        assert_eq!(agent.wait().signal, Some(9));
+    }
+    let mut agent = setting.run(&[]);
+    start(&setting, "second-half");
+    agent.wait_for("both halves", |line| line["rule"]["id"] == "both");
+    agent.signal("KILL");
+    agent.wait();
+    let agent = setting.run(&[]);
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let again = finished.stdout.iter().filter(|line| line["rule"]["id"] == "both").count();
+    assert_eq!(again, 0, "it was raised already");
+    let alerts = setting.stored().alerts();
+    assert_eq!(alerts.iter().filter(|alert| &*alert.rule.id == "both").count(), 1);
+}
+
 /// Forks and execs without end.
 fn storm(setting: &Setting) -> Child {
     let program = r#"while (1) { my $p = fork; if (!$p) { exec "/bin/true" } waitpid $p, 0 }"#;

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use generate::{Event, LATENESS, Random};
 use lavender_core::store::{PutMode, Version};
-use lavender_core::{AlertId, Bytes, Result, Sink, StateStore, Timestamp, async_trait};
+use lavender_core::{
+    AgentId, AlertId, BootId, Bytes, Origin, Result, Sink, StateStore, TenantId, Timestamp,
+    async_trait,
+};
 use lavender_detect::correlate::{
     CorrelationAlert, EventStamp, StoredCorrelator, StoredCorrelatorOptions,
 };
@@ -340,4 +343,52 @@ fn damage(random: &mut Random, bytes: &Bytes) -> Bytes {
         }
     }
     bytes.into()
+}
+
+/// Keeps alerts whole.
+#[derive(Debug, Default)]
+struct Whole(Mutex<Vec<CorrelationAlert>>);
+
+#[async_trait]
+impl Sink<CorrelationAlert> for Whole {
+    async fn write(&self, items: &[CorrelationAlert]) -> Result<()> {
+        self.0.lock().unwrap().extend_from_slice(items);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loss_marks_the_alerts_of_each_worker_that_was_told_of_it() {
+    let rules = RuleSet::from_yaml(
+        "title: A\nid: a\nlogsource: {product: test}\ndetection: {s: {x: 1}, condition: s}\n---\n\
+         title: C\nid: c\ncorrelation: {type: event_count, rules: [a], timespan: 10s, condition: {gte: 2}}\n",
+    )
+    .unwrap();
+    let id = |sequence| {
+        let (tenant, agent) = (TenantId::default(), AgentId::new("web-1").unwrap());
+        Origin::new(&tenant, &agent, BootId::from_u128(7)).event(sequence)
+    };
+    for told_both in [true, false] {
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let raised = Arc::new(Whole::default());
+        let mut workers = [(); 2].map(|()| {
+            let (store, options) = (Arc::clone(&store), StoredCorrelatorOptions::default());
+            StoredCorrelator::new(rules.clone(), store, raised.clone(), options)
+        });
+        let (from, to) = (Timestamp::from_millis(20_500), Timestamp::from_millis(20_600));
+        for worker in workers.iter_mut().take(if told_both { 2 } else { 1 }) {
+            worker.lost(id(9), from, to);
+        }
+        // The first takes the first detection, and the second decides.
+        for (worker, sequence) in workers.iter_mut().zip([1_u64, 2]) {
+            let record = FlatRecord::new(rules.fields(), []);
+            let time = Timestamp::from_millis(20_000 + 500 * sequence.cast_signed());
+            let at = EventStamp { id: id(sequence), time };
+            worker.observe(rules.rule("a").unwrap(), at, &record);
+            finish(async { worker.flush().await.unwrap() });
+        }
+        let raised = raised.0.lock().unwrap();
+        assert_eq!(raised.len(), 1);
+        assert_eq!(raised[0].incomplete, told_both);
+    }
 }

@@ -7,7 +7,9 @@
 //!
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
+mod checkpoint;
 mod egress;
+mod judges;
 mod shutdown;
 mod writer;
 
@@ -16,7 +18,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+pub use self::checkpoint::Checkpoint;
+use self::checkpoint::Saver;
 use self::egress::{Egress, LossCounts, queue};
+use self::judges::{Judges, Raised};
 pub use self::shutdown::signal;
 pub use self::writer::{Writer, WriterOptions, WriterReport};
 use crate::alert::{AgentIdentity, Alert};
@@ -101,6 +106,8 @@ pub struct Pipeline {
     queue_events: usize,
     overflow: Overflow,
     publish_telemetry: bool,
+    checkpoint: Option<Checkpoint>,
+    idle_after: Option<Duration>,
 }
 
 /// What a pipeline did.
@@ -143,6 +150,8 @@ impl Pipeline {
             queue_events: Self::DEFAULT_QUEUE_EVENTS,
             overflow: Overflow::Shed,
             publish_telemetry: true,
+            checkpoint: None,
+            idle_after: None,
         }
     }
 
@@ -171,6 +180,22 @@ impl Pipeline {
     #[must_use]
     pub fn with_responder(mut self, responder: impl Responder + 'static) -> Self {
         self.responder = Some(Box::new(responder));
+        self
+    }
+
+    /// Keeps what detectors know across restarts.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Tells detectors the time when the source has delivered nothing for this long, so that what waits for time to pass
+    /// is decided on an idle host too. For sources that deliver what happens now: no event may be older than this
+    /// when it comes. At least 10 ms.
+    #[must_use]
+    pub fn with_idle_after(mut self, idle: Duration) -> Self {
+        self.idle_after = Some(idle.max(Duration::from_millis(10)));
         self
     }
 
@@ -232,8 +257,7 @@ impl Pipeline {
             sequencer: self.sequencer,
             clock: self.clock,
             enrichers: self.enrichers,
-            detectors: self.detectors,
-            stages: self.stages,
+            judges: Judges { detectors: self.detectors, stages: self.stages },
             responder: self.responder,
             publish_telemetry: self.publish_telemetry,
             egress,
@@ -241,16 +265,24 @@ impl Pipeline {
             answers: Vec::new(),
             losses: LossCounts::default(),
             report: PipelineReport::default(),
+            saver: None,
         };
+        if let Some(checkpoint) = self.checkpoint {
+            stage.restore(checkpoint).await?;
+        }
         let announce = self.start.is_some();
         if let Some(start) = self.start {
             let start = stage.own_event(EventData::AgentStart(start));
             stage.egress.push_kept(vec![start]).await;
         }
-        let result = stage.pump(&mut *self.source, self.heartbeat_interval, shutdown).await;
+        let intervals = (self.heartbeat_interval, self.idle_after);
+        let result = stage.pump(&mut *self.source, intervals, shutdown).await;
         stage.report_losses(When::Now).await;
         let updates = stage.updates(true);
         stage.egress.push_alerts(updates).await;
+        if let Some(saver) = &mut stage.saver {
+            saver.finish(&mut stage.judges).await;
+        }
         if announce {
             let reason = match &result {
                 Ok(reason) => *reason,
@@ -274,8 +306,7 @@ struct Stage {
     sequencer: Sequencer,
     clock: Arc<dyn Clock>,
     enrichers: Vec<Box<dyn Enricher>>,
-    detectors: Vec<Box<dyn Detector>>,
-    stages: Vec<Box<dyn AlertStage>>,
+    judges: Judges,
     responder: Option<Box<dyn Responder>>,
     publish_telemetry: bool,
     egress: Egress,
@@ -283,13 +314,25 @@ struct Stage {
     answers: Vec<ResponseOutcome>,
     losses: LossCounts,
     report: PipelineReport,
+    saver: Option<Saver>,
 }
 
 impl Stage {
+    /// Brings detectors to where they were, and raises what they would have raised since.
+    async fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let origin = self.sequencer.origin();
+        let mut saver = Saver::new(checkpoint, self.identity.clone(), origin);
+        let alerts = saver.restore(&mut self.judges, &*self.clock).await?;
+        self.report.alerts += alerts.len() as u64;
+        self.egress.push_alerts(alerts).await;
+        self.saver = Some(saver);
+        Ok(())
+    }
+
     async fn pump<T>(
         &mut self,
         source: &mut dyn Source,
-        heartbeat_interval: Option<Duration>,
+        (heartbeat_interval, idle_after): (Option<Duration>, Option<Duration>),
         shutdown: impl Future<Output = T> + Send,
     ) -> Result<StopReason> {
         let started = self.clock.boot_time();
@@ -298,8 +341,11 @@ impl Stage {
             heartbeat_interval.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1));
         let mut heartbeat = tokio::time::interval(period);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut idle = tokio::time::interval(idle_after.unwrap_or(Duration::from_secs(3600)));
+        idle.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stopping = false;
+        let mut quiet = false;
         loop {
             tokio::select! {
                 // Stopping and living come before work: a busy source must not hold them up.
@@ -320,11 +366,34 @@ impl Stage {
                     .await;
                 }
                 batch = source.next_batch() => match batch? {
-                    Some(batch) => self.work_off(batch).await,
+                    Some(batch) => {
+                        quiet = false;
+                        self.work_off(batch).await;
+                    }
                     None if stopping => return Ok(StopReason::Shutdown),
                     None => return Ok(StopReason::EndOfSource),
                 },
+                // Last, so that what the source has comes first.
+                _ = idle.tick(), if idle_after.is_some() => {
+                    if std::mem::replace(&mut quiet, true) {
+                        self.be_idle(idle_after.unwrap_or_default()).await;
+                    }
+                }
             }
+        }
+    }
+
+    /// Lets detectors decide what only time decides.
+    async fn be_idle(&mut self, idle: Duration) {
+        let now = self.clock.now();
+        for detector in &mut self.judges.detectors {
+            detector.idle(now.saturating_sub(idle), &mut self.detections);
+        }
+        let mut found = Found::default();
+        self.raise(&mut found);
+        self.send(found).await;
+        if let Some(saver) = &mut self.saver {
+            saver.save_if_due(&mut self.judges, self.clock.boot_time()).await;
         }
     }
 
@@ -339,14 +408,28 @@ impl Stage {
         for event in &mut events {
             self.look_at(event, &mut found);
         }
-        let Found { mut alerts, evidence, responses } = found;
-        alerts.append(&mut self.updates(false));
+        if let Some(saver) = &mut self.saver {
+            events.iter().for_each(|event| saver.looked_at(event));
+        }
+        let evidence = std::mem::take(&mut found.evidence);
         if !self.publish_telemetry {
             events.clear();
         }
         let keep = |event: &Event| evidence.contains(&event.id);
         self.egress.push_telemetry(events, keep, &mut self.losses).await;
         self.report_losses(When::IfThereIsRoom).await;
+        self.send(found).await;
+        if let Some(saver) = &mut self.saver {
+            saver.save_if_due(&mut self.judges, self.clock.boot_time()).await;
+        }
+    }
+
+    async fn send(&mut self, found: Found) {
+        let Found { mut alerts, responses, .. } = found;
+        if let Some(saver) = &mut self.saver {
+            saver.raised(&alerts);
+        }
+        alerts.append(&mut self.updates(false));
         self.egress.push_kept(responses).await;
         self.egress.push_alerts(alerts).await;
     }
@@ -358,38 +441,41 @@ impl Stage {
         if let Some(responder) = &mut self.responder {
             responder.observe(event, &mut self.answers);
         }
-        for detector in &mut self.detectors {
-            detector.detect(event, &mut self.detections);
+        self.judges.detect(event, &mut self.detections);
+        if !self.detections.is_empty() {
+            found.evidence.push(event.id);
         }
-        if self.detections.is_empty() {
-            self.report_answers(found);
-            return;
-        }
-        found.evidence.push(event.id);
-        let now = self.clock.now();
-        let alert = |detection| Alert::from_detection(&self.identity, detection, now);
-        let mut raised: Vec<Alert> = self.detections.drain(..).map(alert).collect();
-        let mut repeated = Vec::new();
-        for stage in &mut self.stages {
-            stage.pass(&mut raised, &mut repeated);
-        }
-        self.report.suppressed = self.stages.iter().map(|stage| stage.suppressed()).sum();
-        self.report.alerts += raised.len() as u64;
-        // Of what is raised together the worst is answered and told first.
-        raised.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
-        if let Some(responder) = &mut self.responder {
-            for alert in raised.iter().chain(&repeated) {
-                responder.respond(alert, event, &mut self.answers);
+        self.raise(found);
+    }
+
+    /// Makes alerts of what was detected together, and has them answered.
+    fn raise(&mut self, found: &mut Found) {
+        if !self.detections.is_empty() {
+            let now = self.clock.now();
+            let events: Vec<_> =
+                self.detections.iter().map(|detection| Arc::clone(&detection.event)).collect();
+            let Raised { raised, repeated } =
+                self.judges.judge(&self.identity, self.detections.drain(..), now);
+            self.report.suppressed = self.judges.suppressed();
+            self.report.alerts += raised.len() as u64;
+            if let Some(responder) = &mut self.responder {
+                for alert in raised.iter().chain(&repeated) {
+                    // An alert rests on the event that completed it, or on one that stands for all of them.
+                    let event = events.iter().find(|event| alert.events.contains(&event.id));
+                    if let Some(event) = event.or(events.first()) {
+                        responder.respond(alert, event, &mut self.answers);
+                    }
+                }
             }
+            found.alerts.extend(raised.into_iter().map(Arc::new));
         }
-        found.alerts.extend(raised.into_iter().map(Arc::new));
         self.report_answers(found);
     }
 
     /// What has changed about alerts that were raised before.
     fn updates(&mut self, last: bool) -> Vec<Arc<Alert>> {
         let mut updates = Vec::new();
-        for stage in &mut self.stages {
+        for stage in &mut self.judges.stages {
             stage.updates(last, &mut updates);
         }
         updates.into_iter().map(Arc::new).collect()
@@ -428,9 +514,7 @@ impl Stage {
             self.report.lost += loss.count;
             let event = self.own_event(EventData::Lost(loss));
             // What looks at more than one event has to know of gaps. What it finds by that is raised with the next event.
-            for detector in &mut self.detectors {
-                detector.detect(&event, &mut self.detections);
-            }
+            self.judges.detect(&event, &mut self.detections);
             events.push(event);
         }
         self.egress.push_kept(events).await;

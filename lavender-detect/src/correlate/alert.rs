@@ -98,6 +98,8 @@ pub(crate) struct Losses {
     recent: VecDeque<Loss>,
     /// What there was no room for, of whatever host.
     older: Option<Loss>,
+    /// Whether there are some that nobody has asked for yet.
+    changed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,44 @@ impl Losses {
             older.to = older.to.max(first.to);
         }
         self.recent.push_back(Loss { origin: origin(id), from, to });
+        self.changed = true;
+    }
+
+    /// What there is, if it has changed since this was last called.
+    pub(crate) fn changed(&mut self) -> Option<Vec<u8>> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        // That of every host comes first; `u128::MAX` is no origin.
+        let older = self.older.map(|older| Loss { origin: u128::MAX, ..older });
+        let mut bytes = Vec::new();
+        for loss in older.iter().chain(&self.recent) {
+            bytes.extend_from_slice(&loss.origin.to_le_bytes());
+            bytes.extend_from_slice(&loss.from.to_le_bytes());
+            bytes.extend_from_slice(&loss.to.to_le_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// What [`changed`](Self::changed) gave.
+    pub(crate) fn restored(bytes: &[u8]) -> Option<Self> {
+        let (losses, rest) = bytes.as_chunks::<32>();
+        if !rest.is_empty() || losses.len() > Self::MAX + 1 {
+            return None;
+        }
+        let mut restored = Self::default();
+        for loss in losses {
+            let (origin, times) = loss.split_first_chunk()?;
+            let (from, to) = times.split_first_chunk()?;
+            let origin = u128::from_le_bytes(*origin);
+            let from = i64::from_le_bytes(*from);
+            let loss = Loss { origin, from, to: i64::from_le_bytes(to.try_into().ok()?) };
+            match origin {
+                u128::MAX => restored.older = Some(loss),
+                _ => restored.recent.push_back(loss),
+            }
+        }
+        Some(restored)
     }
 
     fn between(&self, id: EventId, from: i64, to: i64) -> bool {

@@ -9,6 +9,7 @@ use lavender_core::{EventId, Timestamp};
 use serde::Serialize;
 
 use super::alert::{CorrelationAlert, EventStamp, Losses};
+use super::changes::Changes;
 use super::element::Firing;
 use super::observe::{Columns, Left};
 use super::settled::Held;
@@ -119,28 +120,36 @@ impl CorrelationCounters {
 /// # }
 /// ```
 pub struct Correlator {
-    rules: RuleSet,
-    lateness: i64,
+    pub(super) rules: RuleSet,
+    pub(super) lateness: i64,
     bytes_max: usize,
-    groups: HashMap<u128, Group, BuildHasherDefault<KeyHasher>>,
+    pub(super) groups: HashMap<u128, Box<Group>, BuildHasherDefault<KeyHasher>>,
     /// When groups have something to decide or to forget. An entry is void when its group is queued for another time.
-    timers: BinaryHeap<Reverse<Timer>>,
-    watermark: i64,
-    losses: Losses,
+    pub(super) timers: BinaryHeap<Reverse<Timer>>,
+    pub(super) watermark: i64,
+    pub(super) losses: Losses,
     bytes: usize,
     counters: CorrelationCounters,
     columns: Columns,
     scratch: Scratch,
     found: Vec<Found>,
+    /// Up to when groups that were forgotten before their time may have had something.
+    pub(super) evicted_to: i64,
+    pub(super) changes: Changes,
+    pub(super) saved_time: Option<(i64, i64)>,
 }
 
-struct Group {
-    correlation: u32,
+pub(super) struct Group {
+    pub(super) correlation: u32,
     /// For which watermark its timer is set.
-    queued: i64,
-    heap_bytes: u32,
-    values: Box<[u8]>,
-    state: State,
+    pub(super) queued: i64,
+    pub(super) heap_bytes: u32,
+    /// Whether it is among the [`Changes`].
+    pub(super) changed: bool,
+    /// Up to when something of it may have been forgotten before it was begun.
+    pub(super) gap: i64,
+    pub(super) values: Box<[u8]>,
+    pub(super) state: State,
 }
 
 /// A group's watermark, and its key.
@@ -152,11 +161,13 @@ pub(crate) struct Found {
     pub(crate) group: Box<[u8]>,
     pub(crate) firing: Firing,
     pub(crate) carried: Option<Box<[u8]>>,
+    /// Whether a part of its window was forgotten for want of room.
+    pub(crate) forgotten: bool,
 }
 
 /// Keys are digests already.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
@@ -175,8 +186,9 @@ impl Hasher for KeyHasher {
 }
 
 /// What a group takes beside its heap: its place in a table that is a little over half full on average, its timer,
-/// and what the allocator adds to two allocations.
-const GROUP_BYTES: usize = 2 * size_of::<(u128, Group)>() + size_of::<Timer>() + 32;
+/// and what the allocator adds to three allocations.
+const GROUP_BYTES: usize =
+    2 * size_of::<(u128, Box<Group>)>() + size_of::<Group>() + size_of::<Timer>() + 48;
 
 impl Correlator {
     /// A correlator without state.
@@ -194,6 +206,9 @@ impl Correlator {
             columns: Columns::default(),
             scratch: Scratch::default(),
             found: Vec::new(),
+            evicted_to: i64::MIN,
+            changes: Changes::default(),
+            saved_time: None,
         }
     }
 
@@ -255,13 +270,15 @@ impl Correlator {
             rules.correlations().iter().position(|new| new.content == old.content)
         };
         let bytes = &mut self.bytes;
-        self.groups.retain(|_, group| match place(group.correlation) {
+        let changes = &mut self.changes;
+        self.groups.retain(|key, group| match place(group.correlation) {
             Some(new) => {
                 group.correlation = new as u32;
                 true
             }
             None => {
                 *bytes -= GROUP_BYTES + group.heap_bytes as usize;
+                changes.note(*key, &mut group.changed);
                 false
             }
         });
@@ -292,23 +309,33 @@ impl Correlator {
     fn take<C>(&mut self, feed: &super::correlation::Feed<C>, at: EventStamp, watermark: i64) {
         let correlation = &self.rules.correlations()[feed.correlation as usize];
         let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-        let Self { groups, timers, bytes, counters, columns, scratch, found, .. } = self;
+        let Self { groups, timers, bytes, counters, columns, scratch, found, changes, .. } = self;
+        let evicted_to = self.evicted_to;
         let observed = columns.observe(correlation, feed, at, |observation| {
             let Held { element, .. } = observation.held;
             let group = groups.entry(observation.key).or_insert_with(|| {
                 *bytes += GROUP_BYTES;
-                Group {
+                Box::new(Group {
                     correlation: feed.correlation,
                     queued: i64::MAX,
                     heap_bytes: 0,
+                    changed: false,
+                    gap: evicted_to,
                     values: observation.group(),
                     state: State::new(&correlation.plan),
-                }
+                })
             });
-            let Group { values, state, .. } = group;
-            let mut fire = |firing, carried| {
-                let group = values.clone();
-                found.push(Found { correlation: feed.correlation, group, firing, carried });
+            changes.note(observation.key, &mut group.changed);
+            let Group { values, state, gap, .. } = &mut **group;
+            let mut fire = |firing: Firing, carried| {
+                let (group, forgotten) = (values.clone(), *gap >= firing.from);
+                found.push(Found {
+                    correlation: feed.correlation,
+                    group,
+                    firing,
+                    carried,
+                    forgotten,
+                });
             };
             let local = watermark.saturating_sub(lag);
             // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
@@ -334,13 +361,16 @@ impl Correlator {
 
     /// Raises what was found, and gives it to the correlations that rest on it.
     fn pass_on(&mut self, watermark: i64, out: &mut Vec<CorrelationAlert>) {
-        while let Some(Found { correlation, group, firing, carried }) = self.found.pop() {
+        while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop()
+        {
             let rules = self.rules.clone();
             let correlation = &rules.correlations()[correlation as usize];
             let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
             if correlation.raises && !firing.repeated {
                 self.counters.alerts += 1;
-                out.push(CorrelationAlert::new(correlation, &group, firing, &self.losses));
+                let mut alert = CorrelationAlert::new(correlation, &group, firing, &self.losses);
+                alert.incomplete |= forgotten;
+                out.push(alert);
             }
             for feed in &correlation.parents {
                 self.columns
@@ -363,11 +393,12 @@ impl Correlator {
             };
             let correlation = &self.rules.correlations()[group.correlation as usize];
             let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            let Group { correlation: number, values, state, .. } = group;
+            self.changes.note(key, &mut group.changed);
+            let Group { correlation: number, values, state, gap, .. } = &mut **group;
             let (number, found) = (*number, &mut self.found);
-            let mut fire = |firing, carried| {
-                let group = values.clone();
-                found.push(Found { correlation: number, group, firing, carried });
+            let mut fire = |firing: Firing, carried| {
+                let (group, forgotten) = (values.clone(), *gap >= firing.from);
+                found.push(Found { correlation: number, group, firing, carried, forgotten });
             };
             let local = due.saturating_sub(lag);
             if !state.settle(&correlation.plan, local, &mut self.scratch, &mut fire) {
@@ -386,8 +417,17 @@ impl Correlator {
         }
     }
 
+    /// Puts in a group that was somewhere else so far.
+    pub(super) fn insert(&mut self, key: u128, mut group: Group) {
+        self.bytes += GROUP_BYTES;
+        group.account(&mut self.bytes);
+        if let Some(before) = self.groups.insert(key, Box::new(group)) {
+            self.bytes -= GROUP_BYTES + before.heap_bytes as usize;
+        }
+    }
+
     /// Forgets the groups that would be forgotten the soonest, until the rest has room.
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         while self.bytes > self.bytes_max {
             let Some(Reverse((due, key))) = self.timers.pop() else { return };
             let Some(group) = self.groups.get_mut(&key).filter(|group| group.queued == due) else {
@@ -402,9 +442,12 @@ impl Correlator {
                 self.timers.push(Reverse((now, key)));
                 continue;
             }
+            self.changes.note(key, &mut group.changed);
             self.bytes -= GROUP_BYTES + group.heap_bytes as usize;
             self.groups.remove(&key);
             self.counters.evicted += 1;
+            // What it had was not later than the newest event.
+            self.evicted_to = self.watermark.saturating_add(self.lateness);
         }
     }
 }

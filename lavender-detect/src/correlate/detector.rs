@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{Event, EventData};
-use lavender_core::{Certainty, Correlated, Detection, Detector, EventId, Stateful, Timestamp};
+use lavender_core::{
+    Bytes, Certainty, Correlated, Detection, Detector, EventId, Result, Stateful, Timestamp,
+};
 
 use super::alert::{CorrelationAlert, EventStamp};
 use super::correlator::{CorrelationCounters, Correlator, CorrelatorOptions};
@@ -32,6 +34,8 @@ pub struct CorrelatingDetector {
     /// The time of the newest event.
     newest: Timestamp,
     alerts: Vec<CorrelationAlert>,
+    /// The last event.
+    last: Option<Arc<Event>>,
 }
 
 impl CorrelatingDetector {
@@ -46,6 +50,7 @@ impl CorrelatingDetector {
             recent: VecDeque::new(),
             newest: Timestamp::default(),
             alerts: Vec::new(),
+            last: None,
         }
     }
 
@@ -103,6 +108,7 @@ impl Detector for CorrelatingDetector {
             return;
         }
         self.newest = self.newest.max(event.observed_at);
+        self.last = Some(Arc::clone(event));
         self.novelty.advance(event.observed_at);
         let Self { sigma, novelty, correlator, alerts, recent, .. } = self;
         correlator.advance(event.observed_at, alerts);
@@ -131,7 +137,32 @@ impl Detector for CorrelatingDetector {
         }
     }
 
+    fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
+        // Without an event there is nothing to report with, so it is left to the first.
+        let Some(last) = self.last.clone() else { return };
+        self.newest = self.newest.max(now);
+        self.novelty.advance(now);
+        self.correlator.advance(now, &mut self.alerts);
+        for alert in std::mem::take(&mut self.alerts) {
+            out.push(self.detection(alert, &last));
+        }
+    }
+
     fn state(&mut self) -> Option<&mut dyn Stateful> {
-        Some(&mut self.novelty)
+        Some(self)
+    }
+}
+
+impl Stateful for CorrelatingDetector {
+    fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
+        self.novelty.changed(each);
+        self.correlator.changed(each);
+    }
+
+    fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        match key.split_once('/') {
+            Some(("novelty", _)) => self.novelty.restore(key, value),
+            _ => self.correlator.restore(key, value),
+        }
     }
 }

@@ -44,6 +44,13 @@ pub(crate) fn position<T>(
     log.binary_search_by(|other| of(other).place().cmp(&place)).err()
 }
 
+/// Makes room for one more, by a quarter and not by doubling: most groups are small, and there are many.
+pub(crate) fn make_room<T>(log: &mut VecDeque<T>) {
+    if log.len() == log.capacity() {
+        log.reserve_exact((log.len() / 4).max(2));
+    }
+}
+
 /// What a correlation found in the state of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Firing {

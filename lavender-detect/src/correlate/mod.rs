@@ -78,9 +78,16 @@
 //! # Losses
 //!
 //! Tell it of every gap ([`Correlator::lost`]): an alert whose window it fell into is
-//! [`incomplete`](CorrelationAlert::incomplete).
+//! [`incomplete`](CorrelationAlert::incomplete). So is one of a group that was begun when others had been forgotten for
+//! want of room, if its window reaches back to that: it may have been among them.
+//!
+//! # Restarts
+//!
+//! A [`Correlator`] is [`Stateful`](lavender_core::Stateful): each group is a part, under `correlation/` and its 128
+//! bits. Give the events since the parts were saved once more, and the alerts are those of a correlator that went on.
 
 mod alert;
+mod changes;
 mod closing;
 mod compile;
 mod condition;
@@ -91,6 +98,7 @@ mod element;
 mod encode;
 mod missing;
 mod observe;
+mod persist;
 mod plan;
 mod row;
 mod sequence;

@@ -10,6 +10,27 @@ pub(crate) struct Plan {
     pub(crate) engine: Engine,
 }
 
+impl Plan {
+    /// Whether it can ever find anything when only the rules of these slots match.
+    pub(crate) fn can_fire(&self, slots: u64) -> bool {
+        match &self.engine {
+            Engine::Window(test) => test.can_hold(slots),
+            Engine::Sequence(steps) => (0..*steps).all(|step| slots & 1 << step != 0),
+            Engine::Settled(settling) => {
+                let slots = slots & !u64::MAX.checked_shl(settling.until.into()).unwrap_or(0);
+                match &settling.test {
+                    SettledTest::Sliding(test) => test.can_hold(slots),
+                    SettledTest::Sequence(roles) => roles.iter().enumerate().all(|(slot, role)| {
+                        matches!(role, Role::Missing(_)) || slots & 1 << slot != 0
+                    }),
+                    // Something must come for a window to be there.
+                    SettledTest::Aggregate(..) | SettledTest::Closing(_) => slots != 0,
+                }
+            }
+        }
+    }
+}
+
 /// When a correlation decides, and by what.
 #[derive(Clone, Debug)]
 pub(crate) enum Engine {
@@ -33,6 +54,14 @@ pub(crate) enum WindowTest {
 }
 
 impl WindowTest {
+    /// More only makes it true, so all that can match at once is the best that can come.
+    fn can_hold(&self, slots: u64) -> bool {
+        match self {
+            Self::Count(_) | Self::Distinct(_) => slots != 0,
+            Self::Slots(test) => test.holds(slots),
+        }
+    }
+
     /// How many different values of the newest decide it whatever came before them.
     pub(crate) fn kept(&self) -> usize {
         match self {

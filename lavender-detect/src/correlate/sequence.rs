@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use lavender_core::EventId;
 
-use super::element::{Element, Firing, cell, position};
+use super::element::{Element, Firing, cell, make_room, position};
 
 /// No prefix.
 pub(crate) const NONE: i64 = i64::MIN;
@@ -57,6 +57,7 @@ impl Sequence {
         fire: &mut impl FnMut(Firing),
     ) -> bool {
         let Some(at) = position(&self.log, &element, |element| element) else { return true };
+        make_room(&mut self.log);
         self.log.insert(at, element);
         if at + 1 == self.log.len() {
             // A new element says nothing of its own start yet.

@@ -57,6 +57,8 @@ impl Default for StoredCorrelatorOptions {
 /// - Detections are given again until they were acknowledged.
 /// - The times that workers have come to lie less than the lateness apart, redelivered detections included. A worker
 ///   that gets no detections learns the time from heartbeats, through [`advance`](Self::advance).
+/// - Every worker is told of every loss ([`lost`](Self::lost)), as `lost` events are given to all of them: whichever
+///   decides marks the alert, by what it was told.
 /// - A worker that starts calls [`recover`](Self::recover), as do all of them every now and then: what is to be
 ///   decided when its time comes, and was left by a worker that is gone, is then decided by this one.
 #[derive(Debug)]
@@ -334,7 +336,8 @@ impl StoredCorrelator {
         let local = watermark.saturating_sub(self.lag(correlation));
         let mut found = Vec::new();
         let mut fire = |firing, carried| {
-            found.push(Found { correlation: number, group: group.into(), firing, carried });
+            let group = group.into();
+            found.push(Found { correlation: number, group, firing, carried, forgotten: false });
         };
         match input {
             Some(Input { held, .. }) => {
@@ -361,7 +364,7 @@ impl StoredCorrelator {
     ) -> Result<()> {
         let mut alerts = Vec::new();
         let mut inputs = Vec::new();
-        for Found { correlation, group, firing, carried } in found {
+        for Found { correlation, group, firing, carried, .. } in found {
             let correlation = &rules.correlations()[correlation as usize];
             let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
             for feed in &correlation.parents {

@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use super::element::{Element, Firing, cell, position};
+use super::element::{Element, Firing, cell, make_room, position};
 use super::plan::WindowTest;
 
 /// The state of a group.
@@ -42,6 +42,7 @@ impl Window {
         fire: &mut impl FnMut(Firing),
     ) {
         let Some(at) = position(&self.log, &element, |element| element) else { return };
+        make_room(&mut self.log);
         self.log.insert(at, element);
         let fired_before = self.fired.len();
         // The windows that it is in end with itself and with those that are there already behind it.

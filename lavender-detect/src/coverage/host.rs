@@ -7,6 +7,7 @@ use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
 use super::audit;
+use super::correlated::add_blocked;
 use crate::event::{AuditView, EventField, Route};
 use crate::logsource::LogSource;
 use crate::outlook::{Possible, outlook};
@@ -135,6 +136,11 @@ pub enum BlockReason {
     },
     /// It looks for keywords in lines of text, and names no category of events.
     Keywords,
+    /// A correlation that rules are needed for which cannot fire.
+    Members {
+        /// The ids of those of its rules that cannot.
+        rules: Vec<Arc<str>>,
+    },
     /// Its condition contradicts itself.
     Never,
 }
@@ -161,15 +167,20 @@ impl fmt::Display for BlockReason {
                 write!(f, "audit records never have {}", fields.join(", "))
             }
             Self::Keywords => f.write_str("it looks for keywords in lines of text"),
+            Self::Members { rules } => {
+                write!(f, "it correlates rules that cannot fire: {}", rules.join(", "))
+            }
             Self::Never => f.write_str("its condition can never hold"),
         }
     }
 }
 
-/// The rules that Lavender's events on this host can never make match, in the order of the set. Costs about a
-/// microsecond a rule.
+/// The rules that Lavender's events on this host can never make match, in the order of the set, and behind them the
+/// correlations that this leaves without what they need. Costs about a microsecond a rule.
 pub fn blocked_rules(rules: &RuleSet, host: &HostCapabilities) -> Vec<BlockedRule> {
-    rules.iter().filter_map(|rule| blocked(rules, rule, host)).collect()
+    let mut found = rules.iter().filter_map(|rule| blocked(rules, rule, host)).collect();
+    add_blocked(rules, &mut found);
+    found
 }
 
 fn blocked(rules: &RuleSet, rule: &Rule, host: &HostCapabilities) -> Option<BlockedRule> {

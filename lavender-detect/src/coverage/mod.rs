@@ -1,6 +1,7 @@
 //! What a set of rules covers, and which of its rules a host cannot fire.
 
 mod audit;
+mod correlated;
 mod host;
 
 use std::collections::BTreeMap;

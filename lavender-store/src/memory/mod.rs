@@ -197,6 +197,10 @@ impl StateStore for MemoryStore {
         self.kept()?.state.put(key, value, mode, until, now, self.options.state_bytes_max)
     }
 
+    async fn put_all(&self, changes: Vec<(String, Option<Bytes>)>) -> Result<()> {
+        self.kept()?.state.put_all(changes, self.options.clock.now(), self.options.state_bytes_max)
+    }
+
     async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         Ok(self.kept()?.state.keys(prefix, after, limit, self.options.clock.now()))
     }

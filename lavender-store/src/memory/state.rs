@@ -96,6 +96,42 @@ impl State {
         Ok(version)
     }
 
+    /// All of them or none.
+    pub(super) fn put_all(
+        &mut self,
+        changes: Vec<(String, Option<Bytes>)>,
+        now: Timestamp,
+        bytes_max: usize,
+    ) -> Result<()> {
+        self.forget_expired(now);
+        let size = |key: &str, bytes: &Bytes| key.len() + bytes.len();
+        let mut after: BTreeMap<&str, Option<&Bytes>> = BTreeMap::new();
+        changes.iter().for_each(|(key, value)| {
+            after.insert(key, value.as_ref());
+        });
+        let mut bytes = self.bytes;
+        for (key, value) in after {
+            bytes += value.map_or(0, |value| size(key, value));
+            bytes -= self.values.get(key).map_or(0, |value| size(key, &value.bytes));
+        }
+        if bytes > bytes_max {
+            return Err(fail(
+                ErrorKind::Unavailable,
+                format!("state is full: {} of {bytes_max} bytes are in use", self.bytes),
+            ));
+        }
+        for (key, value) in changes {
+            match value {
+                Some(value) => {
+                    self.delete(&key);
+                    self.put(&key, value, PutMode::Overwrite, None, now, usize::MAX)?;
+                }
+                None => self.delete(&key),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn delete(&mut self, key: &str) {
         if let Some(value) = self.values.remove(key) {
             self.bytes -= key.len() + value.bytes.len();

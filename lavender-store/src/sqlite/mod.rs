@@ -267,6 +267,23 @@ impl StateStore for SqliteStore {
         self.write(1, move |connection, _| state::put(connection, &put, bytes_max)).await
     }
 
+    async fn put_all(&self, changes: Vec<(String, Option<Bytes>)>) -> Result<()> {
+        let (now, bytes_max) = (self.options.clock.now(), self.options.state_bytes_max);
+        self.write(changes.len(), move |connection, _| {
+            for (key, value) in changes {
+                let Some(value) = value else {
+                    state::delete(connection, &key)?;
+                    continue;
+                };
+                let put =
+                    state::Put { key, value, mode: PutMode::Overwrite, expires_at: None, now };
+                state::put(connection, &put, bytes_max)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
         let now = self.options.clock.now();

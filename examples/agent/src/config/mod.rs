@@ -4,6 +4,7 @@
 
 mod agent;
 mod alerts;
+mod correlation;
 mod error;
 mod file;
 mod filters;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
 pub use self::alerts::{AlertsConfig, SuppressBy};
+pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
 pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, ProgramPath};
@@ -53,6 +55,8 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// `[rules]`: which rules.
     pub rules: RulesConfig,
+    /// `[correlation]`: how detections are correlated.
+    pub correlation: CorrelationConfig,
     /// `[filters]`: the lists that the built-in rules go by.
     pub filters: FiltersConfig,
     /// `[risk]`: how much gathers against a process tree, and when that is an alert.
