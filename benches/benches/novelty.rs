@@ -149,8 +149,7 @@ fn cost(c: &mut Criterion) {
             b.iter_batched(
                 || {
                     number += 1;
-                    let one = [(String::from("/usr/bin/x"), format!("/usr/bin/more-{number}"))];
-                    one
+                    [(String::from("/usr/bin/x"), format!("/usr/bin/more-{number}"))]
                 },
                 |one| {
                     give(&mut novelty, &rules, &one, 0);

@@ -89,6 +89,7 @@ fn exec(ids: &Sequencer, at: Timestamp) -> Arc<Event> {
         cgroup_id: 1,
         container: None,
         namespaces: Namespaces::default(),
+        tree: None,
         parent_id: None,
         parent: None,
     };
