@@ -259,7 +259,10 @@ proptest! {
         prop_assert_eq!(&passed, &whole.outcome.passed);
 
         // What is saved at the end is all that it knows, and restoring it is no change.
-        prop_assert_eq!(second.novelty.stats()[0].values, whole.novelty.stats()[0].values);
+        // What is older than is remembered may still be there in one and not in the other: that is no knowledge.
+        if rule.forget_ns.is_none() {
+            prop_assert_eq!(second.novelty.stats()[0].values, whole.novelty.stats()[0].values);
+        }
         second.save(&mut saved);
         let mut third = Run::new(&rules);
         third.restore(&saved);
