@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{Client, Transaction};
 use lavender_core::store::{AlertQuery, Inserted, Page, StatusChange};
-use lavender_core::{Alert, AlertId, AlertStatus, Timestamp, codec};
+use lavender_core::{Alert, AlertId, AlertStatus, Repeats, Timestamp, codec};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -26,6 +26,7 @@ pub(super) async fn insert(client: &mut Client, alerts: &[Arc<Alert>]) -> Result
     order.sort_by_key(|alert| alert.id);
     let transaction = client.transaction().await?;
     let new = write(&transaction, &order).await?;
+    repeat(&transaction, &order).await?;
     let evidence = order.iter().flat_map(|alert| alert.events.iter().copied());
     note_sequences(&transaction, evidence).await?;
     transaction.commit().await?;
@@ -53,16 +54,24 @@ async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<u64> 
             .map_err(|error| PostgresError::Invalid(format!("alert {}: {error}", alert.id)))
     };
     let bodies: Vec<String> = each().map(body).collect::<Result<_>>()?;
+    let incidents: Vec<Option<Uuid>> =
+        each().map(|alert| Some(Uuid::from_u128(alert.incident?.as_u128()))).collect();
+    let scores: Vec<Option<i64>> =
+        each().map(|alert| Some(i64::from(alert.risk.as_ref()?.score))).collect();
+    let repeats: Vec<i64> = each().map(|alert| alert.repeats.map_or(0, count)).collect();
+    let last_seen: Vec<Option<i64>> =
+        each().map(|alert| Some(alert.repeats?.last_seen_at.as_nanos())).collect();
     let insert = transaction
         .prepare_cached(
             "INSERT INTO lavender.alerts (alert_id, observed_at, created_at, tenant, agent, host, rule_id, rule_title,
-                 severity, status, executable, command_line, body)
+                 severity, status, executable, command_line, body, incident, score, repeats, last_seen_at)
              SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                 $7::text[], $8::text[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[])
+                 $7::text[], $8::text[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[],
+                 $14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[])
              ON CONFLICT DO NOTHING",
         )
         .await?;
-    let columns: [&(dyn ToSql + Sync); 13] = [
+    let columns: [&(dyn ToSql + Sync); 17] = [
         &ids,
         &observed,
         &created,
@@ -76,8 +85,40 @@ async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<u64> 
         &executables,
         &lines,
         &bodies,
+        &incidents,
+        &scores,
+        &repeats,
+        &last_seen,
     ];
     Ok(transaction.execute(&insert, &columns).await?)
+}
+
+/// How often, as a column has it.
+fn count(repeats: Repeats) -> i64 {
+    i64::try_from(repeats.count).unwrap_or(i64::MAX)
+}
+
+/// Raises the repeats of alerts that were there before.
+async fn repeat(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<()> {
+    let told = || alerts.iter().filter_map(|alert| Some((alert.id, alert.repeats?)));
+    let ids: Vec<Uuid> = told().map(|(id, _)| Uuid::from_u128(id.as_u128())).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let counts: Vec<i64> = told().map(|(_, repeats)| count(repeats)).collect();
+    let last: Vec<i64> = told().map(|(_, repeats)| repeats.last_seen_at.as_nanos()).collect();
+    let update = transaction
+        .prepare_cached(
+            "UPDATE lavender.alerts a SET repeats = greatest(a.repeats, r.count),
+                 last_seen_at = greatest(a.last_seen_at, r.last)
+             FROM (SELECT id, max(count) AS count, max(last) AS last
+                   FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS t (id, count, last) GROUP BY id) r
+             WHERE a.alert_id = r.id
+                 AND (a.repeats < r.count OR a.last_seen_at IS NULL OR a.last_seen_at < r.last)",
+        )
+        .await?;
+    transaction.execute(&update, &[&ids, &counts, &last]).await?;
+    Ok(())
 }
 
 /// Reads a page of alerts.
@@ -108,11 +149,17 @@ pub(super) async fn read(
         conditions.and("md5(rule_id) = md5(?::text)", rule.clone());
         conditions.and("rule_id = ?", rule);
     }
+    if let Some(incident) = query.incident {
+        conditions.and("incident = ?", Uuid::from_u128(incident.as_u128()));
+    }
     if let Some(severity) = query.min_severity {
         conditions.and("severity >= ?", severity as i16);
     }
-    let sql =
-        conditions.select("status, body", "lavender.alerts", "observed_at DESC, alert_id DESC");
+    let sql = conditions.select(
+        "status, body, repeats, last_seen_at",
+        "lavender.alerts",
+        "observed_at DESC, alert_id DESC",
+    );
     let select = transaction.prepare_cached(&sql).await?;
     let rows = conditions.query(transaction, &select, limit).await?;
     let items = rows.iter().map(parse).collect::<Result<_>>()?;
@@ -120,11 +167,14 @@ pub(super) async fn read(
         .page(items, limit, |alert| Position { time: alert.observed_at, id: alert.id.as_u128() }))
 }
 
-/// The body holds the alert as it was raised; its status is the column's.
+/// The body holds the alert as it was raised; its status and its repeats are the columns'.
 fn parse(row: &Row) -> Result<Arc<Alert>> {
     let alert = codec::alert_from_json(row.try_get(1)?)
         .map_err(|error| PostgresError::unreadable("an alert", &error))?;
-    Ok(Arc::new(Alert { status: status(row.try_get(0)?)?, ..alert }))
+    let count = row.try_get::<_, i64>(2)?.cast_unsigned();
+    let last: Option<i64> = row.try_get(3)?;
+    let repeats = last.map(|last| Repeats { count, last_seen_at: Timestamp::from_nanos(last) });
+    Ok(Arc::new(Alert { status: status(row.try_get(0)?)?, repeats, ..alert }))
 }
 
 fn status(name: &str) -> Result<AlertStatus> {
@@ -134,7 +184,9 @@ fn status(name: &str) -> Result<AlertStatus> {
 /// One alert.
 pub(super) async fn alert(client: &Client, id: AlertId) -> Result<Option<Arc<Alert>>> {
     let select = client
-        .prepare_cached("SELECT status, body FROM lavender.alerts WHERE alert_id = $1")
+        .prepare_cached(
+            "SELECT status, body, repeats, last_seen_at FROM lavender.alerts WHERE alert_id = $1",
+        )
         .await?;
     let row = client.query_opt(&select, &[&Uuid::from_u128(id.as_u128())]).await?;
     row.as_ref().map(parse).transpose()

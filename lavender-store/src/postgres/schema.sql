@@ -92,8 +92,13 @@ CREATE TABLE lavender.alerts (
     status text COLLATE "C" NOT NULL,
     executable text,
     command_line text,
-    body text NOT NULL
+    body text NOT NULL,
+    incident uuid,
+    score bigint,
+    repeats bigint NOT NULL,
+    last_seen_at bigint
 );
+CREATE INDEX ON lavender.alerts (incident, observed_at, alert_id) WHERE incident IS NOT NULL;
 CREATE INDEX ON lavender.alerts (observed_at, alert_id);
 CREATE INDEX ON lavender.alerts (status, observed_at, alert_id);
 CREATE INDEX ON lavender.alerts (tenant, observed_at, alert_id);

@@ -164,8 +164,13 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
     store.alerts(&AlertQuery { agent, ..query.clone() }).await.unwrap();
     log.goes_by("alerts_agent_observed_at_alert_id_idx");
     let rule = Some("rule-7".into());
-    assert_eq!(store.alerts(&AlertQuery { rule, ..query }).await.unwrap().items.len(), 6);
+    assert_eq!(store.alerts(&AlertQuery { rule, ..query.clone() }).await.unwrap().items.len(), 6);
     log.goes_by("alerts_md5_observed_at_alert_id_idx");
+    let incident = page.items[0].incident;
+    assert!(incident.is_some());
+    query.incident = incident;
+    store.alerts(&query).await.unwrap();
+    log.goes_by("alerts_incident_observed_at_alert_id_idx");
     let alert = page.items[0].id;
     store.alert(alert).await.unwrap().unwrap();
     log.goes_by("alerts_pkey");
