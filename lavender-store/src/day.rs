@@ -19,7 +19,7 @@ impl Day {
     }
 
     /// `20231114`: what its tables are named after.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn name(self) -> String {
         self.start().to_string().chars().take(10).filter(char::is_ascii_digit).collect()
     }
@@ -45,7 +45,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[test]
     fn a_name_is_the_date() {
         assert_eq!(Day(19_675).name(), "20231114");

@@ -29,6 +29,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `sqlite` | | [`SqliteStore`]; SQLite is compiled in, a C compiler is needed |
+//! | `postgres` | | [`PostgresStore`]: a PostgreSQL database for many hosts, over connections encrypted by rustls |
 //!
 //! [`MemoryStore`] is always there.
 
@@ -37,6 +38,10 @@
 mod cursor;
 mod day;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod process;
 mod sequence;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -48,6 +53,8 @@ use lavender_core::{
 };
 
 pub use crate::memory::{MemoryOptions, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use crate::postgres::{PostgresError, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{SqliteError, SqliteOptions, SqliteStore};
 
@@ -77,6 +84,7 @@ pub trait Store: EventStore + AlertStore + StateStore {
 /// |---|---|
 /// | `memory:` | [`MemoryStore`]: gone with the process |
 /// | `sqlite:PATH` | [`SqliteStore`] (feature `sqlite`): one file, with `PATH-wal`, `PATH-shm` and `PATH.lock` beside it |
+/// | `postgres://…` | [`PostgresStore`] (feature `postgres`): the schema `lavender` of a database that exists |
 ///
 /// Blocks for as long as recovery and migration take: milliseconds, as a rule.
 ///
@@ -86,26 +94,31 @@ pub trait Store: EventStore + AlertStore + StateStore {
 /// for a store that was not built in, and whatever the store says.
 ///
 /// ```
-/// let error = lavender_store::open("postgres://db.example/lavender").map(|_| ()).unwrap_err();
-/// assert_eq!(error.kind(), lavender_core::ErrorKind::Unsupported);
+/// let error = lavender_store::open("postgres://db.example/x?sslmode=disable").map(|_| ()).unwrap_err();
+/// assert!(!error.is_retryable());
 /// ```
 pub fn open(url: &str) -> Result<Arc<dyn Store>> {
     let fail = |kind, why: &str| Err(Error::new(kind, format!("store {}", shown(url)), why));
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
         Some(("sqlite", rest)) => open_sqlite(url, rest.strip_prefix("//").unwrap_or(rest)),
-        Some(("postgres" | "postgresql", _)) => {
-            fail(ErrorKind::Unsupported, "PostgreSQL is not built in; use sqlite:PATH")
-        }
-        _ => fail(ErrorKind::Invalid, "not a store's URL; use sqlite:PATH or memory:"),
+        Some(("postgres" | "postgresql", _)) => open_postgres(url),
+        _ => fail(
+            ErrorKind::Invalid,
+            "not a store's URL; use sqlite:PATH, postgres://HOST/DATABASE or memory:",
+        ),
     }
 }
 
-/// A URL as errors show it: without what may be a password.
+/// A URL as errors show it: without what may be a password, in front of the host or among the parameters.
 fn shown(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (base, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    match base.rsplit_once('@') {
+        // Where the `?` stands inside a password, what is before it is not for showing either.
+        _ if parameters.contains('@') => format!("{scheme}://…"),
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => format!("{scheme}://{base}"),
     }
 }
 
@@ -127,5 +140,19 @@ fn open_sqlite(url: &str, _path: &str) -> Result<Arc<dyn Store>> {
         ErrorKind::Unsupported,
         format!("store {url}"),
         "SQLite is not built in; build lavender-store with the feature `sqlite`",
+    ))
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres(url: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(PostgresStore::open(url, PostgresOptions::default())?))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn open_postgres(url: &str) -> Result<Arc<dyn Store>> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("store {}", shown(url)),
+        "PostgreSQL is not built in; build lavender-store with the feature `postgres`, or use sqlite:PATH",
     ))
 }

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use super::error::{Result, SqliteError};
 use super::events::note_sequences;
-use super::process::command_line;
 use crate::cursor::{Listing, Position};
+use crate::process::command_line;
 
 /// Stores alerts, inside a transaction.
 pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<Inserted> {

@@ -10,17 +10,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use super::error::{Result, SqliteError};
-use super::process::{ProcessReader, ProcessWriter, StoredProcesses};
+use super::process::{ProcessReader, ProcessWriter};
 use super::{agents, schema};
 use crate::cursor::{Listing, Position};
 use crate::day::Day;
+use crate::process::StoredProcesses;
 use crate::sequence::origin_bits;
 
 /// What the writer remembers of what is stored, so that it need not ask for each event. Forgotten when a
 /// transaction is taken back.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    pub(super) processes: StoredProcesses,
+    pub(super) processes: StoredProcesses<i64>,
     pub(super) days: Vec<Day>,
     pub(super) sources: HashMap<AgentIdentity, i64>,
 }

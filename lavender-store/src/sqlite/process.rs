@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use lavender_core::ExecId;
 use lavender_core::event::Process;
@@ -10,41 +10,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::error::{Result, SqliteError};
 use crate::day::Day;
-
-/// How many processes are remembered as stored. Each holds some 600 bytes of memory, its arguments not
-/// among them.
-const REMEMBERED: usize = 16_384;
-
-/// How much of a command line is a column of its own; all of it is in the body.
-const COMMAND_LINE_BYTES: usize = 8_192;
-
-/// Which processes have a row already.
-#[derive(Debug, Default)]
-pub(super) struct StoredProcesses {
-    /// By address: while the weak reference is held, no other process can have it.
-    rows: HashMap<(Day, usize), (Weak<Process>, i64)>,
-}
-
-impl StoredProcesses {
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
-    }
-
-    fn row(&self, day: Day, process: &Arc<Process>) -> Option<i64> {
-        self.rows.get(&(day, Arc::as_ptr(process).addr())).map(|(_, row)| *row)
-    }
-
-    fn remember(&mut self, day: Day, process: &Arc<Process>, row: i64) {
-        if self.rows.len() >= REMEMBERED {
-            self.rows.retain(|_, (process, _)| process.strong_count() > 0);
-            if self.rows.len() >= REMEMBERED / 2 {
-                self.rows.clear();
-            }
-        }
-        let address = Arc::as_ptr(process).addr();
-        self.rows.insert((day, address), (Arc::downgrade(process), row));
-    }
-}
+use crate::process::{StoredProcesses, command_line};
 
 /// Writes the processes of one day.
 pub(super) struct ProcessWriter<'a> {
@@ -76,7 +42,7 @@ impl<'a> ProcessWriter<'a> {
     pub(super) fn row(
         &mut self,
         connection: &Connection,
-        stored: &mut StoredProcesses,
+        stored: &mut StoredProcesses<i64>,
         process: &Arc<Process>,
     ) -> Result<i64> {
         if let Some(row) = stored.row(self.day, process) {
@@ -136,12 +102,6 @@ impl<'a> ProcessWriter<'a> {
         ])?;
         Ok(connection.last_insert_rowid())
     }
-}
-
-/// The command line as it can be shown and searched; cut where it is longer than a column should be.
-pub(super) fn command_line(process: &Process) -> String {
-    let whole = process.arguments.value.command_line();
-    String::from_utf8_lossy(&whole[..whole.len().min(COMMAND_LINE_BYTES)]).into_owned()
 }
 
 /// Reads processes back, each once, so that events of one process share it again.

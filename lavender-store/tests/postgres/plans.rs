@@ -1,0 +1,192 @@
+//! Every query goes by an index, and looks only at the days that it is about: as the server's own log has it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::conformance::sample::{START, Sample};
+use lavender_core::event::{EventKind, LossStage};
+use lavender_core::store::{AlertQuery, EventQuery, LossQuery, PutMode, TimeRange};
+use lavender_core::{
+    AlertId, AlertStatus, AlertStore as _, EventStore as _, Severity, StateStore as _,
+};
+use lavender_store::{PostgresOptions, PostgresStore, Store as _};
+
+use crate::support::{Server, connect, wait_ms};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const DAYS: u32 = 6;
+
+/// What the server says of the statements that ran since the last time.
+struct Log<'a> {
+    server: &'a Server,
+    read: usize,
+}
+
+impl Log<'_> {
+    fn plans(&mut self) -> String {
+        // The line is written just after the answer.
+        wait_ms(30);
+        let log = fs::read_to_string(self.server.path().join("log")).unwrap();
+        let plans = log[self.read..].to_owned();
+        self.read = log.len();
+        plans
+    }
+
+    /// Checks the plans of what has just run: by an index of a table, and never through all of one that grows.
+    fn goes_by(&mut self, index: &str) -> String {
+        let plans = self.plans();
+        assert!(plans.contains("plan:"), "nothing ran: {plans}");
+        for line in plans.lines().filter(|line| line.contains("Seq Scan on")) {
+            let small = ["sources", "days", "agents", "state_totals"];
+            assert!(small.iter().any(|table| line.contains(&format!("on {table}"))), "{plans}");
+        }
+        assert!(
+            plans.lines().any(|line| line.contains("Index") && line.contains(index)),
+            "{plans}"
+        );
+        plans
+    }
+}
+
+/// The days whose events a plan read from.
+fn days(plans: &str) -> BTreeSet<&str> {
+    let ran = plans.lines().filter(|line| !line.contains("never executed"));
+    ran.filter_map(|line| line.split(" on events_").nth(1)?.get(..8)).collect()
+}
+
+async fn fill(store: &PostgresStore) -> (Sample, Arc<lavender_core::event::Process>, AlertId) {
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let (shell, responded) = (sample.process(), AlertId::new("r", &[sample.origin().event(1)]));
+    for day in 0..DAYS {
+        sample.set_now(START.saturating_add(DAY * day));
+        for seed in 2..7 {
+            let mut other = Sample::new("acme", &format!("web-{seed}"), u64::from(day) * 10 + seed);
+            other.set_now(sample.now());
+            let mut events = other.busy(1_000);
+            events.extend((0..50).map(|_| other.lost(LossStage::Queue, EventKind::Exec, 1)));
+            store.append(other.source(), &events).await.unwrap();
+        }
+        let mut events = sample.busy(300);
+        events.push(sample.exec(&shell));
+        events.push(sample.heartbeat());
+        let alerts: Vec<_> = (0..300)
+            .map(|number| sample.alert(&events[number], &format!("rule-{number}"), Severity::Low))
+            .collect();
+        if day == 2 {
+            events.extend(sample.responses(&shell, responded));
+        }
+        store.append(sample.source(), &events).await.unwrap();
+        store.insert(&alerts).await.unwrap();
+    }
+    for number in 0..2_000 {
+        let ttl = Some(Duration::from_secs(3_600));
+        store.put(&format!("key/{number}"), "v".into(), PutMode::Create, ttl).await.unwrap();
+    }
+    (sample, shell, responded)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_query_goes_by_an_index_and_to_its_days() {
+    let started = Server::start_with(|_| {
+        "session_preload_libraries = 'auto_explain'\nauto_explain.log_min_duration = 0\n\
+         auto_explain.log_analyze = on\nauto_explain.log_timing = off\nautovacuum = off\nfsync = off"
+            .into()
+    });
+    let Some(mut server) = started else { return };
+    let url = server.database().await;
+    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    let (sample, shell, responded) = fill(&store).await;
+    // Of what a test has few of, and a fleet many.
+    let many =
+        "INSERT INTO lavender.sequences SELECT gen_random_uuid(), 1 FROM generate_series(1, 3000);
+        INSERT INTO lavender.alert_history (alert_id, from_status, to_status, actor, at)
+            SELECT gen_random_uuid(), 'open', 'resolved', 'ana', 0 FROM generate_series(1, 3000);
+        ANALYZE";
+    connect(&url).await.batch_execute(many).await.unwrap();
+    let mut log = Log { server: &server, read: 0 };
+    log.plans();
+
+    let from = START.saturating_add(DAY * 2);
+    let hour = TimeRange { from, to: from.saturating_add(Duration::from_secs(3_600)) };
+    let mut query = EventQuery::new(hour);
+    let page = store.events(&query).await.unwrap();
+    let plans = log.goes_by("events_20231116_pkey");
+    assert_eq!(days(&plans), ["20231116"].into(), "{plans}");
+    assert!(plans.contains("processes_20231116_pkey") && !plans.contains("processes_20231115"));
+    query.after = page.next;
+    store.events(&query).await.unwrap();
+    assert_eq!(days(&log.goes_by("events_20231116_pkey")), ["20231116"].into());
+    // The first page of all time ends within the first day, and so does the look.
+    store.events(&EventQuery::new(TimeRange::ALL)).await.unwrap();
+    let plans = log.goes_by("events_20231114_pkey");
+    assert_eq!(days(&plans), ["20231114"].into(), "{plans}");
+
+    let base = EventQuery::new(hour);
+    let agent = Some(sample.source().agent.clone());
+    store.events(&EventQuery { agent, limit: 10, ..base.clone() }).await.unwrap();
+    log.goes_by("events_20231116_source_observed_at_idx");
+    let kind = Some(EventKind::Heartbeat);
+    assert_eq!(store.events(&EventQuery { kind, ..base.clone() }).await.unwrap().items.len(), 1);
+    log.goes_by("events_20231116_kind_observed_at_idx");
+    let process = Some(shell.id());
+    let week = TimeRange { from: START, to: START.saturating_add(DAY * 7) };
+    let query = EventQuery { process, ..EventQuery::new(week) };
+    assert!(store.events(&query).await.unwrap().items.len() >= DAYS as usize);
+    log.goes_by("events_20231116_process_id_observed_at_idx");
+    let response_to = Some(responded);
+    let query = EventQuery { response_to, ..EventQuery::new(week) };
+    assert!(!store.events(&query).await.unwrap().items.is_empty());
+    log.goes_by("events_20231116_response_to_observed_at_idx");
+
+    store.process(shell.exec_id).await.unwrap().unwrap();
+    log.goes_by("process_id_generation_seen_at_idx");
+    store.last_sequence(sample.origin()).await.unwrap().unwrap();
+    log.goes_by("sequences_pkey");
+    let losses = LossQuery { time: hour, agent: None };
+    assert_eq!(store.losses(&losses).await.unwrap()[0].count, 50);
+    log.goes_by("losses_observed_at_idx");
+
+    let mut query = AlertQuery::new(TimeRange::ALL);
+    query.limit = 10;
+    let page = store.alerts(&query).await.unwrap();
+    log.goes_by("alerts_observed_at_alert_id_idx");
+    store.alerts(&AlertQuery { after: page.next, ..query.clone() }).await.unwrap();
+    log.goes_by("alerts_observed_at_alert_id_idx");
+    let status = Some(AlertStatus::Resolved);
+    store.alerts(&AlertQuery { status, ..query.clone() }).await.unwrap();
+    log.goes_by("alerts_status_observed_at_alert_id_idx");
+    let tenant = Some(lavender_core::TenantId::new("nobody").unwrap());
+    store.alerts(&AlertQuery { tenant, ..query.clone() }).await.unwrap();
+    log.goes_by("alerts_tenant_observed_at_alert_id_idx");
+    let agent = Some(lavender_core::AgentId::new("nobody").unwrap());
+    store.alerts(&AlertQuery { agent, ..query.clone() }).await.unwrap();
+    log.goes_by("alerts_agent_observed_at_alert_id_idx");
+    let rule = Some("rule-7".into());
+    assert_eq!(store.alerts(&AlertQuery { rule, ..query.clone() }).await.unwrap().items.len(), 6);
+    log.goes_by("alerts_md5_observed_at_alert_id_idx");
+    let incident = page.items[0].incident;
+    assert!(incident.is_some());
+    query.incident = incident;
+    store.alerts(&query).await.unwrap();
+    log.goes_by("alerts_incident_observed_at_alert_id_idx");
+    let alert = page.items[0].id;
+    store.alert(alert).await.unwrap().unwrap();
+    log.goes_by("alerts_pkey");
+    store.status_history(alert).await.unwrap();
+    log.goes_by("alert_history_alert_id_change_idx");
+
+    let (_, version) = store.get("key/7").await.unwrap().unwrap();
+    log.goes_by("state_pkey");
+    for mode in [PutMode::Update(version), PutMode::Overwrite] {
+        store.put("key/7", "w".into(), mode, None).await.unwrap();
+        log.goes_by("state_pkey");
+    }
+    assert_eq!(store.keys("key/19", None, 5).await.unwrap().len(), 5);
+    log.goes_by("state_pkey");
+    store.delete("key/7").await.unwrap();
+    log.goes_by("state_pkey");
+    store.retain(START).await.unwrap();
+    log.goes_by("state_expires_at_idx");
+}
