@@ -210,12 +210,12 @@ fn a_bomb_is_refused_unopened() {
     assert!(bomb.len() < 10_000, "{} bytes", bomb.len());
     assert!(matches!(with_body(bomb), Err(EnvelopeError::TooLarge { .. })));
     // One that says less than it holds.
-    let mut liar = zstd::bulk::compress(&vec![b'\n'; 200], 1).unwrap();
+    let mut liar = zstd::bulk::compress(&[b'\n'; 200], 1).unwrap();
     assert_eq!(liar[5], 200, "the size of the content in one byte");
     liar[5] = 100;
     assert!(matches!(with_body(liar), Err(EnvelopeError::Compression { .. })));
     // Many frames in a row.
-    let frame = zstd::bulk::compress(&vec![b'\n'; 200], 1).unwrap();
+    let frame = zstd::bulk::compress(&[b'\n'; 200], 1).unwrap();
     assert!(matches!(with_body(frame.repeat(1_000)), Err(EnvelopeError::Compression { .. })));
 }
 

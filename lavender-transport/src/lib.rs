@@ -29,6 +29,12 @@
 
 mod json_lines;
 mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(any(feature = "nats", feature = "spool"))]
+mod publish;
 
 pub use crate::json_lines::JsonLines;
 pub use crate::memory::{MemoryOptions, MemoryTransport};
+#[cfg(any(feature = "nats", feature = "spool"))]
+pub use crate::publish::EnvelopePublisher;
