@@ -55,8 +55,7 @@ impl JetStreamAck {
     /// Answers, and waits until the server says that it has the answer.
     async fn confirm(mut self, answer: &'static str) -> Result<()> {
         self.answered = true;
-        let request =
-            Request::new().payload(answer.into()).timeout(Some(self.connection.timeout));
+        let request = Request::new().payload(answer.into()).timeout(Some(self.connection.timeout));
         match self.connection.client.send_request(self.reply.clone(), request).await {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -134,12 +134,23 @@ impl Connection {
         }
         // The first word of the connection may come later than the connection; it must not be taken for another.
         let mut connections = notices.connections();
-        let _ = tokio::time::timeout(options.timeout, connections.wait_for(|count| *count > 0)).await;
+        let _ =
+            tokio::time::timeout(options.timeout, connections.wait_for(|count| *count > 0)).await;
         let context = ContextBuilder::new()
             .timeout(options.timeout)
             .max_ack_inflight(options.in_flight.saturating_mul(4).max(1_024))
             .build(client.clone());
         Ok(Self { client, context, notices, component, timeout: options.timeout })
+    }
+
+    /// Checks a name that becomes one token of a subject.
+    pub(super) fn check_name(&self, what: &str, name: &str) -> Result<()> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (1..=64).contains(&name.len()) && name.bytes().all(token) {
+            return Ok(());
+        }
+        let why = format!("{what} `{name}` is not 1 to 64 of a-z A-Z 0-9 _ -");
+        Err(self.error(ErrorKind::Invalid, why))
     }
 
     pub(super) fn error(
@@ -159,8 +170,7 @@ async fn connect_options(options: &JetStreamOptions, component: &str) -> Result<
     let mut connect = match &options.credentials {
         Credentials::None => ConnectOptions::new(),
         Credentials::Nkey(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
             ConnectOptions::with_nkey(text.lines().next().unwrap_or_default().trim().to_owned())
         }
         Credentials::File(path) => ConnectOptions::with_credentials_file(path)

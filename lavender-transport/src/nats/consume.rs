@@ -1,6 +1,6 @@
 //! Consuming: pulls that survive being given up, and deliveries with their answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::Consumer as Durable, consumer::pull};
@@ -108,7 +108,7 @@ pub struct EnvelopeConsumer {
     /// What came and was not handed out yet.
     waiting: VecDeque<EnvelopeDelivery>,
     /// How much the server still owes of each request, and when the request is given up.
-    requests: HashMap<u64, (usize, Instant)>,
+    requests: BTreeMap<u64, (usize, Instant)>,
     next_request: u64,
 }
 
@@ -138,7 +138,7 @@ impl EnvelopeConsumer {
             dropped,
             closed,
             waiting: VecDeque::new(),
-            requests: HashMap::new(),
+            requests: BTreeMap::new(),
             next_request: 0,
         })
     }
@@ -208,18 +208,19 @@ impl EnvelopeConsumer {
 
     /// Takes what the server sent: a message, or word of a request.
     fn take(&mut self, message: async_nats::Message) -> Result<()> {
-        let request = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let request: u64 = request.unwrap_or(u64::MAX);
         let Some(status) = message.status else {
-            if let Some((owed, _)) = self.requests.get_mut(&request) {
-                *owed -= 1;
-                if *owed == 0 {
-                    self.requests.remove(&request);
+            // A message does not say for which request it is; the server answers the oldest first.
+            if let Some(mut oldest) = self.requests.first_entry() {
+                oldest.get_mut().0 -= 1;
+                if oldest.get().0 == 0 {
+                    oldest.remove();
                 }
             }
             self.accept(message);
             return Ok(());
         };
+        let request = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let request: u64 = request.unwrap_or(u64::MAX);
         let text = message.description.as_deref().unwrap_or_default();
         match status_of(status, text) {
             None => {}
@@ -228,7 +229,11 @@ impl EnvelopeConsumer {
             }
             Some(Status::NobodyThere) => {
                 // Asked again when the pause is over, and not at once for ever.
-                tracing::warn!("{}: durable {} does not answer", self.connection.component, self.name);
+                tracing::warn!(
+                    "{}: durable {} does not answer",
+                    self.connection.component,
+                    self.name
+                );
                 let until = Instant::now() + Duration::from_millis(250);
                 self.requests.entry(request).and_modify(|entry| entry.1 = until);
             }
@@ -249,7 +254,7 @@ impl EnvelopeConsumer {
                 return;
             }
         };
-        let (message, _) = message.split();
+        let message = message.message;
         let Some(reply) = message.reply else { return };
         let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
         self.waiting.push_back(EnvelopeDelivery {

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! | stream | subjects | kept until | durables |
+//! | stream | subjects | kept until | [durables](JetStreamOptions::durables) |
 //! |---|---|---|---|
 //! | `TELEMETRY_RAW` | `telemetry.raw.<tenant>.<agent>` | `ingest` has it | `ingest` |
 //! | `TELEMETRY_CANONICAL` | `telemetry.accepted.<tenant>.<agent>` | every durable has it | `detection`, `telemetry-writer` |
@@ -52,8 +52,8 @@ use lavender_core::transport::{Consumer, Message, Publisher, Subscriber, Subscri
 use lavender_core::{Error, ErrorKind, Result, async_trait};
 use tokio::sync::{mpsc, watch};
 
-pub use self::answer::{JetStreamAck, dead_letter};
 use self::answer::{Dropped, answer_dropped};
+pub use self::answer::{JetStreamAck, dead_letter};
 use self::connection::Connection;
 use self::consume::JetStreamConsumer;
 pub use self::consume::{EnvelopeConsumer, EnvelopeDelivery};
@@ -93,7 +93,7 @@ impl JetStream {
     /// client, and what else keeps it from connecting.
     pub async fn open(options: JetStreamOptions) -> Result<Self> {
         let connection = Connection::open(&options).await?;
-        streams::set_up(&connection, options.setup, &options.streams, &options.consumer).await?;
+        streams::set_up(&connection, &options).await?;
         let (dropped, answers) = mpsc::unbounded_channel();
         tokio::spawn(answer_dropped(connection.clone(), answers));
         let outbox = Outbox::new(connection.clone(), options.in_flight);
@@ -113,14 +113,13 @@ impl JetStream {
     /// # Errors
     ///
     /// When the subscription cannot be made.
-    pub async fn subscribe_envelopes(&self, subscription: Subscription) -> Result<EnvelopeConsumer> {
+    pub async fn subscribe_envelopes(
+        &self,
+        subscription: Subscription,
+    ) -> Result<EnvelopeConsumer> {
         let Shared { connection, options, dropped, closed, .. } = &*self.shared;
         let Subscription { topic, durable } = subscription;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if durable.is_empty() || durable.len() > 64 || !durable.bytes().all(token) {
-            let why = format!("durable `{durable}` is not 1 to 64 of a-z A-Z 0-9 _ -");
-            return Err(connection.error(ErrorKind::Invalid, why));
-        }
+        connection.check_name("durable", &durable)?;
         let stream_name = streams::stream_of(topic);
         let missing = |error: &dyn fmt::Display| {
             let why = format!("durable {durable} of stream {stream_name}: {error}");
@@ -129,7 +128,8 @@ impl JetStream {
         if options.setup != Setup::Skip {
             let stream = connection.context.get_stream(stream_name).await;
             let stream = stream.map_err(|error| missing(&error))?;
-            streams::durable(connection, options.setup, &stream, &durable, &options.consumer).await?;
+            streams::durable(connection, options.setup, &stream, &durable, &options.consumer)
+                .await?;
         }
         let found = connection
             .context

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lavender_core::transport::{Subscription, Topic};
+
 use super::streams::StreamOptions;
 
 /// How a client shows who it is. Secrets are read from files when it connects, and stand in no option, URL or
@@ -111,6 +113,11 @@ pub struct JetStreamOptions {
     pub setup: Setup,
     /// What streams must be like.
     pub streams: StreamOptions,
+    /// The durables that are made along with the streams, so that what is published before they are read waits
+    /// for them: `ingest`, `detection`, `telemetry-writer` and `alert-writer` unless said. Name those that are
+    /// read: a stream keeps a message until the last of its durables has it, and refuses new ones when it is
+    /// full.
+    pub durables: Vec<Subscription>,
     /// How messages are consumed.
     pub consumer: ConsumerOptions,
     /// How long the server may take to answer. 5 s unless said.
@@ -122,6 +129,7 @@ pub struct JetStreamOptions {
 impl JetStreamOptions {
     /// The defaults, for these servers.
     pub fn new<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Self {
+        let durable = |topic, name: &str| Subscription { topic, durable: name.into() };
         Self {
             servers: servers.into_iter().map(Into::into).collect(),
             name: "lavender".into(),
@@ -130,6 +138,12 @@ impl JetStreamOptions {
             inbox_prefix: None,
             setup: Setup::Create,
             streams: StreamOptions::default(),
+            durables: vec![
+                durable(Topic::TelemetryRaw, "ingest"),
+                durable(Topic::TelemetryAccepted, "detection"),
+                durable(Topic::TelemetryAccepted, "telemetry-writer"),
+                durable(Topic::Alerts, "alert-writer"),
+            ],
             consumer: ConsumerOptions::default(),
             timeout: Duration::from_secs(5),
             in_flight: 256,

@@ -154,9 +154,8 @@ impl Outbox {
             ),
             PublishErrorKind::MaxPayloadExceeded => other(ErrorKind::Invalid, error.to_string()),
             _ => {
-                let refusal = error.source().and_then(|source| {
-                    source.downcast_ref::<jetstream::Error>()
-                });
+                let refusal =
+                    error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
                 let Some(refusal) = refusal else {
                     return other(ErrorKind::Unavailable, error.to_string());
                 };

@@ -94,11 +94,7 @@ impl JetStreamState {
         options: BucketOptions,
     ) -> Result<Self> {
         let BucketOptions { name, replicas, bytes_max, clock } = options;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(token) {
-            let why = format!("bucket `{name}` is not 1 to 64 of a-z A-Z 0-9 _ -");
-            return Err(connection.error(ErrorKind::Invalid, why));
-        }
+        connection.check_name("bucket", &name)?;
         let prefix = format!("$KV.{name}.");
         // As `nats kv add` would make it, so that `nats kv` can look at it.
         let wanted = Config {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
-use lavender_core::transport::Topic;
+use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{ErrorKind, Result};
 
 use super::connection::Connection;
-use super::{ConsumerOptions, Setup};
+use super::{ConsumerOptions, JetStreamOptions, Setup};
 
 /// What streams must be like. A stream that is full refuses what is published, so that the publisher keeps it;
 /// it never drops what was not consumed.
@@ -48,14 +48,11 @@ impl Default for StreamOptions {
     }
 }
 
-/// One stream, and the durables that are made along with it: what is published before a durable is there
-/// would not wait for it.
+/// One stream.
 struct Layout {
     name: &'static str,
     subjects: &'static [&'static str],
-    /// `None` keeps messages for the time that the options say.
     retention: RetentionPolicy,
-    durables: &'static [&'static str],
 }
 
 const LAYOUT: [Layout; 5] = [
@@ -63,32 +60,19 @@ const LAYOUT: [Layout; 5] = [
         name: "TELEMETRY_RAW",
         subjects: &["telemetry.raw.*.*"],
         retention: RetentionPolicy::WorkQueue,
-        durables: &["ingest"],
     },
     Layout {
         name: "TELEMETRY_CANONICAL",
         subjects: &["telemetry.accepted.*.*"],
         retention: RetentionPolicy::Interest,
-        durables: &["detection", "telemetry-writer"],
     },
-    Layout {
-        name: "ALERTS",
-        subjects: &["alerts.*.*"],
-        retention: RetentionPolicy::Interest,
-        durables: &["alert-writer"],
-    },
+    Layout { name: "ALERTS", subjects: &["alerts.*.*"], retention: RetentionPolicy::Interest },
     Layout {
         name: "COMMANDS",
         subjects: &["cmd.*.*", "cmd.result.*.*"],
         retention: RetentionPolicy::Limits,
-        durables: &[],
     },
-    Layout {
-        name: "DLQ",
-        subjects: &["dlq.*.*.*"],
-        retention: RetentionPolicy::Limits,
-        durables: &[],
-    },
+    Layout { name: "DLQ", subjects: &["dlq.*.*.*"], retention: RetentionPolicy::Limits },
 ];
 
 /// The stream of a topic.
@@ -128,26 +112,27 @@ fn config(layout: &Layout, options: &StreamOptions) -> Config {
     }
 }
 
-/// Makes or checks every stream and its durables.
-pub(super) async fn set_up(
-    connection: &Connection,
-    setup: Setup,
-    streams: &StreamOptions,
-    consumer: &ConsumerOptions,
-) -> Result<()> {
-    if setup == Setup::Skip {
+/// Makes or checks every stream and the durables.
+pub(super) async fn set_up(connection: &Connection, options: &JetStreamOptions) -> Result<()> {
+    if options.setup == Setup::Skip {
         return Ok(());
     }
     for layout in &LAYOUT {
-        let stream = stream(connection, setup, config(layout, streams)).await?;
-        for name in layout.durables {
-            durable(connection, setup, &stream, name, consumer).await?;
+        let stream = stream(connection, options.setup, config(layout, &options.streams)).await?;
+        for Subscription { topic, durable: name } in &options.durables {
+            if stream_of(*topic) == layout.name {
+                durable(connection, options.setup, &stream, name, &options.consumer).await?;
+            }
         }
     }
     Ok(())
 }
 
-pub(super) async fn stream(connection: &Connection, setup: Setup, wanted: Config) -> Result<Stream> {
+pub(super) async fn stream(
+    connection: &Connection,
+    setup: Setup,
+    wanted: Config,
+) -> Result<Stream> {
     let name = wanted.name.clone();
     let failed = |error: &dyn std::fmt::Display| {
         connection.error(ErrorKind::Unavailable, format!("stream {name}: {error}"))
@@ -204,6 +189,7 @@ pub(super) async fn durable(
     name: &str,
     options: &ConsumerOptions,
 ) -> Result<()> {
+    connection.check_name("durable", name)?;
     let wanted = pull::Config {
         durable_name: Some(name.to_owned()),
         deliver_policy: DeliverPolicy::All,

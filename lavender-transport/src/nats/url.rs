@@ -30,7 +30,9 @@ impl JetStreamOptions {
         };
         let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
         if hosts.contains('@') {
-            return Err(refused("credentials do not belong into a URL; name a file with `nkey=` or `creds=`"));
+            return Err(refused(
+                "credentials do not belong into a URL; name a file with `nkey=` or `creds=`",
+            ));
         }
         let hosts = hosts.trim_end_matches('/');
         let servers = hosts.split(',').map(server).collect::<Result<Vec<_>>>()?;
@@ -81,7 +83,9 @@ impl JetStreamOptions {
 
 fn server(host: &str) -> Result<String> {
     let fits = !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
     if fits {
         Ok(format!("nats://{host}"))
     } else {

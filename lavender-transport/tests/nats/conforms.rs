@@ -22,6 +22,7 @@ impl TransportFixture for Fixture {
         let server = Server::start().await;
         let mut options = small(server.options());
         options.streams.messages_max = Some(messages as u64);
+        options.durables.clear();
         self.0.lock().await.push(server);
         JetStream::open(options).await.unwrap()
     }
