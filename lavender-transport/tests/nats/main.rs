@@ -1,6 +1,11 @@
 //! JetStream on real servers, each started by its test on a free port of the loopback, with a directory of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
 
+mod allowed;
+mod cluster;
 mod conforms;
+mod killed;
+mod load;
+mod poison;
 mod server;
 mod settings;

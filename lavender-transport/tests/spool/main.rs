@@ -1,0 +1,8 @@
+//! The spool: what it has taken is there after whatever happens, and what it gives up is counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
+
+mod broker;
+mod crash;
+mod damage;
+mod delivers;
+mod full;
