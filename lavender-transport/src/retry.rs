@@ -10,27 +10,22 @@ use lavender_core::{Result, async_trait};
 /// once.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    builder: ExponentialBuilder,
-    now: ExponentialBackoff,
+    delays: ExponentialBackoff,
     longest: Duration,
 }
 
 impl Backoff {
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        let builder = ExponentialBuilder::new()
+        let delays = ExponentialBuilder::new()
             .with_min_delay(first)
             .with_max_delay(longest)
             .with_jitter()
             .without_max_times();
-        Self { now: builder.build(), builder, longest }
+        Self { delays: delays.build(), longest }
     }
 
     pub(crate) fn next(&mut self) -> Duration {
-        self.now.next().unwrap_or(self.longest)
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.now = self.builder.build();
+        self.delays.next().unwrap_or(self.longest)
     }
 }
 

@@ -32,13 +32,12 @@ pub(super) async fn deliver(
     to: impl Connect,
 ) {
     let mut publisher = None;
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let first_delay = || Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut backoff = first_delay();
     let run = async {
         loop {
             match step(&requests, &mut status, in_flight, &to, &mut publisher).await {
-                Ok(()) => {
-                    backoff.reset();
-                }
+                Ok(()) => backoff = first_delay(),
                 Err(Stop::End) => return,
                 Err(Stop::Fault(error)) => {
                     let delay = match error.kind() {
