@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lavender_core::Severity;
 use lavender_core::codec::CodecError;
 use lavender_core::conformance::sample::Sample;
 use lavender_core::envelope::{Encoding, Envelope, EnvelopeError, MAX_BODY_BYTES, names};
 use lavender_core::transport::{Message, Payload, Topic};
+use lavender_core::{Repeats, Severity};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -234,6 +234,18 @@ fn an_alert_of_another_agent_is_refused() {
     assert!(matches!(error, EnvelopeError::Codec(CodecError::Source { line: 2 })), "{error}");
     let ours = alerts(&mut Sample::new("acme", "web-1", 1), 3);
     assert_eq!(joined(&Envelope::encode(&ours, ROOMY).unwrap()), [ours]);
+}
+
+#[test]
+fn a_later_report_of_an_alert_is_another_message() {
+    let mut message = alerts(&mut Sample::new("acme", "web-1", 1), 1);
+    let first = Envelope::encode(&message, ROOMY).unwrap().remove(0);
+    let Payload::Alerts(raised) = &mut message.payload else { panic!("not alerts") };
+    let last_seen_at = raised[0].created_at;
+    Arc::make_mut(&mut raised[0]).repeats = Some(Repeats { count: 3, last_seen_at });
+    let second = Envelope::encode(&message, ROOMY).unwrap().remove(0);
+    assert_ne!(first.id(), second.id(), "a broker would drop it as a duplicate");
+    assert_eq!(second.decode().unwrap(), message);
 }
 
 // What every version has written, kept for ever: `<name>.headers` with the subject on the first line, and

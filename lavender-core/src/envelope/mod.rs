@@ -357,5 +357,10 @@ impl Item for crate::Alert {
     fn add_to(&self, digest: &mut Digest) {
         digest.add(self.id.as_u128());
         self.events.iter().copied().map(EventId::as_u128).for_each(|id| digest.add(id));
+        // A later report of the same alert is another message.
+        if let Some(repeats) = self.repeats {
+            digest.add(repeats.count.into());
+            digest.add(repeats.last_seen_at.as_nanos().unsigned_abs().into());
+        }
     }
 }
