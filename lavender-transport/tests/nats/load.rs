@@ -74,7 +74,16 @@ pub(crate) async fn read_up_to(
     transport: &(impl Subscriber + ?Sized),
     last: u64,
 ) -> BTreeMap<u64, u32> {
-    let mut consumer = transport.subscribe(writer()).await.unwrap();
+    // A cluster that is about to agree on who leads answers a little later.
+    let mut consumer = loop {
+        match transport.subscribe(writer()).await {
+            Ok(consumer) => break consumer,
+            Err(error) if error.is_retryable() => {
+                tokio::time::sleep(Duration::from_millis(200)).await
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
     let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
     while (seen.len() as u64) < last {
         let deliveries = tokio::time::timeout(Duration::from_secs(60), consumer.next(64)).await;
