@@ -5,7 +5,7 @@ CARGO ?= cargo
 
 # What building the sensor needs, by Debian's names, and what the tests need besides.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
-TEST_PACKAGES := qemu-system-x86 busybox-static cpio postgresql
+TEST_PACKAGES := qemu-system-x86 busybox-static cpio postgresql python3-venv
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)

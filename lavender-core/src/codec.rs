@@ -13,7 +13,11 @@
 //! Fields may be added, and readers ignore those that they do not know. An event of an unknown kind is
 //! kept as [`EventData::Unknown`].
 //!
+//! A batch of alerts is a header line that says how many, and one line per alert.
+//!
 //! One event or one alert by itself is one line, with its process and ancestors inside.
+
+mod alert;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,17 +26,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::alert::{AgentIdentity, Alert, AlertStatus};
+pub use self::alert::{alert_from_json, alert_to_json, decode_alerts, encode_alerts};
+use crate::alert::AgentIdentity;
 use crate::event::{Event, EventData, EventKind, Process};
-use crate::id::{AlertId, EventId, IncidentId};
-use crate::risk::{Repeats, Risk};
-use crate::rule::{Certainty, Evidence, RuleMeta, Severity};
+use crate::id::EventId;
 use crate::time::{BootTime, Timestamp};
 
 /// The version that this writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
 
-/// The most events that a batch may hold to be read.
+/// The most events or alerts that a batch may hold to be read.
 pub const MAX_EVENTS: usize = 65_536;
 
 /// The error of bytes that are not what this version writes.
@@ -70,19 +73,25 @@ pub enum CodecError {
         /// Which line, from 1.
         line: usize,
     },
-    /// Not as many events as the header says: the batch was cut, or lines were added.
-    #[error("the header says {expected} events, and {found} are there")]
+    /// Not as many events or alerts as the header says: the batch was cut, or lines were added.
+    #[error("the header says {expected} items, and {found} are there")]
     Count {
         /// How many the header says.
         expected: usize,
         /// How many there are.
         found: usize,
     },
-    /// More events than [`MAX_EVENTS`].
-    #[error("the batch holds {found} events; {MAX_EVENTS} are allowed")]
+    /// More events or alerts than [`MAX_EVENTS`].
+    #[error("the batch holds {found} items; {MAX_EVENTS} are allowed")]
     TooLarge {
         /// How many the header says.
         found: usize,
+    },
+    /// An alert of another agent than the batch is of.
+    #[error("line {line}: the alert is of another agent than the batch")]
+    Source {
+        /// Which line, from 1.
+        line: usize,
     },
     /// A value that JSON cannot hold.
     #[error("it cannot be written as JSON: {0}")]
@@ -316,20 +325,8 @@ pub fn encode_batch(source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Vec
 ///
 /// What is wrong and on which line; nothing of a batch with an error is used.
 pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), CodecError> {
-    let mut lines = bytes
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .map(|(at, line)| (at + 1, line))
-        .filter(|(_, line)| !line.is_empty());
-    let (line, first) = lines.next().ok_or(CodecError::Empty)?;
-    let header: Header =
-        serde_json::from_slice(first).map_err(|source| CodecError::Line { line, source })?;
-    if header.lavender != VERSION {
-        return Err(CodecError::Version { found: header.lavender });
-    }
-    if header.events > MAX_EVENTS {
-        return Err(CodecError::TooLarge { found: header.events });
-    }
+    let mut lines = lines_of(bytes);
+    let header: Header = header_of(&mut lines, |header: &Header| (header.lavender, header.events))?;
 
     let mut processes: Vec<Arc<Process>> = Vec::new();
     for (line, text) in lines.by_ref().take(header.processes) {
@@ -355,6 +352,33 @@ pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), Co
         return Err(CodecError::Count { expected: header.events, found: events.len() });
     }
     Ok((header.source, events))
+}
+
+/// The lines that are not empty, with their numbers from 1.
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, line)| !line.is_empty())
+}
+
+/// Reads the first line; `claims` are the version and the number of items that it speaks of.
+fn header_of<'a, H: Deserialize<'a>>(
+    lines: &mut impl Iterator<Item = (usize, &'a [u8])>,
+    claims: impl Fn(&H) -> (u32, usize),
+) -> Result<H, CodecError> {
+    let (line, first) = lines.next().ok_or(CodecError::Empty)?;
+    let header =
+        serde_json::from_slice(first).map_err(|source| CodecError::Line { line, source })?;
+    let (version, items) = claims(&header);
+    if version != VERSION {
+        return Err(CodecError::Version { found: version });
+    }
+    if items > MAX_EVENTS {
+        return Err(CodecError::TooLarge { found: items });
+    }
+    Ok(header)
 }
 
 fn look_up(
@@ -389,92 +413,4 @@ pub fn event_from_json(json: &str) -> Result<Event, CodecError> {
     let mut line: EventLine<OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
     let process = line.process.take().map(OwnedLineage::join);
     line.into_event(process).map_err(fail)
-}
-
-/// One alert as it is written. The kind comes first, so that a stream of events and alerts can be told
-/// apart by eye.
-#[derive(Serialize, Deserialize)]
-struct AlertLine<S, R, K, P, E> {
-    kind: Arc<str>,
-    id: AlertId,
-    severity: Severity,
-    status: AlertStatus,
-    #[serde(flatten)]
-    source: S,
-    observed_at: Timestamp,
-    boot_time: BootTime,
-    created_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    incident: Option<IncidentId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    repeats: Option<Repeats>,
-    event_kind: EventKind,
-    rule: R,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    risk: Option<K>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    process: Option<P>,
-    evidence: E,
-    certainty: Certainty,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    incomplete: bool,
-    events: Vec<EventId>,
-}
-
-/// One alert as a line of JSON, without the line's end; its process and the ancestors stand inside.
-///
-/// # Errors
-///
-/// [`CodecError::Write`] for a value that JSON cannot hold.
-pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
-    serde_json::to_string(&AlertLine {
-        kind: "alert".into(),
-        id: alert.id,
-        severity: alert.severity,
-        status: alert.status,
-        source: &alert.source,
-        observed_at: alert.observed_at,
-        boot_time: alert.boot_time,
-        created_at: alert.created_at,
-        incident: alert.incident,
-        repeats: alert.repeats,
-        event_kind: alert.event_kind,
-        rule: &*alert.rule,
-        risk: alert.risk.as_deref(),
-        process: alert.process.as_ref().map(Lineage::of),
-        evidence: &alert.evidence,
-        certainty: alert.certainty.clone(),
-        incomplete: alert.incomplete,
-        events: alert.events.clone(),
-    })
-    .map_err(CodecError::Write)
-}
-
-/// Reads what [`alert_to_json`] wrote.
-///
-/// # Errors
-///
-/// [`CodecError::Line`].
-pub fn alert_from_json(json: &str) -> Result<Alert, CodecError> {
-    let line: AlertLine<AgentIdentity, RuleMeta, Risk, OwnedLineage, Vec<Evidence>> =
-        serde_json::from_str(json).map_err(|source| CodecError::Line { line: 1, source })?;
-    Ok(Alert {
-        id: line.id,
-        source: line.source,
-        rule: Arc::new(line.rule),
-        severity: line.severity,
-        status: line.status,
-        observed_at: line.observed_at,
-        boot_time: line.boot_time,
-        created_at: line.created_at,
-        event_kind: line.event_kind,
-        events: line.events,
-        process: line.process.map(OwnedLineage::join),
-        evidence: line.evidence,
-        certainty: line.certainty,
-        incomplete: line.incomplete,
-        incident: line.incident,
-        risk: line.risk.map(Arc::new),
-        repeats: line.repeats,
-    })
 }

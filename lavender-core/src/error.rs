@@ -14,6 +14,9 @@ pub enum ErrorKind {
     Unavailable,
     /// It took too long.
     Timeout,
+    /// The other side does not allow it: credentials or permissions are to be changed, and trying again
+    /// does not help.
+    Denied,
     /// What was given is wrong.
     Invalid,
     /// This implementation does not do that.
@@ -31,6 +34,7 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timed out",
+            Self::Denied => "not permitted",
             Self::Invalid => "invalid",
             Self::Unsupported => "not supported",
             Self::Corrupt => "damaged data",

@@ -28,6 +28,14 @@ pub enum IdError {
         /// The name, cut to 80 characters.
         name: String,
     },
+    /// A text that is not an origin.
+    #[error(
+        "`{text}` is not a valid origin: it is written as 19 hexadecimal digits, in small letters"
+    )]
+    Origin {
+        /// The text, cut to 80 characters.
+        text: String,
+    },
     /// A text that is not the UUID that this id is written as.
     #[error("`{text}` is not a valid {what}: {why}")]
     Uuid {
@@ -218,7 +226,8 @@ mod v8 {
 
 /// Where a run of events comes from: one agent of one tenant, in one boot.
 ///
-/// Holds a 74-bit digest of the three, from which event ids are made without hashing again.
+/// Holds a 74-bit digest of the three, from which event ids are made without hashing again. Its text form is
+/// 19 hexadecimal digits.
 ///
 /// ```
 /// use lavender_core::{AgentId, BootId, Origin, TenantId};
@@ -229,6 +238,8 @@ mod v8 {
 /// assert_eq!(id.sequence(), 42);
 /// assert_eq!(id, id.to_string().parse()?);
 /// assert!(origin.made(id));
+/// assert_eq!(id.origin(), origin);
+/// assert_eq!(origin, origin.to_string().parse()?);
 /// # Ok(())
 /// # }
 /// ```
@@ -262,6 +273,31 @@ impl Origin {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:015x}{:04x}", self.high, self.low)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refuse = || IdError::Origin { text: shown(text) };
+        let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 19 || !text.bytes().all(digits) {
+            return Err(refuse());
+        }
+        let (high, low) = text.split_at(15);
+        let parse = |part| u64::from_str_radix(part, 16).map_err(|_| refuse());
+        let (high, low) = (parse(high)?, parse(low)?);
+        if low >> 14 != 0 {
+            return Err(refuse());
+        }
+        Ok(Self { high, low })
+    }
+}
+
 /// An event: (agent, boot, sequence), written as a UUID of version 8.
 ///
 /// The sequence counts up by one per agent and boot, so anyone downstream can prove that nothing is
@@ -279,6 +315,12 @@ impl EventId {
     /// The position of the event in what its agent saw in this boot, from 1.
     pub const fn sequence(self) -> u64 {
         v8::unpack(self.0).1 & Self::MAX_SEQUENCE
+    }
+
+    /// The agent and boot that it is of, as the digest that it holds.
+    pub const fn origin(self) -> Origin {
+        let (high, low) = v8::unpack(self.0);
+        Origin { high, low: low >> 48 }
     }
 
     /// An event id from the 128 bits of its UUID, as [`as_u128`](Self::as_u128) gave them.

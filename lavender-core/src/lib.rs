@@ -48,6 +48,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `json` | yes | [`codec`]: the wire format |
+//! | `envelope` | | [`envelope`]: messages as headers and a body, for brokers and spools |
 //! | `runtime` | | [`pipeline`]: the runner, on tokio |
 //! | `conformance` | | [`conformance`]: suites that implementations of the traits must pass; not API-stable |
 
@@ -58,6 +59,8 @@ mod alert;
 pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "envelope")]
+pub mod envelope;
 mod error;
 pub mod event;
 mod id;

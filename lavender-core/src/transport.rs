@@ -1,6 +1,7 @@
 //! Moving events and alerts between stages: subjects, publishing, consuming, acknowledging.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,11 @@ impl Topic {
     }
 }
 
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 3] = [Self::TelemetryRaw, Self::TelemetryAccepted, Self::Alerts];
+}
+
 /// Where a message is published: a topic, and whose it is.
 ///
 /// ```
@@ -44,6 +50,8 @@ impl Topic {
 /// # fn main() -> Result<(), lavender_core::IdError> {
 /// let subject = Subject::new(Topic::Alerts, TenantId::new("acme")?, AgentId::new("web-1")?);
 /// assert_eq!(subject.to_string(), "alerts.acme.web-1");
+/// assert_eq!("alerts.acme.web-1".parse(), Ok(subject));
+/// assert!("alerts.acme.>".parse::<Subject>().is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -61,6 +69,30 @@ impl Subject {
     /// A subject of one agent.
     pub const fn new(topic: Topic, tenant: TenantId, agent: AgentId) -> Self {
         Self { topic, tenant, agent }
+    }
+}
+
+/// The error of a text that is not a [`Subject`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{subject}` is not a subject of Lavender's: <topic>.<tenant>.<agent>, each name 1 to 64 of a-z A-Z 0-9 _ -"
+)]
+pub struct SubjectError {
+    /// The text, cut to 200 characters.
+    pub subject: String,
+}
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let parse = || {
+            let (rest, agent) = text.rsplit_once('.')?;
+            let (topic, tenant) = rest.rsplit_once('.')?;
+            let topic = Topic::ALL.into_iter().find(|known| known.as_str() == topic)?;
+            Some(Self::new(topic, TenantId::new(tenant).ok()?, AgentId::new(agent).ok()?))
+        };
+        parse().ok_or_else(|| SubjectError { subject: text.chars().take(200).collect() })
     }
 }
 
