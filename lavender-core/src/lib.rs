@@ -92,7 +92,7 @@ pub use crate::risk::{RISK_RULE, Repeats, Risk, RiskContribution, RiskSequence};
 pub use crate::rule::{
     Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
 };
-pub use crate::source::{AlertStage, Detector, Enricher, Sink, Source, Stateful};
+pub use crate::source::{AlertStage, Detector, Enricher, Gaps, Sink, Source, Stateful};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};
 pub use crate::time::{BootTime, Clock, ManualClock, SystemClock, Timestamp};

@@ -94,6 +94,27 @@ pub trait Stateful {
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) when the value is none that it gave. It goes on without.
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()>;
+
+    /// What it could not take into account since it was made. Told in heartbeats.
+    fn gaps(&self) -> Gaps {
+        Gaps::default()
+    }
+}
+
+/// What state over time could not take into account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// What was forgotten before its time for want of room.
+    pub forgotten: u64,
+    /// What came later than is waited for.
+    pub late: u64,
+}
+
+impl std::ops::AddAssign for Gaps {
+    fn add_assign(&mut self, other: Self) {
+        self.forgotten += other.forgotten;
+        self.late += other.late;
+    }
 }
 
 /// Adds context to an event before it is looked at.

@@ -9,10 +9,10 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork, Heartb
 use lavender_core::pipeline::Pipeline;
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
-    AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Certainty, Detection,
-    Detector, Origin, Outcome, Publisher, Responder, ResponseAction, ResponseOrder,
-    ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source, TenantId,
-    Timestamp, async_trait,
+    AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Bytes, Certainty,
+    Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
+    ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source,
+    Stateful, TenantId, Timestamp, async_trait,
 };
 
 fn identity() -> AgentIdentity {
@@ -128,6 +128,22 @@ impl AlertStage for Judge {
     fn suppressed(&self) -> u64 {
         self.0
     }
+
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        Some(self)
+    }
+}
+
+impl Stateful for Judge {
+    fn changed(&mut self, _: &mut dyn FnMut(&str, Option<Bytes>)) {}
+
+    fn restore(&mut self, _: &str, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn gaps(&self) -> Gaps {
+        Gaps { forgotten: 3, late: self.0 }
+    }
 }
 
 #[tokio::test]
@@ -145,6 +161,7 @@ async fn what_a_stage_leaves_is_raised_the_worst_first_and_what_repeats_is_answe
         .await
         .unwrap();
     assert_eq!((report.alerts, report.suppressed), (2, 1));
+    assert_eq!(report.gaps, Gaps { forgotten: 3, late: 1 });
     let calls = calls.lock().unwrap().clone();
     let answered: Vec<_> = calls.iter().filter(|call| call.starts_with("respond")).collect();
     assert_eq!(answered, ["respond two 1", "respond two 1", "respond one 1"]);

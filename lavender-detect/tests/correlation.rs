@@ -11,7 +11,7 @@ use lavender_core::event::{
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Detector as _, EventId,
-    ExecId, Origin, ProcessId, TenantId, Timestamp,
+    ExecId, Origin, ProcessId, Stateful as _, TenantId, Timestamp,
 };
 use lavender_detect::correlate::{
     CorrelatingDetector, CorrelationAlert, Correlator, CorrelatorOptions, EventStamp,
@@ -189,6 +189,7 @@ fn state_is_bounded_and_what_makes_room_is_counted() {
     let counters = stream.correlator.counters();
     assert_eq!(counters.evicted as usize + stream.correlator.groups(), names.len());
     assert!(counters.evicted > 0);
+    assert_eq!(stream.correlator.gaps().forgotten, counters.evicted, "which heartbeats tell");
     // The soonest to be forgotten made room: those that came last still count.
     for at in [0.1, 0.2] {
         stream.detect("a", at, &[("g", "group-4999")]);

@@ -82,9 +82,18 @@ async fn play(
         backend.finish(asked.overdue()).await.map_err(|error| Failure::new(Exit::Store, error))?;
     match ended {
         Some(Ok(report)) => {
-            let PipelineReport { events, alerts, suppressed, lost } = report;
+            let PipelineReport { events, alerts, suppressed, lost, gaps } = report;
             let undetermined = rules.undetermined();
-            tracing::info!(events, alerts, suppressed, lost, undetermined, "replayed");
+            tracing::info!(
+                events,
+                alerts,
+                suppressed,
+                lost,
+                forgotten = gaps.forgotten,
+                late = gaps.late,
+                undetermined,
+                "replayed"
+            );
         }
         Some(Err(error)) => {
             let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid);

@@ -114,12 +114,14 @@ async fn watch(
         return Unstored { events, ..unstored }.check();
     };
     let report = ended.map_err(|error| Failure::new(Exit::Failure, error))?;
-    let PipelineReport { events, alerts, suppressed, lost } = report;
+    let PipelineReport { events, alerts, suppressed, lost, gaps } = report;
     tracing::info!(
         events,
         alerts,
         suppressed,
         lost,
+        forgotten = gaps.forgotten,
+        late = gaps.late,
         undetermined = rules.undetermined(),
         "stopped"
     );

@@ -103,7 +103,9 @@ fn what_repeats_is_counted_on_the_alert_and_in_the_heartbeat() {
         stand_in::read_sensitive(&setting.cgroup, &setting.sensitive());
     }
     agent.wait_for("a heartbeat that counts them", |line| {
-        line["kind"] == "heartbeat" && line["data"]["suppressed"].as_u64() >= Some(9)
+        line["kind"] == "heartbeat"
+            && line["data"]["suppressed"].as_u64() >= Some(9)
+            && line["data"]["forgotten"] == 0
     });
     let finished = agent.stop();
     assert_eq!(finished.code, Some(0), "{finished:?}");

@@ -244,7 +244,15 @@ impl Sample {
 
     /// The agent lives.
     pub fn heartbeat(&mut self) -> Arc<Event> {
-        let data = Heartbeat { uptime_ms: u64::MAX, events: 1, alerts: 2, lost: 3, suppressed: 4 };
+        let data = Heartbeat {
+            uptime_ms: u64::MAX,
+            events: 1,
+            alerts: 2,
+            lost: 3,
+            suppressed: 4,
+            forgotten: 5,
+            late: 6,
+        };
         self.event(None, EventData::Heartbeat(data))
     }
 

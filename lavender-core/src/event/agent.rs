@@ -54,4 +54,11 @@ pub struct Heartbeat {
     /// Alerts since it started that only repeated others, and are counted with them.
     #[serde(default)]
     pub suppressed: u64,
+    /// What correlations, novelty, scores and suppression had to forget before its time since it started, for want of
+    /// room: what they say may be incomplete.
+    #[serde(default)]
+    pub forgotten: u64,
+    /// Detections since it started that came later than correlations and scores wait for.
+    #[serde(default)]
+    pub late: u64,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::alert::{AgentIdentity, Alert};
 use crate::event::Event;
 use crate::rule::Detection;
-use crate::source::{AlertStage, Detector, Stateful};
+use crate::source::{AlertStage, Detector, Gaps, Stateful};
 use crate::time::Timestamp;
 
 /// The detectors and alert stages of a pipeline, in order.
@@ -48,6 +48,13 @@ impl Judges {
 
     pub(super) fn suppressed(&self) -> u64 {
         self.stages.iter().map(|stage| stage.suppressed()).sum()
+    }
+
+    /// What their states could not take into account, all together.
+    pub(super) fn gaps(&mut self) -> Gaps {
+        let mut gaps = Gaps::default();
+        self.each_state(&mut |_, state| gaps += state.gaps());
+        gaps
     }
 
     /// Gives `visit` the state of each that has any, and the name that it goes by.

@@ -30,7 +30,7 @@ use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbea
 use crate::id::{EventId, Sequencer};
 use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
-use crate::source::{AlertStage, Detector, Enricher, Source};
+use crate::source::{AlertStage, Detector, Enricher, Gaps, Source};
 use crate::time::{Clock, SystemClock};
 use crate::transport::Publisher;
 
@@ -121,6 +121,8 @@ pub struct PipelineReport {
     pub suppressed: u64,
     /// Events lost before or in the pipeline, at all stages together.
     pub lost: u64,
+    /// What detectors and stages could not take into account.
+    pub gaps: Gaps,
 }
 
 impl Pipeline {
@@ -291,7 +293,7 @@ impl Pipeline {
             let stop = stage.own_event(EventData::AgentStop(AgentStop { reason }));
             stage.egress.push_kept(vec![stop]).await;
         }
-        let report = stage.report;
+        let report = PipelineReport { gaps: stage.judges.gaps(), ..stage.report };
         drop(stage);
         drain
             .await
@@ -356,12 +358,15 @@ impl Stage {
                 }
                 _ = heartbeat.tick(), if heartbeat_interval.is_some() => {
                     let uptime = self.clock.boot_time().since(started);
+                    let gaps = self.judges.gaps();
                     self.say(EventData::Heartbeat(Heartbeat {
                         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
                         events: self.report.events,
                         alerts: self.report.alerts,
                         lost: self.report.lost,
                         suppressed: self.report.suppressed,
+                        forgotten: gaps.forgotten,
+                        late: gaps.late,
                     }))
                     .await;
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lavender_core::event::{Event, EventData};
 use lavender_core::{
-    Bytes, Certainty, Correlated, Detection, Detector, EventId, Result, Stateful, Timestamp,
+    Bytes, Certainty, Correlated, Detection, Detector, EventId, Gaps, Result, Stateful, Timestamp,
 };
 
 use super::alert::{CorrelationAlert, EventStamp};
@@ -164,5 +164,11 @@ impl Stateful for CorrelatingDetector {
             Some(("novelty", _)) => self.novelty.restore(key, value),
             _ => self.correlator.restore(key, value),
         }
+    }
+
+    fn gaps(&self) -> Gaps {
+        let mut gaps = self.novelty.gaps();
+        gaps += self.correlator.gaps();
+        gaps
     }
 }

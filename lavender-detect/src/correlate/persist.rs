@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use lavender_core::{Bytes, Error, ErrorKind, Result, Stateful};
+use lavender_core::{Bytes, Error, ErrorKind, Gaps, Result, Stateful};
 
 use super::alert::Losses;
-use super::correlator::{Correlator, Group};
+use super::correlator::{CorrelationCounters, Correlator, Group};
 use super::encode;
 
 const PREFIX: &str = "correlation/";
@@ -47,6 +47,11 @@ impl Stateful for Correlator {
             let reason = "not the state of a correlation that there is; it is left";
             Error::new(ErrorKind::Invalid, key.to_owned(), reason)
         })
+    }
+
+    fn gaps(&self) -> Gaps {
+        let CorrelationCounters { evicted, late, .. } = self.counters();
+        Gaps { forgotten: evicted, late }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What outlives the process.
 
-use lavender_core::{Bytes, Error, ErrorKind, Result, Stateful};
+use lavender_core::{Bytes, Error, ErrorKind, Gaps, Result, Stateful};
 
 use super::cells::Tick;
 use super::encode::{decode, encode};
@@ -92,5 +92,9 @@ impl Stateful for Novelty {
         learner.forget(forgotten, at.unwrap_or_default());
         self.find_started();
         Ok(())
+    }
+
+    fn gaps(&self) -> Gaps {
+        Gaps { forgotten: self.counters().forgotten, late: 0 }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lavender_core::{
-    Alert, AlertId, AlertStage, AlertStatus, ByteString, Bytes, Certainty, EventId, Evidence,
+    Alert, AlertId, AlertStage, AlertStatus, ByteString, Bytes, Certainty, EventId, Evidence, Gaps,
     ProcessId, RISK_RULE, Result, Risk, RiskContribution, RiskSequence, RuleMeta, Severity,
     Stateful, Timestamp,
 };
@@ -380,5 +380,10 @@ impl Stateful for RiskStage {
             Part::First => self.rarity.first = Some(encode::read_first(key, value)?),
         }
         Ok(())
+    }
+
+    fn gaps(&self) -> Gaps {
+        let RiskCounters { evicted, late, .. } = self.counters();
+        Gaps { forgotten: evicted, late }
     }
 }

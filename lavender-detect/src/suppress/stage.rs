@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use lavender_core::{
-    Alert, AlertId, AlertStage, Bytes, Error, ErrorKind, Result, Stateful, Timestamp,
+    Alert, AlertId, AlertStage, Bytes, Error, ErrorKind, Gaps, Result, Stateful, Timestamp,
 };
 
 use super::entry::{self, Entry, digest};
@@ -228,5 +228,9 @@ impl Stateful for SuppressionStage {
         self.entries.insert(number, entry);
         self.expire();
         Ok(())
+    }
+
+    fn gaps(&self) -> Gaps {
+        Gaps { forgotten: self.counters().forgotten, late: 0 }
     }
 }
