@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{ErrorKind, Result};
@@ -201,22 +201,27 @@ pub(super) async fn durable(
         ..pull::Config::default()
     };
     let called = format!("durable {name} of stream {}", stream.cached_info().config.name);
-    let found = match stream.get_consumer::<pull::Config>(name).await {
-        Ok(consumer) => consumer,
+    let found = match stream.consumer_info(name).await {
+        Ok(info) => info,
+        Err(error) if !matches!(error.kind(), ConsumerInfoErrorKind::NotFound) => {
+            let why = format!("{called} cannot be looked up: {error}");
+            return Err(connection.error(ErrorKind::Unavailable, why));
+        }
         Err(error) if setup == Setup::Check => {
             let why = format!("{called}: {error}, and this is not to make it");
             return Err(connection.error(ErrorKind::NotFound, why));
         }
         Err(_) => match stream.create_consumer(wanted.clone()).await {
-            Ok(consumer) => consumer,
+            Ok(consumer) => consumer.cached_info().clone(),
             Err(error) => {
                 let why = format!("{called} cannot be made: {error}");
                 return Err(connection.error(ErrorKind::Unavailable, why));
             }
         },
     };
-    let found = &found.cached_info().config;
+    let found = &found.config;
     let mut differences = Differences::default();
+    differences.look("deliver_subject", &None, &found.deliver_subject);
     differences.look("ack_policy", wanted.ack_policy, found.ack_policy);
     differences.look("ack_wait", wanted.ack_wait, found.ack_wait);
     differences.look("max_deliver", wanted.max_deliver, found.max_deliver);
