@@ -185,11 +185,11 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// What a group takes beside its heap: its place in a table that is a third full just after it has grown, its timer in a
-/// heap that may be half full, and what the allocator adds to three allocations, of which it rounds each up. Held
-/// against what is resident by `make bench-peers ARGS="correlations"`.
+/// What a group takes beside its heap: its place in a table that is half full when it has grown, and stood there once more
+/// while it grew; its timer in a heap that may be half full; and what the allocator adds to three allocations, of which
+/// it rounds each up. Held against what is resident by `make bench-peers ARGS="correlations"`.
 const GROUP_BYTES: usize =
-    3 * size_of::<(u128, Box<Group>)>() + size_of::<Group>() + 2 * size_of::<Timer>() + 96;
+    5 * size_of::<(u128, Box<Group>)>() + size_of::<Group>() + 2 * size_of::<Timer>() + 96;
 
 impl Correlator {
     /// A correlator without state.

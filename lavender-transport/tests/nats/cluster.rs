@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::StateStore as _;
 use lavender_core::store::PutMode;
+use lavender_core::{Result, StateStore as _};
 use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions};
 use lavender_transport::{Retry, RetryOptions};
 
@@ -43,6 +43,18 @@ async fn open(options: &JetStreamOptions) -> JetStream {
     panic!("{last:?}");
 }
 
+/// Tries until there is a leader, which is elected anew when a server comes back.
+async fn once_led<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
+    for _ in 0..60 {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("nobody leads");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_three_is_lost_and_comes_back_under_load() {
     if !available() {
@@ -52,7 +64,7 @@ async fn a_server_of_three_is_lost_and_comes_back_under_load() {
     let transport = open(&options).await;
     let mut bucket = BucketOptions::default();
     (bucket.replicas, bucket.bytes_max) = (3, 8 << 20);
-    let state = transport.state(bucket).await.unwrap();
+    let state = once_led(async || transport.state(bucket.clone()).await).await;
     let version = state.put("k", "before".into(), PutMode::Create, None).await.unwrap();
 
     let load = Load::start(Arc::new(Retry::new(transport.clone(), RetryOptions::default())));
@@ -67,6 +79,6 @@ async fn a_server_of_three_is_lost_and_comes_back_under_load() {
     let acknowledged = load.stop().await;
     assert!(acknowledged >= 5_000);
     assert_all_come(&transport, acknowledged).await;
-    let (value, now) = state.get("k").await.unwrap().unwrap();
+    let (value, now) = once_led(async || state.get("k").await).await.unwrap();
     assert_eq!((&*value, now), (&b"before"[..], version));
 }
