@@ -121,23 +121,18 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         self.scratch.values_whole = true;
         match prefilter {
             Some(prefilter) => {
-                let record = self.record;
-                let mut texts = Texts::new();
-                if !(keywords.in_integers || keywords.in_numbers)
-                    && record.texts(keywords.least, &mut texts)
-                {
-                    for text in texts.as_slice() {
-                        if prefilter.may_hold(text) {
-                            self.search_value(gate, text);
-                        }
-                    }
-                    return;
-                }
-                self.each_keyword_value(keywords, |pass, text| {
+                let search = |pass: &mut Self, text: &[u8]| {
                     if prefilter.may_hold(text) {
                         pass.search_value(gate, text);
                     }
-                });
+                };
+                let (record, mut texts) = (self.record, Texts::new());
+                let only_texts = !(keywords.in_integers || keywords.in_numbers);
+                if only_texts && record.texts(keywords.least, &mut texts) {
+                    texts.as_slice().iter().for_each(|text| search(self, text));
+                } else {
+                    self.each_keyword_value(keywords, search);
+                }
             }
             None => {
                 let start = self.scratch.folded.len();
