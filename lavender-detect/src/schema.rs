@@ -18,6 +18,37 @@ impl FieldId {
     }
 }
 
+/// Some of the fields of a rule set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldSet {
+    words: Box<[u64]>,
+}
+
+impl FieldSet {
+    /// Whether a field is one of them.
+    #[inline]
+    pub(crate) fn contains(&self, field: FieldId) -> bool {
+        let word = self.words.get(field.index() / 64);
+        word.is_some_and(|word| word >> (field.index() % 64) & 1 == 1)
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+}
+
+impl FromIterator<FieldId> for FieldSet {
+    fn from_iter<T: IntoIterator<Item = FieldId>>(fields: T) -> Self {
+        let mut words = Vec::new();
+        for field in fields {
+            let at = field.index() / 64;
+            words.resize(words.len().max(at + 1), 0);
+            words[at] |= 1 << (field.index() % 64);
+        }
+        Self { words: words.into() }
+    }
+}
+
 /// The field names that a rule set knows, and their numbers.
 #[derive(Clone, Debug)]
 pub struct Fields {

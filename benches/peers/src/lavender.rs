@@ -9,14 +9,13 @@ use lavender_detect::{
 
 use crate::corpus::RuleTexts;
 use crate::engine::Engine;
-use crate::observed::{Category, Observed, Scalar, index_of};
+use crate::observed::{Category, FIELDS, Observed, Scalar, index_of};
 
 /// Lavender's rule set and an evaluator per category.
 #[derive(Debug)]
 pub struct Lavender {
     rules: RuleSet,
-    /// By field number: where the field stands in an [`Observed`].
-    columns: Vec<Option<usize>>,
+    columns: Columns,
     lines: JsonLines,
     evaluators: [Evaluator; 3],
     name: &'static str,
@@ -49,7 +48,7 @@ impl Lavender {
         let rules = builder.build()?.rules;
         let evaluators = Category::ALL
             .map(|category| rules.structured_evaluator(&LogSource::linux(category.name())));
-        let columns = columns(rules.fields());
+        let columns = Columns::new(rules.fields());
         let name = match keywords {
             Keywords::LeftToText => "lavender",
             Keywords::Everywhere => "lavender, keywords everywhere",
@@ -70,18 +69,37 @@ impl Lavender {
 
     /// How many rules the event comes near to: the index alone.
     pub fn near(&mut self, event: &Observed) -> usize {
-        let record = Row { columns: &self.columns, event };
+        let record = self.columns.row(event);
         self.evaluators[event.category as usize].near(&record)
     }
 }
 
-fn columns(fields: &Fields) -> Vec<Option<usize>> {
-    fields.iter().map(|(_, name)| index_of(name)).collect()
+/// Which field stands where.
+#[derive(Debug)]
+struct Columns {
+    /// By field number: where the field stands in an [`Observed`].
+    of_fields: Vec<Option<usize>>,
+    /// The fields that stand there.
+    fields: [Option<FieldId>; FIELDS.len()],
+}
+
+impl Columns {
+    fn new(fields: &Fields) -> Self {
+        Self {
+            of_fields: fields.iter().map(|(_, name)| index_of(name)).collect(),
+            fields: FIELDS.map(|name| fields.id(name)),
+        }
+    }
+
+    fn row<'a>(&'a self, event: &'a Observed) -> Row<'a> {
+        Row { of_fields: &self.of_fields, fields: &self.fields, event }
+    }
 }
 
 /// An event as Lavender reads it.
 struct Row<'a> {
-    columns: &'a [Option<usize>],
+    of_fields: &'a [Option<usize>],
+    fields: &'a [Option<FieldId>],
     event: &'a Observed,
 }
 
@@ -97,7 +115,7 @@ fn value(scalar: &Scalar) -> FieldValue<'_> {
 impl Record for Row<'_> {
     #[inline]
     fn value(&self, field: FieldId) -> FieldValue<'_> {
-        match self.columns.get(field.index()) {
+        match self.of_fields.get(field.index()) {
             Some(Some(column)) => value(&self.event.values[*column]),
             _ => FieldValue::Absent,
         }
@@ -111,9 +129,9 @@ impl Record for Row<'_> {
     }
 
     #[inline]
-    fn texts<'a>(&'a self, least: usize, texts: &mut Texts<'a>) -> bool {
-        self.event.values.iter().all(|scalar| match scalar {
-            Scalar::Text(text) => texts.add(text.as_bytes(), least),
+    fn texts<'a>(&'a self, texts: &mut Texts<'a>) -> bool {
+        self.event.values.iter().zip(self.fields).all(|(scalar, field)| match scalar {
+            Scalar::Text(text) => texts.add(*field, text.as_bytes()),
             _ => true,
         })
     }
@@ -129,12 +147,12 @@ impl Engine for Lavender {
     }
 
     fn count(&mut self, _: usize, event: &Observed) -> usize {
-        let record = Row { columns: &self.columns, event };
+        let record = self.columns.row(event);
         self.evaluators[event.category as usize].matches(&record).len()
     }
 
     fn ids(&mut self, _: usize, event: &Observed) -> Vec<String> {
-        let record = Row { columns: &self.columns, event };
+        let record = self.columns.row(event);
         let matches = self.evaluators[event.category as usize].matches(&record);
         matches.map(|found| found.meta().id.to_string()).collect()
     }

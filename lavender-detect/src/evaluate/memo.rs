@@ -29,12 +29,15 @@ pub(super) struct Memo {
 struct Entry {
     /// One more than the length of the value; 0 when nothing is kept here.
     length: u8,
+    /// Whether keywords have to be looked for in it.
+    keywords: bool,
     postings: Kept,
     text: [u8; LONGEST],
 }
 
 impl Entry {
-    const EMPTY: Self = Self { length: 0, postings: Kept::new(), text: [0; LONGEST] };
+    const EMPTY: Self =
+        Self { length: 0, keywords: false, postings: Kept::new(), text: [0; LONGEST] };
 }
 
 /// What a value says.
@@ -112,12 +115,19 @@ impl Memo {
         (number < usize::from(kept.count)).then(|| kept.list[number])
     }
 
-    pub(super) fn keep(&mut self, place: Place, text: &[u8], postings: Kept) {
+    /// Whether the value that is kept there may hold keywords.
+    #[inline]
+    pub(super) fn may_hold_keywords(&self, place: Place) -> bool {
+        self.entries[place.0].keywords
+    }
+
+    pub(super) fn keep(&mut self, place: Place, text: &[u8], postings: Kept, keywords: bool) {
         let entry = &mut self.entries[place.0];
         if let (true, Some(kept)) = (postings.is_whole(), entry.text.get_mut(..text.len())) {
             kept.copy_from_slice(text);
             entry.length = text.len() as u8 + 1;
             entry.postings = postings;
+            entry.keywords = keywords;
         }
     }
 }
@@ -130,12 +140,12 @@ fn hash(text: &[u8]) -> u64 {
         |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let start = text.len() as u64;
-    // The last eight bytes may be read twice, and a text of fewer byte by byte.
-    match text.last_chunk() {
-        Some(last) => {
-            let whole = text.chunks_exact(8).map(|bytes| word(bytes.first_chunk()));
-            mix(whole.fold(start, mix), word(Some(last))) >> 32
+    // Of what is longer than 24 bytes, paths and commands, the middle tells enough.
+    let middle = text.get((text.len() / 2).saturating_sub(4)..).and_then(<[u8]>::first_chunk);
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => {
+            [Some(first), middle, Some(last)].into_iter().map(word).fold(start, mix) >> 32
         }
-        None => mix(start, text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))) >> 32,
+        _ => mix(start, text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))) >> 32,
     }
 }

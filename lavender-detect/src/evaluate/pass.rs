@@ -1,16 +1,16 @@
 //! One record through one plan: gate, then confirm.
 
+mod keywords;
+
 use std::ops::ControlFlow;
 
 use super::decide::decide;
 use super::memo::{Kept, Recall};
 use super::scratch::{Known, Scratch};
 use crate::compile::{Predicates, Test};
-use crate::index::{
-    ANY_VALUE, FAIL, FieldGate, Gated, Instruction, KeywordGate, MATCH, Plan, Posting,
-};
+use crate::index::{ANY_VALUE, FAIL, FieldGate, Gated, Instruction, MATCH, Plan, Posting};
 use crate::record::value::TextBuffer;
-use crate::record::{FieldValue, Record, Texts};
+use crate::record::{FieldValue, Record};
 use crate::truth::Truth;
 
 pub(super) struct Pass<'a, R: ?Sized> {
@@ -20,6 +20,8 @@ pub(super) struct Pass<'a, R: ?Sized> {
     record: &'a R,
     /// Whether a rule is evaluated by itself; see [`evaluate_alone`](Self::evaluate_alone).
     alone: bool,
+    /// Whether keywords are looked for in a field's text together with what else is.
+    together: bool,
 }
 
 impl<'a, R: Record + ?Sized> Pass<'a, R> {
@@ -29,7 +31,7 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         scratch: &'a mut Scratch,
         record: &'a R,
     ) -> Self {
-        Self { plan, predicates, scratch, record, alone: false }
+        Self { plan, predicates, scratch, record, alone: false, together: false }
     }
 
     /// Leaves what matched, or could not be decided, in the scratch's hits.
@@ -51,15 +53,18 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
     #[inline]
     pub(super) fn gate_all(&mut self) {
         self.scratch.begin();
-        let plan = self.plan;
-        for Gated { slot, field, gate } in &plan.gated {
-            self.gate(*slot as usize, *field, gate);
+        match &self.plan.keywords {
+            None => self.gate_fields(),
+            Some(keywords) => self.gate_fields_and_keywords(keywords),
         }
-        if let Some(gate) = &plan.keywords {
-            self.gate_keywords(gate);
-        }
-        for rule in &plan.always {
+        for rule in &self.plan.always {
             self.scratch.add_candidate(*rule);
+        }
+    }
+
+    fn gate_fields(&mut self) {
+        for Gated { slot, field, gate } in &self.plan.gated {
+            self.gate(*slot as usize, *field, gate);
         }
     }
 
@@ -114,150 +119,11 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         }
     }
 
-    /// Searches the values of the record, and keeps folded what the tests on keywords need: those in which something
-    /// was found, or all of them when there is no telling.
-    fn gate_keywords(&mut self, keywords: &KeywordGate) {
-        let KeywordGate { gate, prefilter, .. } = keywords;
-        self.scratch.values_whole = true;
-        match prefilter {
-            Some(prefilter) => {
-                let search = |pass: &mut Self, text: &[u8]| {
-                    if prefilter.may_hold(text) {
-                        pass.search_value(gate, text);
-                    }
-                };
-                let (record, mut texts) = (self.record, Texts::new());
-                let only_texts = !(keywords.in_integers || keywords.in_numbers);
-                if only_texts && record.texts(keywords.least, &mut texts) {
-                    texts.as_slice().iter().for_each(|text| search(self, text));
-                } else {
-                    self.each_keyword_value(keywords, search);
-                }
-            }
-            None => {
-                let start = self.scratch.folded.len();
-                self.each_keyword_value(keywords, |pass, text| pass.scratch.add_value(text));
-                self.search_values(gate, start);
-            }
-        }
-    }
-
-    /// Gives `visit` the text of every value in which a keyword could be.
-    #[inline]
-    fn each_keyword_value(
-        &mut self,
-        keywords: &KeywordGate,
-        mut visit: impl FnMut(&mut Self, &[u8]),
-    ) {
-        let record = self.record;
-        let mut any = false;
-        let _ = record.each_value(&mut |value| {
-            any |= self.keyword_value(keywords, value, &mut visit);
-            ControlFlow::Continue(())
-        });
-        if any {
-            self.post_all(&keywords.gate.present);
-        }
-    }
-
-    /// Gives `visit` the text of this value if a keyword could be in it. Says whether there is a value.
-    #[inline]
-    fn keyword_value(
-        &mut self,
-        keywords: &KeywordGate,
-        value: FieldValue<'_>,
-        visit: &mut impl FnMut(&mut Self, &[u8]),
-    ) -> bool {
-        // Folding makes only other texts than ASCII longer.
-        let long_enough = |text: &[u8]| text.len() >= keywords.least || !text.is_ascii();
-        match value {
-            FieldValue::Absent => return false,
-            FieldValue::Text(text) => {
-                if long_enough(text) {
-                    visit(self, text);
-                }
-            }
-            FieldValue::Null | FieldValue::List => {}
-            FieldValue::Truncated(..) | FieldValue::Unreadable => {
-                self.scratch.values_whole = false;
-                self.gate_value(&keywords.gate, &value);
-            }
-            FieldValue::Int(_) | FieldValue::Uint(_) if !keywords.in_integers => {}
-            FieldValue::Float(_)
-            | FieldValue::Bool(_)
-            | FieldValue::Ip(_)
-            | FieldValue::Time(_)
-                if !keywords.in_numbers => {}
-            _ => written_out(&value, &mut |text| {
-                if long_enough(text) {
-                    visit(self, text);
-                }
-            }),
-        }
-        true
-    }
-
-    /// Searches a value that may hold a keyword, unless it is known from a record before.
-    #[inline(never)]
-    fn search_value(&mut self, gate: &FieldGate, text: &[u8]) {
-        match self.scratch.keyword_memo.recall(text) {
-            Recall::Known(entry) => {
-                let mut number = 0;
-                while let Some(posting) = self.scratch.keyword_memo.posting(entry, number) {
-                    self.post(posting);
-                    number += 1;
-                }
-                if number > 0 {
-                    self.scratch.keep_value(text);
-                }
-            }
-            Recall::Pass => {
-                self.search_value_anew(gate, text, |_| {});
-            }
-            Recall::Vacant(entry) => {
-                let mut kept = Kept::new();
-                self.search_value_anew(gate, text, |posting| kept.push(posting));
-                self.scratch.keyword_memo.keep(entry, text, kept);
-            }
-        }
-    }
-
-    fn search_value_anew(&mut self, gate: &FieldGate, text: &[u8], mut tell: impl FnMut(Posting)) {
-        let (start, end) = self.scratch.keep_value(text);
-        let folded = std::mem::take(&mut self.scratch.folded);
-        let mut found = false;
-        gate.search_inner(&folded[start..end], |posting| {
-            found = true;
-            tell(posting);
-            self.post(posting);
-        });
-        self.scratch.folded = folded;
-        if !found {
-            self.scratch.drop_value();
-        }
-    }
-
-    /// Searches the values that stand in `folded` from `start` on.
-    fn search_values(&mut self, gate: &FieldGate, start: usize) {
-        let all_ascii = self.scratch.fold_values(start);
-        let folded = std::mem::take(&mut self.scratch.folded);
-        if all_ascii && gate.fits_between_nuls() {
-            // All in one go: values are short, and to begin a search costs as much as a short one.
-            gate.search_inner(&folded[start..], |posting| self.post(posting));
-        } else {
-            for at in 0..self.scratch.values.len() {
-                let (start, end) = self.scratch.values[at];
-                gate.search(&folded[start..end], |posting| self.post(posting));
-            }
-        }
-        self.scratch.folded = folded;
-    }
-
-    /// Searches a text, unless it is known from a record before.
+    /// Searches a text, for keywords too, unless it is known from a record before.
     #[inline]
     fn search(&mut self, slot: usize, gate: &FieldGate, text: &[u8]) {
-        // A look at the ends costs less than remembering.
-        if !gate.has_inner() {
+        // A look at the ends costs less than remembering, unless keywords are looked for.
+        if !gate.has_inner() && !self.together {
             return self.search_anew(slot, gate, text, |_| {});
         }
         match self.scratch.memos[slot].recall(text) {
@@ -267,12 +133,19 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
                     self.post(posting);
                     number += 1;
                 }
+                if self.together && self.scratch.memos[slot].may_hold_keywords(entry) {
+                    self.look_for_keywords(text);
+                }
             }
-            Recall::Pass => self.search_anew(slot, gate, text, |_| {}),
+            Recall::Pass => {
+                self.search_anew(slot, gate, text, |_| {});
+                self.look_for_keywords(text);
+            }
             Recall::Vacant(entry) => {
                 let mut kept = Kept::new();
                 self.search_anew(slot, gate, text, |posting| kept.push(posting));
-                self.scratch.memos[slot].keep(entry, text, kept);
+                let keywords = self.look_for_keywords(text);
+                self.scratch.memos[slot].keep(entry, text, kept, keywords);
             }
         }
     }
@@ -442,11 +315,4 @@ impl<'a, R: Record + ?Sized> Pass<'a, R> {
         let text = self.scratch.text(slot)?;
         Some(patterns.iter().any(|pattern| pattern.matches(text)).into())
     }
-}
-
-/// Gives `visit` the text that a value is written as, if it has one.
-#[inline(never)]
-fn written_out(value: &FieldValue<'_>, visit: &mut dyn FnMut(&[u8])) {
-    let mut buffer = TextBuffer::new();
-    value.text(&mut buffer).into_iter().for_each(visit);
 }

@@ -69,8 +69,6 @@ pub(super) struct Scratch {
     texts: Box<[SlotText]>,
     /// By slot.
     pub(super) memos: Box<[Memo]>,
-    /// The values that may hold keywords, of whatever field.
-    pub(super) keyword_memo: Memo,
     pub(super) candidates: Vec<u32>,
     /// The folded texts of the current record's fields.
     pub(super) folded: Vec<u8>,
@@ -101,7 +99,6 @@ impl Scratch {
             counted: Vec::with_capacity(plan.rules.len()),
             texts: vec![empty; plan.slots.len()].into(),
             memos: plan.slots.iter().map(|_| Memo::default()).collect(),
-            keyword_memo: Memo::default(),
             candidates: Vec::with_capacity(plan.rules.len()),
             folded: Vec::with_capacity(16 << 10),
             values: Vec::with_capacity(64),
@@ -127,7 +124,7 @@ impl Scratch {
         if self.values.capacity() > KEPT_VALUES {
             self.values = Vec::with_capacity(64);
         }
-        self.values_whole = false;
+        self.values_whole = true;
         if self.folded.capacity() > KEPT_BYTES {
             self.folded = Vec::with_capacity(KEPT_BYTES);
             self.buffers.shrink(KEPT_BYTES);

@@ -17,4 +17,5 @@ mod witness;
 pub(crate) use self::gate::{FieldGate, Posting};
 pub(crate) use self::keywords::KeywordGate;
 pub(crate) use self::plan::{ANY_VALUE, Gated, Plan};
+pub(crate) use self::prefilter::is_all_plain;
 pub(crate) use self::program::{FAIL, Instruction, MATCH};

@@ -208,7 +208,7 @@ impl Builder<'_> {
         }
         let keywords = gates.pop().unwrap_or_default();
         let used = |gate: FieldGate| (!gate.all.is_empty()).then_some(gate);
-        let gated = (0..)
+        let gated: Box<[Gated]> = (0..)
             .zip(&self.slots)
             .zip(gates)
             .filter_map(|((slot, field), gate)| {
@@ -223,8 +223,8 @@ impl Builder<'_> {
             waiting_ends.push(waiting.len() as u32);
         }
         Plan {
+            keywords: KeywordGate::new(keywords, &gated),
             gated,
-            keywords: KeywordGate::new(keywords),
             slots: self.slots.into(),
             tests: self.tests.into(),
             rules,

@@ -81,7 +81,7 @@ impl Sampled {
             texts.extend_from_slice(literal);
             ends.push(texts.len() as u32);
             let window = rarest_window(literal, step);
-            for offset in window..window + step as usize {
+            for offset in window.into_iter().flat_map(|window| window..window + step as usize) {
                 let place = Place { literal: number as u32, offset: offset as u32 };
                 places.entry(group_at(literal, offset)).or_default().push(place);
             }
@@ -243,18 +243,23 @@ static ORDINARY_GROUPS: LazyLock<HashSet<u32>> = LazyLock::new(|| {
     ORDINARY.iter().flat_map(|value| groups(value)).collect()
 });
 
+/// How often the group of a literal is seen in ordinary texts, by rough classes: above [`ORDINARY_WEIGHT`] if they are
+/// full of it.
+pub(super) fn weight(literal: &[u8], at: usize) -> u32 {
+    let ordinary = ORDINARY_GROUPS.contains(&group_at(literal, at));
+    let bytes = literal[at..at + GROUP].iter().map(|byte| u32::from(commonness(*byte)));
+    bytes.sum::<u32>() + if ordinary { ORDINARY_WEIGHT } else { 0 }
+}
+
+pub(super) const ORDINARY_WEIGHT: u32 = 1_000;
+
 /// Where in a literal the groups begin that are seen least in ordinary texts, as many as there are bytes in a step.
-fn rarest_window(literal: &[u8], step: Step) -> usize {
-    let weight = |at: usize| {
-        let ordinary = ORDINARY_GROUPS.contains(&group_at(literal, at));
-        let bytes = literal[at..at + GROUP].iter().map(|byte| u32::from(commonness(*byte)));
-        bytes.sum::<u32>() + if ordinary { 1_000 } else { 0 }
-    };
+/// `None` when it has fewer.
+pub(super) fn rarest_window(literal: &[u8], step: Step) -> Option<usize> {
     // The common start of many literals (a path) is no place to tell them apart: of equals, the last.
-    (0..=literal.len() - step.least_length())
-        .rev()
-        .min_by_key(|window| (*window..window + step as usize).map(weight).sum::<u32>())
-        .unwrap_or(0)
+    (0..(literal.len() + 1).saturating_sub(step.least_length())).rev().min_by_key(|window| {
+        (*window..window + step as usize).map(|at| weight(literal, at)).sum::<u32>()
+    })
 }
 
 #[cfg(test)]

@@ -64,10 +64,18 @@ impl Record for FlatRecord<'_> {
         self.known.iter().map(|(_, value)| value).chain(&self.other).try_for_each(|v| visit(*v))
     }
 
-    fn texts<'t>(&'t self, least: usize, texts: &mut Texts<'t>) -> bool {
-        self.known.iter().map(|(_, value)| value).chain(&self.other).all(|value| match value {
-            FieldValue::Text(text) => texts.add(text, least),
-            value => !value.is_incomplete(),
-        })
+    fn texts<'t>(&'t self, texts: &mut Texts<'t>) -> bool {
+        let mut add = |field: Option<FieldId>, value: &FieldValue<'t>| match value {
+            FieldValue::Text(text) => texts.add(field, text),
+            value => !value.is_incomplete() && !matches!(value, FieldValue::List),
+        };
+        // A field may be given more than once, and only the first is its value.
+        let is_first = |at: usize| {
+            let (field, _) = self.known[at];
+            self.known[..at].iter().all(|(before, _)| *before != field)
+        };
+        let mut known = self.known.iter().enumerate();
+        known.all(|(at, (field, value))| add(is_first(at).then_some(*field), value))
+            && self.other.iter().all(|value| add(None, value))
     }
 }

@@ -65,11 +65,12 @@ pub trait Record {
 
     /// Adds every value of [`each_value`](Self::each_value) that is a text to `texts`, in a loop of the record's own: it
     /// spares a call per value, where rules of keywords are evaluated on records that have their values in a row.
-    /// Says whether all are there, and none of the values is one that is not known in full; if not, as without this
-    /// method, each value is asked for. What is shorter than `least` bytes need not be looked at.
+    ///
+    /// Says whether there was room for all, and no value is a list or not known in full. If not, as without this
+    /// method, each value is asked for.
     #[inline]
-    fn texts<'a>(&'a self, least: usize, texts: &mut Texts<'a>) -> bool {
-        let (_, _) = (least, texts);
+    fn texts<'a>(&'a self, texts: &mut Texts<'a>) -> bool {
+        let _ = texts;
         false
     }
 }
@@ -94,8 +95,8 @@ impl<R: Record + ?Sized> Record for &R {
         (**self).each_value(visit)
     }
 
-    fn texts<'a>(&'a self, least: usize, texts: &mut Texts<'a>) -> bool {
-        (**self).texts(least, texts)
+    fn texts<'a>(&'a self, texts: &mut Texts<'a>) -> bool {
+        (**self).texts(texts)
     }
 }
 
