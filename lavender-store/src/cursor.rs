@@ -1,7 +1,7 @@
 //! Pages: how many items, and where the next begins.
 
 use lavender_core::store::{Cursor, EventQuery, Page};
-use lavender_core::{Error, ErrorKind, Result, Timestamp};
+use lavender_core::{AgentId, Error, ErrorKind, Result, Timestamp};
 
 /// The last item of a page, by what the answer is ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,9 @@ pub(crate) struct Position {
 pub(crate) enum Listing {
     Events,
     Alerts,
+    Transitions,
+    Tokens,
+    Audit,
 }
 
 impl Listing {
@@ -22,6 +25,9 @@ impl Listing {
         match self {
             Self::Events => "e",
             Self::Alerts => "a",
+            Self::Transitions => "t",
+            Self::Tokens => "k",
+            Self::Audit => "u",
         }
     }
 
@@ -59,6 +65,27 @@ impl Listing {
         let next = items.last().filter(|_| more).map(|last| self.cursor(position(last)));
         Page { items, next }
     }
+}
+
+/// The agent that a page of agents goes on behind.
+pub(crate) fn after_agent(cursor: Option<&Cursor>) -> Result<Option<AgentId>> {
+    let Some(Cursor(text)) = cursor else { return Ok(None) };
+    match text.strip_prefix("f.").and_then(|name| AgentId::new(name).ok()) {
+        Some(agent) => Ok(Some(agent)),
+        None => Err(invalid("the cursor is not one that this query gave")),
+    }
+}
+
+/// Makes a page of agents of which there may be one more than asked for.
+pub(crate) fn agents_page<T>(
+    mut items: Vec<T>,
+    limit: usize,
+    agent: impl Fn(&T) -> &AgentId,
+) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| Cursor(format!("f.{}", agent(last))));
+    Page { items, next }
 }
 
 /// Checks how many items a page may have.
