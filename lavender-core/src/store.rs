@@ -21,7 +21,8 @@ use crate::rule::Severity;
 use crate::time::Timestamp;
 
 pub use self::access::{
-    AccessStore, AccessToken, AuditAction, AuditEntry, AuditQuery, Role, TokenHash, TokenId, TokenQuery,
+    AccessStore, AccessToken, AuditAction, AuditEntry, AuditQuery, Role, TokenHash, TokenId,
+    TokenQuery,
 };
 pub use self::feed::{FeedChange, FeedItem, FeedPosition, FeedStore};
 pub use self::fleet::{

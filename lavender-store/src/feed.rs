@@ -9,7 +9,9 @@ pub(crate) fn techniques(rule: &lavender_core::RuleMeta) -> Vec<(String, bool)> 
     let mut all: Vec<(String, bool)> = Vec::new();
     for technique in rule.techniques() {
         let base = technique.split_once('.').map(|(base, _)| base.to_owned());
-        for (name, named) in std::iter::once((technique, true)).chain(base.map(|base| (base, false))) {
+        for (name, named) in
+            std::iter::once((technique, true)).chain(base.map(|base| (base, false)))
+        {
             match all.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, known)) => *known |= named,
                 None => all.push((name, named)),

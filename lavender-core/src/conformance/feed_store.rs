@@ -73,7 +73,8 @@ async fn what_is_raised_is_fed_once_and_in_order(store: &(impl FeedStore + Triag
 
 /// Whoever reads the end, and then everything behind what they have read, misses nothing.
 async fn what_many_store_at_once_is_seen_by_who_follows(store: &(impl FeedStore + TriageStore)) {
-    let mut samples: Vec<Sample> = (0..4).map(|seed| Sample::new("feed-many", "a", seed + 9)).collect();
+    let mut samples: Vec<Sample> =
+        (0..4).map(|seed| Sample::new("feed-many", "a", seed + 9)).collect();
     let tenant = samples[0].source().tenant.clone();
     let batches: Vec<Vec<Arc<Alert>>> =
         samples.iter_mut().map(|sample| alerts(sample, 25)).collect();

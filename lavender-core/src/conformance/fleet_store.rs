@@ -123,7 +123,10 @@ async fn an_agent_comes_and_goes(store: &(impl FleetStore + FeedStore)) {
     }
     let time = TimeRange { from: after(31), to: after(50) };
     let query = TransitionQuery { agent: Some(agent.clone()), ..TransitionQuery::new(time) };
-    assert_eq!(all(store, tenant, query.clone()).await, newest_first[newest_first.len() - 3..][..2]);
+    assert_eq!(
+        all(store, tenant, query.clone()).await,
+        newest_first[newest_first.len() - 3..][..2]
+    );
     let stranger = TenantId::new("fleet-stranger").unwrap();
     assert!(all(store, &stranger, query).await.is_empty());
     assert_eq!(store.fleet_agent(&stranger, agent).await.unwrap(), None);
@@ -171,10 +174,8 @@ async fn agents_come_by_pages_and_by_state(store: &impl FleetStore) {
 }
 
 async fn losses_are_of_one_tenant(store: &impl FleetStore) {
-    let mut samples =
-        [("fleet-lost", "a"), ("fleet-lost", "b"), ("fleet-lost-other", "a")].map(|(tenant, agent)| {
-            Sample::new(tenant, agent, 30)
-        });
+    let mut samples = [("fleet-lost", "a"), ("fleet-lost", "b"), ("fleet-lost-other", "a")]
+        .map(|(tenant, agent)| Sample::new(tenant, agent, 30));
     for sample in &mut samples {
         let lost: Vec<Arc<_>> =
             (0..3).map(|_| sample.lost(LossStage::Queue, EventKind::Exec, 5)).collect();
@@ -184,7 +185,8 @@ async fn losses_are_of_one_tenant(store: &impl FleetStore) {
     let lines = store.tenant_losses(&source.tenant, None, TimeRange::ALL).await.unwrap();
     let told: Vec<_> = lines.iter().map(|line| (line.source.clone(), line.count)).collect();
     assert_eq!(told, [(samples[0].source().clone(), 15), (samples[1].source().clone(), 15)]);
-    let one = store.tenant_losses(&source.tenant, Some(&source.agent), TimeRange::ALL).await.unwrap();
+    let one =
+        store.tenant_losses(&source.tenant, Some(&source.agent), TimeRange::ALL).await.unwrap();
     assert_eq!(one, lines[..1]);
     let time = TimeRange { from: START.saturating_add(Duration::from_millis(1)), ..TimeRange::ALL };
     assert_eq!(store.tenant_losses(&source.tenant, None, time).await.unwrap()[0].count, 10);

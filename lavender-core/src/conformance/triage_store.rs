@@ -143,7 +143,8 @@ async fn every_filter_selects_within_the_tenant(store: &impl TriageStore) {
 
 async fn a_technique_is_found_by_itself_and_by_what_it_is_part_of(store: &impl TriageStore) {
     let mut sample = Sample::new("triage-technique", "a", 1);
-    let shell = tagged(&mut sample, "shell", Severity::Low, &["attack.t1059.004", "attack.t1059.001"]);
+    let shell =
+        tagged(&mut sample, "shell", Severity::Low, &["attack.t1059.004", "attack.t1059.001"]);
     let plain = tagged(&mut sample, "plain", Severity::Low, &["attack.execution", "attack.t1059"]);
     let other = tagged(&mut sample, "other", Severity::Low, &["attack.t1003", "cve.2021-4034"]);
     store.insert(&[shell.clone(), plain.clone(), other.clone()]).await.unwrap();
@@ -278,8 +279,7 @@ async fn statistics_count_in_buckets(store: &impl TriageStore) {
             AlertBucket { from: later, by_severity: [0, 1, 0, 0, 0] },
         ]
     );
-    let technique =
-        |name: &str, count| TechniqueCount { technique: name.into(), count };
+    let technique = |name: &str, count| TechniqueCount { technique: name.into(), count };
     assert_eq!(
         found.techniques,
         [technique("T1003", 2), technique("T1059.004", 2), technique("T1059", 1)]

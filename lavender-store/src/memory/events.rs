@@ -159,12 +159,19 @@ impl Events {
     }
 
     /// The agents of a tenant, by their ids.
-    pub(super) fn fleet<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = &'a FleetAgent> {
+    pub(super) fn fleet<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+    ) -> impl Iterator<Item = &'a FleetAgent> {
         self.agents.iter().filter(move |((of, _), _)| of == tenant).map(|(_, heard)| &heard.agent)
     }
 
     /// Judges every agent, and tells what has changed.
-    pub(super) fn judge(&mut self, times: &LivenessTimes, now: Timestamp) -> Vec<LivenessTransition> {
+    pub(super) fn judge(
+        &mut self,
+        times: &LivenessTimes,
+        now: Timestamp,
+    ) -> Vec<LivenessTransition> {
         let mut changed = Vec::new();
         for ((tenant, name), Heard { agent, .. }) in &mut self.agents {
             let facts = AgentFacts {
@@ -193,7 +200,8 @@ impl Events {
         for stored in self.by_time.values() {
             let EventData::Lost(loss) = &stored.event.data else { continue };
             let AgentIdentity { tenant, agent, .. } = &stored.source;
-            let asked = of_tenant.is_none_or(|of| of == tenant) && of_agent.is_none_or(|of| of == agent);
+            let asked =
+                of_tenant.is_none_or(|of| of == tenant) && of_agent.is_none_or(|of| of == agent);
             if asked && time.contains(stored.event.observed_at) {
                 let line = (tenant.clone(), agent.clone(), loss.kind, loss.stage);
                 let sum = sums.entry(line).or_default();

@@ -54,7 +54,12 @@ impl Kept {
         self.of(tenant, id).ok_or_else(unknown)
     }
 
-    fn statistics(&self, tenant: &TenantId, query: &StatisticsQuery, bucket: i64) -> AlertStatistics {
+    fn statistics(
+        &self,
+        tenant: &TenantId,
+        query: &StatisticsQuery,
+        bucket: i64,
+    ) -> AlertStatistics {
         let mut cells: BTreeMap<(i64, Severity, AlertStatus), u64> = BTreeMap::new();
         let mut techniques: BTreeMap<Arc<str>, u64> = BTreeMap::new();
         let mut rules: BTreeMap<Arc<str>, u64> = BTreeMap::new();
@@ -120,8 +125,7 @@ impl TriageStore for MemoryStore {
 
     async fn alert_history(&self, tenant: &TenantId, id: AlertId) -> Result<Vec<StatusChange>> {
         let kept = self.kept()?;
-        let mut history =
-            kept.of(tenant, id).map_or_else(Vec::new, |_| kept.alerts.history(id));
+        let mut history = kept.of(tenant, id).map_or_else(Vec::new, |_| kept.alerts.history(id));
         history.truncate(1_000);
         Ok(history)
     }

@@ -84,8 +84,8 @@ fn parse(row: &Row<'_>) -> Result<AccessToken> {
 }
 
 fn token(connection: &Connection, id: TokenId) -> Result<Option<AccessToken>> {
-    let mut select = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM tokens WHERE token_id = ?1"))?;
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens WHERE token_id = ?1"))?;
     let mut rows = select.query([id.as_u128().to_be_bytes()])?;
     rows.next()?.map(parse).transpose()
 }

@@ -45,7 +45,9 @@ pub(super) fn identity(connection: &Connection, source: i64) -> Result<AgentIden
     as_identity(names)
 }
 
-pub(super) fn as_identity((tenant, agent, host): (String, String, String)) -> Result<AgentIdentity> {
+pub(super) fn as_identity(
+    (tenant, agent, host): (String, String, String),
+) -> Result<AgentIdentity> {
     let unreadable = |error| SqliteError::unreadable("an agent's name", &error);
     Ok(AgentIdentity {
         tenant: TenantId::new(&tenant).map_err(unreadable)?,

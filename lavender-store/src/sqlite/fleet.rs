@@ -11,7 +11,8 @@ use super::error::{Result, SqliteError};
 use super::{SqliteStore, access, agents, feed};
 use crate::cursor::{self, Listing, Position};
 
-const COLUMNS: &str = "tenant, agent, host, first_seen, last_seen, version, kernel_release, stopped,
+const COLUMNS: &str =
+    "tenant, agent, host, first_seen, last_seen, version, kernel_release, stopped,
      last_lost_at, rules, kinds, liveness, liveness_at";
 
 fn parse(row: &Row<'_>) -> Result<FleetAgent> {
