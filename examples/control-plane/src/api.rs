@@ -1,11 +1,11 @@
 //! The whole API: its routes, what stands before them, and the document that describes them.
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi as _;
@@ -32,10 +32,13 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 #[derive(utoipa::OpenApi)]
-#[openapi(info(
-    title = "Lavender control plane",
-    description = "What agents saw and raised, and what people did about it. Each token sees one tenant."
-), components(schemas(Problem)))]
+#[openapi(
+    info(
+        title = "Lavender control plane",
+        description = "What agents saw and raised, and what people did about it. Each token sees one tenant."
+    ),
+    components(schemas(Problem))
+)]
 struct Document;
 
 /// The service: the API with everything that stands before it.

@@ -6,9 +6,11 @@ use std::str::FromStr;
 use axum::extract::{FromRequest, FromRequestParts};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::problem::Problem;
 use lavender_core::Timestamp;
+use lavender_core::event::EventKind;
 use lavender_core::store::{Cursor, TimeRange};
+
+use crate::problem::Problem;
 
 /// The parameters behind the `?`.
 #[derive(Clone, Copy, Debug, FromRequestParts)]
@@ -41,6 +43,20 @@ pub fn named<T: FromStr<Err: Display>>(text: &str) -> Result<T, Problem> {
 /// A [`Problem`] that says what it should be.
 pub fn optional<T: FromStr<Err: Display>>(text: Option<&str>) -> Result<Option<T>, Problem> {
     text.map(named).transpose()
+}
+
+/// A kind of events that may be left out.
+///
+/// # Errors
+///
+/// A [`Problem`] for one that this version does not know.
+pub fn kind(text: Option<&str>) -> Result<Option<EventKind>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let Ok(kind) = text.parse::<EventKind>();
+    if kind == EventKind::Unknown && text != EventKind::Unknown.as_str() {
+        return Err(Problem::invalid(format!("`{text}` is not a kind of events")));
+    }
+    Ok(Some(kind))
 }
 
 /// A time as the API has it: RFC 3339, with nanoseconds.

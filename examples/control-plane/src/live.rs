@@ -13,9 +13,7 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use futures_util::Stream;
 use lavender_core::event::EventKind;
-use lavender_core::store::{
-    EventQuery, FeedChange, FeedItem, FeedPosition, TimeRange, TokenId,
-};
+use lavender_core::store::{EventQuery, FeedChange, FeedItem, FeedPosition, TimeRange, TokenId};
 use lavender_core::{AgentId, Result, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::json;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use lavender_control_plane::cli::Cli;
-use lavender_control_plane::run::{RunError, run};
 use lavender_control_plane::logging;
+use lavender_control_plane::run::{RunError, run};
 
 fn main() -> ExitCode {
     // Ends the process by itself when the command line is wrong.

@@ -58,7 +58,8 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         welcome(&*store, &*clock, tenant).await?;
     }
     let per_second = cli.requests_per_second;
-    let options = Options { liveness, requests_per_second: per_second, rules, clock, ..Options::default() };
+    let options =
+        Options { liveness, requests_per_second: per_second, rules, clock, ..Options::default() };
     let served = serve(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
     store.close().await?;
     served
@@ -74,11 +75,7 @@ fn rules(cli: &Cli) -> Result<RuleSet, String> {
 }
 
 /// Makes a tenant's first token, and prints it: the only time that it is shown.
-async fn welcome(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    tenant: &TenantId,
-) -> Result<(), RunError> {
+async fn welcome(store: &dyn Store, clock: &dyn Clock, tenant: &TenantId) -> Result<(), RunError> {
     let (secret, token) = first_token(tenant.clone(), clock.now())?;
     if store.create_first_token(&token).await? {
         say(&format!("first admin token of tenant {tenant}, shown only now: {}", secret.reveal()))?;

@@ -43,10 +43,16 @@ async fn caller(parts: &Parts, plane: &ControlPlane, needed: Role) -> Result<Cal
     let admitted = plane.gate().admit(plane.store(), secret, plane.now()).await?;
     let token = admitted.ok_or_else(refused)?;
     if !token.role.may_act_as(needed) {
-        let detail = format!("it takes the role {needed}, and the token has the role {}", token.role);
+        let detail =
+            format!("it takes the role {needed}, and the token has the role {}", token.role);
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    Ok(Caller { role: token.role, actor: gate::actor(&token), token: token.id, tenant: token.tenant })
+    Ok(Caller {
+        role: token.role,
+        actor: gate::actor(&token),
+        token: token.id,
+        tenant: token.tenant,
+    })
 }
 
 macro_rules! role {

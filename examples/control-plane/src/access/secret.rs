@@ -47,10 +47,7 @@ impl Secret {
     /// Reads a token as [`reveal`](Self::reveal) shows it; `None` for what is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        Some(Self {
-            id: TokenId::from_u128(u128::from_be_bytes(unhex(id)?)),
-            bits: unhex(secret)?,
-        })
+        Some(Self { id: TokenId::from_u128(u128::from_be_bytes(unhex(id)?)), bits: unhex(secret)? })
     }
 
     /// The token as its holder keeps it: to be shown once.
@@ -146,10 +143,7 @@ pub fn new_token(
 /// # Errors
 ///
 /// When the system gives no random numbers.
-pub fn first_token(
-    tenant: TenantId,
-    now: Timestamp,
-) -> Result<(Secret, AccessToken), AccessError> {
+pub fn first_token(tenant: TenantId, now: Timestamp) -> Result<(Secret, AccessToken), AccessError> {
     new_token(tenant, Role::Admin, "first", "lavender-control-plane", now, None)
 }
 
@@ -165,7 +159,9 @@ mod tests {
         assert!(!format!("{secret:?}").contains(&good[37..]));
         let longer = format!("{good}0");
         let wide = good.replace(&good[4..6], "é");
-        for bad in ["", "lvd_", "lvd__", &good[1..], &good[..good.len() - 1], &longer, &wide, "lvd_é_é"] {
+        for bad in
+            ["", "lvd_", "lvd__", &good[1..], &good[..good.len() - 1], &longer, &wide, "lvd_é_é"]
+        {
             assert_eq!(Secret::parse(bad), None, "{bad}");
         }
     }

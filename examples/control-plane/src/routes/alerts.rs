@@ -14,9 +14,7 @@ use crate::access::{Analyst, Viewer};
 use crate::extract::{Json, Path, Query, Time, cursor, limit, named, optional, span};
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
-use crate::view::{
-    AlertDetail, AlertSummary, PageView, ProcessTree, StatisticsView, tree_of,
-};
+use crate::view::{AlertDetail, AlertSummary, PageView, ProcessTree, StatisticsView, tree_of};
 
 /// Which alerts.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::access::Viewer;
-use crate::extract::{Query, Time, cursor, limit, optional, span};
+use crate::extract::{Query, Time, cursor, kind, limit, optional, span};
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
 use crate::view::{EventView, PageView};
@@ -50,7 +50,7 @@ pub(crate) async fn list(
     let query = EventQuery {
         tenant: Some(caller.tenant),
         agent: optional(filter.agent.as_deref())?,
-        kind: optional(filter.kind.as_deref())?,
+        kind: kind(filter.kind.as_deref())?,
         process: optional(filter.process.as_deref())?,
         response_to: optional(filter.response_to.as_deref())?,
         limit: limit(filter.limit)?,

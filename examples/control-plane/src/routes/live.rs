@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::access::Viewer;
-use crate::extract::{Query, optional};
+use crate::extract::{Query, kind, optional};
 use crate::live::{Follower, Place, Wanted};
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
@@ -44,16 +44,17 @@ pub(crate) async fn live(
 ) -> Result<impl IntoResponse, Problem> {
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?").to_owned());
     let place: Option<Place> = optional(last.or(filter.after).as_deref())?;
-    let wanted = filter
-        .telemetry
-        .unwrap_or(false)
-        .then(|| {
-            Ok::<_, Problem>(Wanted {
-                agent: optional(filter.agent.as_deref())?,
-                kind: optional(filter.kind.as_deref())?,
-            })
-        })
-        .transpose()?;
+    let only =
+        Wanted { agent: optional(filter.agent.as_deref())?, kind: kind(filter.kind.as_deref())? };
+    let wanted = match filter.telemetry {
+        Some(true) => Some(only),
+        _ if only.agent.is_some() || only.kind.is_some() => {
+            return Err(Problem::invalid(
+                "`agent` and `kind` choose telemetry: say `telemetry=true`",
+            ));
+        }
+        _ => None,
+    };
     let seat = plane.live().clone().try_acquire_owned().map_err(|_| {
         let detail = "the live stream has as many clients as it takes; try again later";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

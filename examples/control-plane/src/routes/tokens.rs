@@ -116,9 +116,7 @@ pub(crate) async fn create(
     if expires_at.is_some_and(|end| end <= now) {
         return Err(Problem::invalid("it would have expired already"));
     }
-    let make = move || {
-        new_token(caller.tenant, new.role, new.name, caller.actor, now, expires_at)
-    };
+    let make = move || new_token(caller.tenant, new.role, new.name, caller.actor, now, expires_at);
     let made = tokio::task::spawn_blocking(make).await.map_err(|error| {
         tracing::error!("a token could not be made: {error}");
         Problem::internal()

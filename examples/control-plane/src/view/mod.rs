@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 pub use self::agent::{AgentView, LossView, TransitionView};
 pub use self::alert::{
-    AlertDetail, AlertSummary, EvidenceView, ProcessView, RuleView, StatisticsView, StatusChangeView,
+    AlertDetail, AlertSummary, EvidenceView, ProcessView, RuleView, StatisticsView,
+    StatusChangeView,
 };
 pub use self::tree::{ProcessNode, ProcessTree, tree_of};
 
@@ -110,4 +111,3 @@ impl From<AuditEntry> for AuditView {
         }
     }
 }
-
