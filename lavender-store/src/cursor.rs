@@ -10,6 +10,14 @@ pub(crate) struct Position {
     pub(crate) id: u128,
 }
 
+/// The end of a span of time that is read from the newest on, behind a place in it: databases begin there, and not at
+/// the end of the span.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn end(to: Timestamp, after: Option<Position>) -> Timestamp {
+    let behind = |after: Position| after.time.saturating_add(std::time::Duration::from_nanos(1));
+    after.map_or(to, |after| to.min(behind(after)))
+}
+
 /// What is paged through; a cursor of one is refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listing {

@@ -184,6 +184,7 @@ async fn audit(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page<AuditEntry>> {
+    let to = cursor::end(query.time.to, after);
     let after = after.unwrap_or(NEWEST);
     let select = client
         .prepare_cached(
@@ -199,7 +200,7 @@ async fn audit(
             &[
                 &tenant.as_str(),
                 &query.time.from.as_nanos(),
-                &query.time.to.as_nanos(),
+                &to.as_nanos(),
                 &after.time.as_nanos(),
                 &i64::try_from(after.id).unwrap_or(i64::MAX),
                 &query.actor.as_deref().map(escaped),

@@ -18,7 +18,7 @@ use super::process::{executable, shown_command_line};
 use super::query::Conditions;
 use super::text::{escaped, unescaped};
 use super::{access, feed};
-use crate::cursor::{Listing, Position};
+use crate::cursor::{self, Listing, Position};
 
 /// Stores alerts.
 pub(super) async fn insert(client: &mut Client, alerts: &[Arc<Alert>]) -> Result<Inserted> {
@@ -164,6 +164,11 @@ async fn repeat(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<()> 
 pub(super) const COLUMNS: &str =
     "a.status, a.body, a.repeats, a.last_seen_at, a.revision, a.updated_at";
 
+/// Whether an alert is found under a technique.
+const HAS_TECHNIQUE: &str =
+    "EXISTS (SELECT FROM lavender.alert_techniques k WHERE k.tenant = a.tenant
+         AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+
 /// Reads a page of alerts.
 pub(super) async fn read(
     transaction: &Transaction<'_>,
@@ -171,16 +176,20 @@ pub(super) async fn read(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page<AlertRecord>> {
-    // Where a technique is asked for, the table of techniques leads: it lies in the order that is asked for.
-    let (from, key) = match query.technique {
-        Some(_) => {
-            ("lavender.alert_techniques k JOIN lavender.alerts a ON a.alert_id = k.alert_id", "k")
+    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
+    // agent or a rule has is looked up there.
+    let (from, key, has_technique) = match query.technique {
+        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
+            let from =
+                "lavender.alert_techniques k JOIN lavender.alerts a ON a.alert_id = k.alert_id";
+            (from, "k", "k.technique = ?")
         }
-        None => ("lavender.alerts a", "a"),
+        _ => ("lavender.alerts a", "a", HAS_TECHNIQUE),
     };
+    let to = cursor::end(query.time.to, after);
     let mut conditions = Conditions::default();
     conditions.and(&format!("{key}.observed_at >= ?"), query.time.from.as_nanos());
-    conditions.and(&format!("{key}.observed_at < ?"), query.time.to.as_nanos());
+    conditions.and(&format!("{key}.observed_at < ?"), to.as_nanos());
     if let Some(after) = after {
         conditions
             .and(&format!("({key}.observed_at, {key}.alert_id) < (?, "), after.time.as_nanos());
@@ -190,7 +199,7 @@ pub(super) async fn read(
         conditions.and(&format!("{key}.tenant = ?"), tenant.as_str().to_owned());
     }
     if let Some(technique) = &query.technique {
-        conditions.and("k.technique = ?", escaped(technique).into_owned());
+        conditions.and(has_technique, escaped(technique).into_owned());
     }
     if let Some(agent) = &query.agent {
         conditions.and("a.agent = ?", agent.as_str().to_owned());

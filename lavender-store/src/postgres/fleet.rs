@@ -184,7 +184,7 @@ async fn transitions(
             &[
                 &tenant.as_str(),
                 &query.time.from.as_nanos(),
-                &query.time.to.as_nanos(),
+                &cursor::end(query.time.to, after).as_nanos(),
                 &after.map_or(i64::MAX, |after| after.time.as_nanos()),
                 &after.map_or(i64::MAX, |after| i64::try_from(after.id).unwrap_or(i64::MAX)),
                 &query.agent.as_ref().map(AgentId::as_str),

@@ -147,6 +147,7 @@ fn audit(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page<AuditEntry>> {
+    let to = cursor::end(query.time.to, after);
     let after = after.unwrap_or(NEWEST);
     let actor = if query.actor.is_some() { "actor = ?6" } else { "?6 IS NULL" };
     let mut select = connection.prepare_cached(&format!(
@@ -157,7 +158,7 @@ fn audit(
     let mut rows = select.query(params![
         tenant.as_str(),
         query.time.from.as_nanos(),
-        query.time.to.as_nanos(),
+        to.as_nanos(),
         after.time.as_nanos(),
         i64::try_from(after.id).unwrap_or(i64::MAX),
         query.actor.as_deref(),

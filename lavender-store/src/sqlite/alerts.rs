@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::error::{Result, SqliteError};
 use super::events::note_sequences;
 use super::{access, feed};
-use crate::cursor::{Listing, Position};
+use crate::cursor::{self, Listing, Position};
 use crate::process::command_line;
 
 /// Stores alerts, inside a transaction.
@@ -90,6 +90,10 @@ fn note_techniques(connection: &Connection, alert: &Alert) -> Result<()> {
 pub(super) const COLUMNS: &str =
     "a.status, a.body, a.repeats, a.last_seen_at, a.revision, a.updated_at";
 
+/// Whether an alert is found under a technique.
+const HAS_TECHNIQUE: &str = "EXISTS (SELECT 1 FROM alert_techniques k WHERE k.tenant = a.tenant
+     AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+
 /// Reads a page of alerts.
 pub(super) fn read(
     connection: &Connection,
@@ -97,29 +101,35 @@ pub(super) fn read(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page<AlertRecord>> {
-    // Where a technique is asked for, the table of techniques leads: it lies in the order that is asked for.
-    let (from, key) = match query.technique {
-        Some(_) => ("alert_techniques k CROSS JOIN alerts a ON a.alert_id = k.alert_id", "k"),
-        None => ("alerts a", "a"),
+    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
+    // agent or a rule has is looked up there.
+    let (from, key, technique) = match query.technique {
+        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
+            let from = "alert_techniques k CROSS JOIN alerts a ON a.alert_id = k.alert_id";
+            (from, "k", "k.technique = ?")
+        }
+        _ => ("alerts a", "a", HAS_TECHNIQUE),
     };
+    let to = cursor::end(query.time.to, after);
     let mut conditions = format!("{key}.observed_at >= ? AND {key}.observed_at < ?");
     let mut values =
-        vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(query.time.to.as_nanos())];
+        vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(to.as_nanos())];
     if let Some(after) = after {
         conditions += &format!(" AND ({key}.observed_at, {key}.alert_id) < (?, ?)");
         values.push(Value::Integer(after.time.as_nanos()));
         values.push(Value::Blob(after.id.to_be_bytes().to_vec()));
     }
+    let of_tenant = format!("{key}.tenant = ?");
     let texts = [
-        (key, "tenant", query.tenant.as_ref().map(TenantId::as_str)),
-        ("k", "technique", query.technique.as_deref()),
-        ("a", "agent", query.agent.as_ref().map(|agent| agent.as_str())),
-        ("a", "status", query.status.map(AlertStatus::as_str)),
-        ("a", "rule_id", query.rule.as_deref()),
+        (&*of_tenant, query.tenant.as_ref().map(TenantId::as_str)),
+        (technique, query.technique.as_deref()),
+        ("a.agent = ?", query.agent.as_ref().map(|agent| agent.as_str())),
+        ("a.status = ?", query.status.map(AlertStatus::as_str)),
+        ("a.rule_id = ?", query.rule.as_deref()),
     ];
-    for (table, column, text) in texts {
+    for (condition, text) in texts {
         if let Some(text) = text {
-            conditions += &format!(" AND {table}.{column} = ?");
+            conditions += &format!(" AND {condition}");
             values.push(Value::Text(text.to_owned()));
         }
     }

@@ -76,7 +76,8 @@ fn statistics(
     Ok(statistics)
 }
 
-const TECHNIQUES: &str = "SELECT technique, count(*) AS alerts FROM alert_techniques
+const TECHNIQUES: &str = "SELECT technique, count(*) AS alerts
+     FROM alert_techniques INDEXED BY alert_techniques_named
      WHERE tenant = ?1 AND observed_at >= ?2 AND observed_at < ?3 AND named = 1
      GROUP BY technique ORDER BY alerts DESC, technique LIMIT ?4";
 const RULES: &str = "SELECT rule_id, count(*) AS alerts FROM alerts INDEXED BY alerts_tenant
