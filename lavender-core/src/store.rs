@@ -1,4 +1,9 @@
-//! Stores: events, alerts, agents, losses, state.
+//! Stores: events, alerts, agents, losses, state; and what people see of them within their tenant.
+
+mod access;
+mod feed;
+mod fleet;
+mod triage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +19,20 @@ use crate::event::{Event, EventKind, LossStage};
 use crate::id::{AgentId, AlertId, ExecId, IncidentId, Origin, ProcessId, TenantId};
 use crate::rule::Severity;
 use crate::time::Timestamp;
+
+pub use self::access::{
+    AccessStore, AccessToken, AuditAction, AuditEntry, AuditQuery, Role, TokenHash, TokenId,
+    TokenQuery,
+};
+pub use self::feed::{FeedChange, FeedItem, FeedPosition, FeedStore};
+pub use self::fleet::{
+    AgentFacts, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason, LivenessTimes,
+    LivenessTransition, TransitionQuery,
+};
+pub use self::triage::{
+    AgentCount, AlertBucket, AlertRecord, AlertStatistics, Revision, RuleCount, StatisticsQuery,
+    StatusUpdate, TechniqueCount, TriageStore,
+};
 
 /// How many of the items were new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +50,13 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// The same page with something else for each item.
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(each).collect(), next: self.next }
+    }
 }
 
 /// A place in the answer to a query. Opaque; only good for the same query.
@@ -215,6 +241,8 @@ pub struct AlertQuery {
     pub min_severity: Option<Severity>,
     /// Only of this rule, by id.
     pub rule: Option<Arc<str>>,
+    /// Only of this ATT&CK technique, as ATT&CK writes it; a technique without a dot includes its sub-techniques.
+    pub technique: Option<Arc<str>>,
     /// Only of this incident.
     pub incident: Option<IncidentId>,
     /// The most alerts on a page, 1 to 1,000.
@@ -233,6 +261,7 @@ impl AlertQuery {
             status: None,
             min_severity: None,
             rule: None,
+            technique: None,
             incident: None,
             limit: 100,
             after: None,

@@ -1,7 +1,7 @@
 //! Pages: how many items, and where the next begins.
 
 use lavender_core::store::{Cursor, EventQuery, Page};
-use lavender_core::{Error, ErrorKind, Result, Timestamp};
+use lavender_core::{AgentId, Error, ErrorKind, Result, Timestamp};
 
 /// The last item of a page, by what the answer is ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,11 +10,22 @@ pub(crate) struct Position {
     pub(crate) id: u128,
 }
 
+/// The end of a span of time that is read from the newest on, behind a place in it: databases begin there, and not at
+/// the end of the span.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn end(to: Timestamp, after: Option<Position>) -> Timestamp {
+    let behind = |after: Position| after.time.saturating_add(std::time::Duration::from_nanos(1));
+    after.map_or(to, |after| to.min(behind(after)))
+}
+
 /// What is paged through; a cursor of one is refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listing {
     Events,
     Alerts,
+    Transitions,
+    Tokens,
+    Audit,
 }
 
 impl Listing {
@@ -22,6 +33,9 @@ impl Listing {
         match self {
             Self::Events => "e",
             Self::Alerts => "a",
+            Self::Transitions => "t",
+            Self::Tokens => "k",
+            Self::Audit => "u",
         }
     }
 
@@ -59,6 +73,27 @@ impl Listing {
         let next = items.last().filter(|_| more).map(|last| self.cursor(position(last)));
         Page { items, next }
     }
+}
+
+/// The agent that a page of agents goes on behind.
+pub(crate) fn after_agent(cursor: Option<&Cursor>) -> Result<Option<AgentId>> {
+    let Some(Cursor(text)) = cursor else { return Ok(None) };
+    match text.strip_prefix("f.").and_then(|name| AgentId::new(name).ok()) {
+        Some(agent) => Ok(Some(agent)),
+        None => Err(invalid("the cursor is not one that this query gave")),
+    }
+}
+
+/// Makes a page of agents of which there may be one more than asked for.
+pub(crate) fn agents_page<T>(
+    mut items: Vec<T>,
+    limit: usize,
+    agent: impl Fn(&T) -> &AgentId,
+) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| Cursor(format!("f.{}", agent(last))));
+    Page { items, next }
 }
 
 /// Checks how many items a page may have.

@@ -18,6 +18,10 @@ async fn it_conforms() {
     conformance::alert_store(&MemoryStore::new()).await;
     let store = MemoryStore::new();
     conformance::last_sequence_over_alerts(&store, &store).await;
+    conformance::triage_store(&MemoryStore::new()).await;
+    conformance::fleet_store(&MemoryStore::new()).await;
+    conformance::access_store(&MemoryStore::new()).await;
+    conformance::feed_store(&MemoryStore::new()).await;
     let clock = Arc::new(ManualClock::new(START));
     let mut options = MemoryOptions::default();
     options.clock = clock.clone();

@@ -9,7 +9,8 @@ use lavender_core::conformance;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
 use lavender_core::store::{
-    AlertQuery, EventQuery, Inserted, LossQuery, PutMode, StatusChange, TimeRange,
+    AlertQuery, EventQuery, Inserted, LossQuery, PutMode, Revision, StatisticsQuery, StatusChange,
+    TechniqueCount, TimeRange, TriageStore as _,
 };
 use lavender_core::{
     Alert, AlertStatus, AlertStore as _, ErrorKind, EventStore as _, IncidentId, ManualClock,
@@ -34,14 +35,33 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
     let process = sample.process();
     let event = sample.exec(&process);
     let old = sample.alert(&event, "r", Severity::High);
+    let change = StatusChange {
+        from: AlertStatus::Open,
+        to: AlertStatus::Acknowledged,
+        actor: "ana".into(),
+        reason: None,
+        at: START,
+    };
     let store = open(&directory);
     store.insert(&[Arc::clone(&old)]).await.unwrap();
+    store.set_status(old.id, &change).await.unwrap();
+    let old = store.alert(old.id).await.unwrap().unwrap();
     store.close().await.unwrap();
     drop(store);
     let first = Connection::open(directory.path().join("lavender.db")).unwrap();
     first
         .execute_batch(
-            "DROP INDEX alerts_incident;
+            "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
+             DROP INDEX alerts_tenant_rule; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
+             DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed;
+             ALTER TABLE alerts DROP COLUMN revision;
+             ALTER TABLE alerts DROP COLUMN updated_at;
+             ALTER TABLE agents DROP COLUMN last_lost_at;
+             ALTER TABLE agents DROP COLUMN rules;
+             ALTER TABLE agents DROP COLUMN kinds;
+             ALTER TABLE agents DROP COLUMN liveness;
+             ALTER TABLE agents DROP COLUMN liveness_at;
+             DROP INDEX alerts_incident;
              ALTER TABLE alerts DROP COLUMN incident;
              ALTER TABLE alerts DROP COLUMN score;
              ALTER TABLE alerts DROP COLUMN repeats;
@@ -53,6 +73,18 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
 
     let store = open(&directory);
     assert_eq!(store.alert(old.id).await.unwrap(), Some(Arc::clone(&old)));
+    let tenant = old.source.tenant.clone();
+    for technique in ["T1059", "T1059.004"] {
+        let mut query = AlertQuery::new(TimeRange::ALL);
+        query.technique = Some(technique.into());
+        let found = store.triage(&tenant, &query).await.unwrap().items;
+        assert_eq!(found[0].alert, old, "{technique}");
+        assert_eq!((found[0].revision, found[0].updated_at), (Revision(1), Some(START)));
+    }
+    let hour = TimeRange { from: START, to: START.saturating_add(Duration::from_secs(3_600)) };
+    let query = StatisticsQuery::new(hour, Duration::from_secs(60));
+    let techniques = store.statistics(&tenant, &query).await.unwrap().techniques;
+    assert_eq!(techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
     let repeats = Some(Repeats { count: 2, last_seen_at: old.observed_at });
     let again = Arc::new(Alert { repeats, ..(*old).clone() });
     store.insert(&[Arc::clone(&again)]).await.unwrap();
@@ -84,6 +116,17 @@ async fn it_conforms() {
     let check: String =
         look(&path).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms_within_tenants() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    conformance::fleet_store(&store).await;
+    conformance::triage_store(&store).await;
+    conformance::access_store(&store).await;
+    conformance::feed_store(&store).await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn damage_is_found_and_said() {
     store.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     // Everything behind the schema.
-    let from = 40 * 4_096;
+    let from = 80 * 4_096;
     assert!(bytes.len() > from * 2);
     bytes[from..].fill(0x5a);
     fs::write(&path, bytes).unwrap();

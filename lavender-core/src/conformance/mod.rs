@@ -19,13 +19,21 @@
     reason = "suites speak by panicking, as tests do; nothing but tests calls them"
 )]
 
+mod access_store;
 mod alert_store;
 mod event_store;
+mod feed_store;
+mod fleet_store;
 pub mod sample;
 mod state_store;
 mod transport;
+mod triage_store;
 
+pub use self::access_store::access_store;
 pub use self::alert_store::alert_store;
 pub use self::event_store::{event_store, last_sequence_over_alerts};
+pub use self::feed_store::feed_store;
+pub use self::fleet_store::fleet_store;
 pub use self::state_store::state_store;
 pub use self::transport::{TransportFixture, transport};
+pub use self::triage_store::triage_store;

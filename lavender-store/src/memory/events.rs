@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 
 use lavender_core::event::{Event, EventData, EventKind, LossStage, Process};
 use lavender_core::store::{
-    AgentRecord, EventQuery, Inserted, LossEntry, LossQuery, Page, StoredEvent,
+    AgentFacts, AgentRecord, EventQuery, FleetAgent, Inserted, LivenessTimes, LivenessTransition,
+    LossEntry, Page, StoredEvent, TimeRange,
 };
 use lavender_core::{AgentId, AgentIdentity, EventId, ExecId, Origin, Result, TenantId, Timestamp};
 
@@ -27,7 +28,7 @@ pub(super) struct Events {
 
 /// An agent, and when it last said that it starts or stops.
 struct Heard {
-    record: AgentRecord,
+    agent: FleetAgent,
     life_at: Option<Timestamp>,
 }
 
@@ -85,17 +86,27 @@ impl Events {
             .agents
             .entry((source.tenant.clone(), source.agent.clone()))
             .or_insert_with(|| Heard {
-                record: AgentRecord {
-                    source: source.clone(),
-                    first_seen: at,
-                    last_seen: at,
-                    version: None,
-                    kernel_release: None,
-                    stopped: false,
+                agent: FleetAgent {
+                    record: AgentRecord {
+                        source: source.clone(),
+                        first_seen: at,
+                        last_seen: at,
+                        version: None,
+                        kernel_release: None,
+                        stopped: false,
+                    },
+                    last_lost_at: None,
+                    rules: None,
+                    kinds: Vec::new(),
+                    liveness: None,
                 },
                 life_at: None,
             });
-        let record = &mut heard.record;
+        let agent = &mut heard.agent;
+        if matches!(event.data, EventData::Lost(_)) {
+            agent.last_lost_at = agent.last_lost_at.max(Some(at));
+        }
+        let record = &mut agent.record;
         record.first_seen = record.first_seen.min(at);
         if at >= record.last_seen {
             record.last_seen = at;
@@ -112,6 +123,8 @@ impl Events {
                 record.version = Some(Arc::clone(&start.version));
                 record.kernel_release = Some(Arc::clone(&start.kernel_release));
                 record.stopped = false;
+                agent.rules = Some(start.rules);
+                agent.kinds.clone_from(&start.kinds);
             }
             _ => record.stopped = true,
         }
@@ -142,16 +155,54 @@ impl Events {
     }
 
     pub(super) fn agents(&self) -> Vec<AgentRecord> {
-        self.agents.values().map(|heard| heard.record.clone()).collect()
+        self.agents.values().map(|heard| heard.agent.record.clone()).collect()
     }
 
-    pub(super) fn losses(&self, query: &LossQuery) -> Vec<LossEntry> {
+    /// The agents of a tenant, by their ids.
+    pub(super) fn fleet<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+    ) -> impl Iterator<Item = &'a FleetAgent> {
+        self.agents.iter().filter(move |((of, _), _)| of == tenant).map(|(_, heard)| &heard.agent)
+    }
+
+    /// Judges every agent, and tells what has changed.
+    pub(super) fn judge(
+        &mut self,
+        times: &LivenessTimes,
+        now: Timestamp,
+    ) -> Vec<LivenessTransition> {
+        let mut changed = Vec::new();
+        for ((tenant, name), Heard { agent, .. }) in &mut self.agents {
+            let facts = AgentFacts {
+                last_seen: agent.record.last_seen,
+                last_lost_at: agent.last_lost_at,
+                stopped: agent.record.stopped,
+            };
+            let from = agent.liveness.map(|(liveness, _)| liveness);
+            let (to, reason) = times.judge(&facts, now);
+            if from != Some(to) {
+                agent.liveness = Some((to, now));
+                let (tenant, agent) = (tenant.clone(), name.clone());
+                changed.push(LivenessTransition { tenant, agent, from, to, reason, at: now });
+            }
+        }
+        changed
+    }
+
+    pub(super) fn losses(
+        &self,
+        of_tenant: Option<&TenantId>,
+        of_agent: Option<&AgentId>,
+        time: TimeRange,
+    ) -> Vec<LossEntry> {
         let mut sums: BTreeMap<(TenantId, AgentId, EventKind, LossStage), u64> = BTreeMap::new();
         for stored in self.by_time.values() {
             let EventData::Lost(loss) = &stored.event.data else { continue };
             let AgentIdentity { tenant, agent, .. } = &stored.source;
-            let asked = query.agent.as_ref().is_none_or(|(t, a)| t == tenant && a == agent);
-            if asked && query.time.contains(stored.event.observed_at) {
+            let asked =
+                of_tenant.is_none_or(|of| of == tenant) && of_agent.is_none_or(|of| of == agent);
+            if asked && time.contains(stored.event.observed_at) {
                 let line = (tenant.clone(), agent.clone(), loss.kind, loss.stage);
                 let sum = sums.entry(line).or_default();
                 *sum = sum.saturating_add(loss.count);
@@ -159,7 +210,7 @@ impl Events {
         }
         sums.into_iter()
             .filter_map(|((tenant, agent, kind, stage), count)| {
-                let source = self.agents.get(&(tenant, agent))?.record.source.clone();
+                let source = self.agents.get(&(tenant, agent))?.agent.record.source.clone();
                 Some(LossEntry { source, kind, stage, count })
             })
             .collect()

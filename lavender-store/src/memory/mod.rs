@@ -1,8 +1,12 @@
 //! A store in memory, for tests, samples and embedders that keep nothing.
 
+mod access;
 mod alerts;
 mod events;
+mod feed;
+mod fleet;
 mod state;
+mod triage;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +20,11 @@ use lavender_core::{
     Origin, Result, StateStore, SystemClock, Timestamp, async_trait, event,
 };
 
+use self::access::Access;
 use self::alerts::Alerts;
 use self::events::Events;
+use self::feed::Feed;
+use self::fleet::Transitions;
 use self::state::State;
 use crate::{Store, cursor};
 
@@ -75,6 +82,9 @@ pub struct MemoryStore {
 struct Kept {
     events: Events,
     alerts: Alerts,
+    access: Access,
+    transitions: Transitions,
+    feed: Feed,
     state: State,
     closed: bool,
 }
@@ -151,27 +161,30 @@ impl EventStore for MemoryStore {
     }
 
     async fn losses(&self, query: &LossQuery) -> Result<Vec<LossEntry>> {
-        Ok(self.kept()?.events.losses(query))
+        let (tenant, agent) = query.agent.clone().unzip();
+        Ok(self.kept()?.events.losses(tenant.as_ref(), agent.as_ref(), query.time))
     }
 }
 
 #[async_trait]
 impl AlertStore for MemoryStore {
     async fn insert(&self, alerts: &[Arc<Alert>]) -> Result<Inserted> {
-        Ok(self.kept()?.alerts.insert(alerts, self.options.alerts_max))
+        let mut kept = self.kept()?;
+        let Kept { alerts: kept, feed, .. } = &mut *kept;
+        Ok(kept.insert(alerts, self.options.alerts_max, feed))
     }
 
     async fn alerts(&self, query: &AlertQuery) -> Result<Page<Arc<Alert>>> {
         let limit = cursor::limit(query.limit)?;
-        self.kept()?.alerts.read(query, limit)
+        Ok(self.kept()?.alerts.read(query, limit)?.map(|record| record.alert))
     }
 
     async fn alert(&self, id: AlertId) -> Result<Option<Arc<Alert>>> {
-        Ok(self.kept()?.alerts.alert(id))
+        Ok(self.kept()?.alerts.record(id).map(|record| record.alert))
     }
 
     async fn set_status(&self, id: AlertId, change: &StatusChange) -> Result<()> {
-        self.kept()?.alerts.set_status(id, change)
+        self.kept()?.set_status(id, change)
     }
 
     async fn status_history(&self, id: AlertId) -> Result<Vec<StatusChange>> {

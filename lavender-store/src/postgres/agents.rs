@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use deadpool_postgres::{Client, Transaction};
 use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
-use lavender_core::store::{AgentRecord, LossEntry, LossQuery};
+use lavender_core::store::{AgentRecord, LossEntry, TimeRange};
 use lavender_core::{AgentId, AgentIdentity, EventId, TenantId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -118,36 +118,45 @@ pub(super) async fn hear(
     if !losses.is_empty() {
         note_losses(transaction, row, &losses).await?;
     }
+    let lost_at = losses.iter().map(|(_, at, _)| at.as_nanos()).max();
     let upsert = transaction
         .prepare_cached(
-            "INSERT INTO lavender.agents AS a (tenant, agent, host, first_seen, last_seen)
-             VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO lavender.agents AS a (tenant, agent, host, first_seen, last_seen, last_lost_at)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (tenant, agent) DO UPDATE SET
                  host = CASE WHEN excluded.last_seen >= a.last_seen THEN excluded.host ELSE a.host END,
                  first_seen = least(a.first_seen, excluded.first_seen),
-                 last_seen = greatest(a.last_seen, excluded.last_seen)",
+                 last_seen = greatest(a.last_seen, excluded.last_seen),
+                 last_lost_at = greatest(a.last_lost_at, excluded.last_lost_at)",
         )
         .await?;
     let (first, last) = (first.observed_at.as_nanos(), last.observed_at.as_nanos());
-    transaction.execute(&upsert, &[&tenant, &agent, &escaped(&source.host), &first, &last]).await?;
+    let host = escaped(&source.host);
+    transaction.execute(&upsert, &[&tenant, &agent, &host, &first, &last, &lost_at]).await?;
     for event in events {
-        let (version, kernel_release, stopped) = match &event.data {
-            EventData::AgentStart(start) => {
-                (Some(escaped(&start.version)), Some(escaped(&start.kernel_release)), false)
-            }
-            EventData::AgentStop(_) => (None, None, true),
+        let (start, stopped) = match &event.data {
+            EventData::AgentStart(start) => (Some(start), false),
+            EventData::AgentStop(_) => (None, true),
             _ => continue,
         };
+        let version = start.map(|start| escaped(&start.version));
+        let kernel_release = start.map(|start| escaped(&start.kernel_release));
+        let rules = start.map(|start| start.rules.cast_signed());
+        let kinds = start.map(|start| serde_json::json!(start.kinds).to_string());
         let update = transaction
             .prepare_cached(
                 "UPDATE lavender.agents SET version = coalesce($4, version),
-                     kernel_release = coalesce($5, kernel_release), stopped = $6, life_at = $3
+                     kernel_release = coalesce($5, kernel_release), stopped = $6, life_at = $3,
+                     rules = coalesce($7, rules), kinds = coalesce($8, kinds)
                  WHERE tenant = $1 AND agent = $2 AND coalesce(life_at <= $3, true)",
             )
             .await?;
         let at = event.observed_at.as_nanos();
         transaction
-            .execute(&update, &[&tenant, &agent, &at, &version, &kernel_release, &stopped])
+            .execute(
+                &update,
+                &[&tenant, &agent, &at, &version, &kernel_release, &stopped, &rules, &kinds],
+            )
             .await?;
     }
     Ok(())
@@ -185,7 +194,7 @@ pub(super) async fn agents(client: &Client) -> Result<Vec<AgentRecord>> {
     client.query(&select, &[]).await?.iter().map(record).collect()
 }
 
-fn record(row: &Row) -> Result<AgentRecord> {
+pub(super) fn record(row: &Row) -> Result<AgentRecord> {
     let text = |column| -> Result<Option<_>> {
         Ok(row.try_get::<_, Option<String>>(column)?.map(|text| unescaped(text).into()))
     };
@@ -200,13 +209,18 @@ fn record(row: &Row) -> Result<AgentRecord> {
 }
 
 /// The loss ledger over a span of time.
-pub(super) async fn losses(client: &Client, query: &LossQuery) -> Result<Vec<LossEntry>> {
+pub(super) async fn losses(
+    client: &Client,
+    tenant: Option<&TenantId>,
+    agent: Option<&AgentId>,
+    time: TimeRange,
+) -> Result<Vec<LossEntry>> {
     let select = client.prepare_cached(LOSSES).await?;
-    let (tenant, agent) = query.agent.as_ref().map(|(t, a)| (t.as_str(), a.as_str())).unzip();
-    let (from, to) = (query.time.from.as_nanos(), query.time.to.as_nanos());
+    let (tenant, agent) = (tenant.map(TenantId::as_str), agent.map(AgentId::as_str));
+    let (from, to) = (time.from.as_nanos(), time.to.as_nanos());
     let rows = client.query(&select, &[&from, &to, &tenant, &agent]).await?;
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    entries.sort_by(|a, b| line(a).cmp(&line(b)));
+    entries.sort_by(|a, b| a.line().cmp(&b.line()));
     Ok(entries)
 }
 
@@ -220,10 +234,6 @@ const LOSSES: &str = "SELECT s.tenant, s.agent, a.host, l.kind, l.stage,
  WHERE l.observed_at >= $1 AND l.observed_at < $2
      AND ($3::text IS NULL OR s.tenant = $3) AND ($4::text IS NULL OR s.agent = $4)
  GROUP BY s.tenant, s.agent, a.host, l.kind, l.stage";
-
-fn line(entry: &LossEntry) -> (&TenantId, &AgentId, EventKind, LossStage) {
-    (&entry.source.tenant, &entry.source.agent, entry.kind, entry.stage)
-}
 
 fn entry(row: &Row) -> Result<LossEntry> {
     let count = row.try_get::<_, &str>(5)?;

@@ -1,10 +1,13 @@
 //! Alerts and what was done about them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use deadpool_postgres::{Client, Transaction};
-use lavender_core::store::{AlertQuery, Inserted, Page, StatusChange};
-use lavender_core::{Alert, AlertId, AlertStatus, Repeats, Timestamp, codec};
+use lavender_core::store::{
+    AlertQuery, AlertRecord, AuditEntry, Inserted, Page, Revision, StatusChange,
+};
+use lavender_core::{Alert, AlertId, AlertStatus, Repeats, TenantId, Timestamp, codec};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -14,7 +17,8 @@ use super::events::note_sequences;
 use super::process::{executable, shown_command_line};
 use super::query::Conditions;
 use super::text::{escaped, unescaped};
-use crate::cursor::{Listing, Position};
+use super::{access, feed};
+use crate::cursor::{self, Listing, Position};
 
 /// Stores alerts.
 pub(super) async fn insert(client: &mut Client, alerts: &[Arc<Alert>]) -> Result<Inserted> {
@@ -29,11 +33,19 @@ pub(super) async fn insert(client: &mut Client, alerts: &[Arc<Alert>]) -> Result
     repeat(&transaction, &order).await?;
     let evidence = order.iter().flat_map(|alert| alert.events.iter().copied());
     note_sequences(&transaction, evidence).await?;
+    // A batch may hold an alert twice: it is new once.
+    order.dedup_by_key(|alert| alert.id);
+    order.retain(|alert| new.contains(&Uuid::from_u128(alert.id.as_u128())));
+    note_techniques(&transaction, &order).await?;
+    let raised: Vec<_> = order.iter().map(|alert| (&alert.source.tenant, alert.id)).collect();
+    feed::note_alerts(&transaction, feed::RAISED, &raised).await?;
     transaction.commit().await?;
+    let new = new.len() as u64;
     Ok(Inserted { new, duplicate: alerts.len() as u64 - new })
 }
 
-async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<u64> {
+/// Stores alerts, and returns the ids of those that are new.
+async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<HashSet<Uuid>> {
     let each = || alerts.iter();
     let ids: Vec<Uuid> = each().map(|alert| Uuid::from_u128(alert.id.as_u128())).collect();
     let observed: Vec<i64> = each().map(|alert| alert.observed_at.as_nanos()).collect();
@@ -68,7 +80,7 @@ async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<u64> 
              SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
                  $7::text[], $8::text[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[],
                  $14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[])
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING RETURNING alert_id",
         )
         .await?;
     let columns: [&(dyn ToSql + Sync); 17] = [
@@ -90,7 +102,34 @@ async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<u64> 
         &repeats,
         &last_seen,
     ];
-    Ok(transaction.execute(&insert, &columns).await?)
+    let rows = transaction.query(&insert, &columns).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Notes under which techniques new alerts are found.
+async fn note_techniques(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<()> {
+    let (mut tenants, mut techniques, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    for alert in alerts {
+        for (technique, named) in crate::feed::techniques(&alert.rule) {
+            tenants.push(alert.source.tenant.as_str());
+            techniques.push(technique);
+            times.push(alert.observed_at.as_nanos());
+            ids.push(Uuid::from_u128(alert.id.as_u128()));
+            names.push(named);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let insert = transaction
+        .prepare_cached(
+            "INSERT INTO lavender.alert_techniques (tenant, technique, observed_at, alert_id, named)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::boolean[])",
+        )
+        .await?;
+    transaction.execute(&insert, &[&tenants, &techniques, &times, &ids, &names]).await?;
+    Ok(())
 }
 
 /// How often, as a column has it.
@@ -121,75 +160,112 @@ async fn repeat(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<()> 
     Ok(())
 }
 
+/// The columns that an alert is read from.
+pub(super) const COLUMNS: &str =
+    "a.status, a.body, a.repeats, a.last_seen_at, a.revision, a.updated_at";
+
+/// Whether an alert is found under a technique.
+const HAS_TECHNIQUE: &str =
+    "EXISTS (SELECT FROM lavender.alert_techniques k WHERE k.tenant = a.tenant
+         AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+
 /// Reads a page of alerts.
 pub(super) async fn read(
     transaction: &Transaction<'_>,
     query: &AlertQuery,
     limit: usize,
     after: Option<Position>,
-) -> Result<Page<Arc<Alert>>> {
+) -> Result<Page<AlertRecord>> {
+    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
+    // agent or a rule has is looked up there.
+    let (from, key, has_technique) = match query.technique {
+        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
+            let from =
+                "lavender.alert_techniques k JOIN lavender.alerts a ON a.alert_id = k.alert_id";
+            (from, "k", "k.technique = ?")
+        }
+        _ => ("lavender.alerts a", "a", HAS_TECHNIQUE),
+    };
+    let to = cursor::end(query.time.to, after);
     let mut conditions = Conditions::default();
-    conditions.and("observed_at >= ?", query.time.from.as_nanos());
-    conditions.and("observed_at < ?", query.time.to.as_nanos());
+    conditions.and(&format!("{key}.observed_at >= ?"), query.time.from.as_nanos());
+    conditions.and(&format!("{key}.observed_at < ?"), to.as_nanos());
     if let Some(after) = after {
-        conditions.and("(observed_at, alert_id) < (?, ", after.time.as_nanos());
+        conditions
+            .and(&format!("({key}.observed_at, {key}.alert_id) < (?, "), after.time.as_nanos());
         conditions.more("?)", Uuid::from_u128(after.id));
     }
     if let Some(tenant) = &query.tenant {
-        conditions.and("tenant = ?", tenant.as_str().to_owned());
+        conditions.and(&format!("{key}.tenant = ?"), tenant.as_str().to_owned());
+    }
+    if let Some(technique) = &query.technique {
+        conditions.and(has_technique, escaped(technique).into_owned());
     }
     if let Some(agent) = &query.agent {
-        conditions.and("agent = ?", agent.as_str().to_owned());
+        conditions.and("a.agent = ?", agent.as_str().to_owned());
     }
     if let Some(status) = query.status {
-        conditions.and("status = ?", status.as_str());
+        conditions.and("a.status = ?", status.as_str());
     }
     if let Some(rule) = &query.rule {
         let rule = escaped(rule).into_owned();
-        conditions.and("md5(rule_id) = md5(?::text)", rule.clone());
-        conditions.and("rule_id = ?", rule);
+        conditions.and("md5(a.rule_id) = md5(?::text)", rule.clone());
+        conditions.and("a.rule_id = ?", rule);
     }
     if let Some(incident) = query.incident {
-        conditions.and("incident = ?", Uuid::from_u128(incident.as_u128()));
+        conditions.and("a.incident = ?", Uuid::from_u128(incident.as_u128()));
     }
     if let Some(severity) = query.min_severity {
-        conditions.and("severity >= ?", severity as i16);
+        conditions.and("a.severity >= ?", severity as i16);
     }
-    let sql = conditions.select(
-        "status, body, repeats, last_seen_at",
-        "lavender.alerts",
-        "observed_at DESC, alert_id DESC",
-    );
+    let order = format!("{key}.observed_at DESC, {key}.alert_id DESC");
+    let sql = conditions.select(COLUMNS, from, &order);
     let select = transaction.prepare_cached(&sql).await?;
     let rows = conditions.query(transaction, &select, limit).await?;
-    let items = rows.iter().map(parse).collect::<Result<_>>()?;
-    Ok(Listing::Alerts
-        .page(items, limit, |alert| Position { time: alert.observed_at, id: alert.id.as_u128() }))
+    let items = rows.iter().map(|row| parse(row, 0)).collect::<Result<_>>()?;
+    Ok(Listing::Alerts.page(items, limit, |record: &AlertRecord| Position {
+        time: record.alert.observed_at,
+        id: record.alert.id.as_u128(),
+    }))
 }
 
-/// The body holds the alert as it was raised; its status and its repeats are the columns'.
-fn parse(row: &Row) -> Result<Arc<Alert>> {
-    let alert = codec::alert_from_json(row.try_get(1)?)
+/// Reads [`COLUMNS`] from the one of that number on. The body holds the alert as it was raised; its status and its
+/// repeats are the columns'.
+pub(super) fn parse(row: &Row, first: usize) -> Result<AlertRecord> {
+    let alert = codec::alert_from_json(row.try_get(first + 1)?)
         .map_err(|error| PostgresError::unreadable("an alert", &error))?;
-    let count = row.try_get::<_, i64>(2)?.cast_unsigned();
-    let last: Option<i64> = row.try_get(3)?;
+    let count = row.try_get::<_, i64>(first + 2)?.cast_unsigned();
+    let last: Option<i64> = row.try_get(first + 3)?;
     let repeats = last.map(|last| Repeats { count, last_seen_at: Timestamp::from_nanos(last) });
-    Ok(Arc::new(Alert { status: status(row.try_get(0)?)?, repeats, ..alert }))
+    let status = status(row.try_get(first)?)?;
+    Ok(AlertRecord {
+        alert: Arc::new(Alert { status, repeats, ..alert }),
+        revision: Revision(row.try_get::<_, i64>(first + 4)?.cast_unsigned()),
+        updated_at: row.try_get::<_, Option<i64>>(first + 5)?.map(Timestamp::from_nanos),
+    })
 }
 
-fn status(name: &str) -> Result<AlertStatus> {
+pub(super) fn status(name: &str) -> Result<AlertStatus> {
     name.parse().map_err(|error| PostgresError::unreadable("an alert's status", &error))
 }
 
-/// One alert.
-pub(super) async fn alert(client: &Client, id: AlertId) -> Result<Option<Arc<Alert>>> {
-    let select = client
-        .prepare_cached(
-            "SELECT status, body, repeats, last_seen_at FROM lavender.alerts WHERE alert_id = $1",
-        )
+/// One alert, of a tenant if one is given; `locked` against changes until the transaction's end.
+pub(super) async fn record(
+    transaction: &Transaction<'_>,
+    tenant: Option<&TenantId>,
+    id: AlertId,
+    locked: bool,
+) -> Result<Option<AlertRecord>> {
+    let lock = if locked { "FOR UPDATE" } else { "" };
+    let select = transaction
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM lavender.alerts a
+             WHERE alert_id = $1 AND ($2::text IS NULL OR tenant = $2) {lock}"
+        ))
         .await?;
-    let row = client.query_opt(&select, &[&Uuid::from_u128(id.as_u128())]).await?;
-    row.as_ref().map(parse).transpose()
+    let key = Uuid::from_u128(id.as_u128());
+    let row = transaction.query_opt(&select, &[&key, &tenant.map(TenantId::as_str)]).await?;
+    row.as_ref().map(|row| parse(row, 0)).transpose()
 }
 
 /// Changes an alert's status.
@@ -198,28 +274,40 @@ pub(super) async fn set_status(
     id: AlertId,
     change: &StatusChange,
 ) -> Result<()> {
-    let StatusChange { from, to, actor, reason, at } = change;
-    let key = Uuid::from_u128(id.as_u128());
     let transaction = client.transaction().await?;
-    let select = transaction
-        .prepare_cached("SELECT status FROM lavender.alerts WHERE alert_id = $1 FOR UPDATE")
-        .await?;
-    let current = match transaction.query_opt(&select, &[&key]).await? {
-        Some(row) => status(row.try_get(0)?)?,
-        None => return Err(PostgresError::NotFound(format!("there is no alert {id}"))),
+    let Some(AlertRecord { alert, .. }) = record(&transaction, None, id, true).await? else {
+        return Err(PostgresError::NotFound(format!("there is no alert {id}")));
     };
-    if current != *from {
+    let (current, from) = (alert.status, change.from);
+    if current != from {
         let why = format!("alert {id} is {current} by now, not {from}");
         return Err(PostgresError::Conflict(why));
     }
+    apply(&transaction, &alert.source.tenant, id, change).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Changes the status of an alert of which it is known that it is `change.from`.
+pub(super) async fn apply(
+    transaction: &Transaction<'_>,
+    tenant: &TenantId,
+    id: AlertId,
+    change: &StatusChange,
+) -> Result<()> {
+    let StatusChange { from, to, actor, reason, at } = change;
+    let key = Uuid::from_u128(id.as_u128());
     if !from.may_become(*to) {
         let why = format!("alert {id}: what is {from} may not become {to}");
         return Err(PostgresError::Invalid(why));
     }
     let update = transaction
-        .prepare_cached("UPDATE lavender.alerts SET status = $2 WHERE alert_id = $1")
+        .prepare_cached(
+            "UPDATE lavender.alerts SET status = $2, revision = revision + 1, updated_at = $3
+             WHERE alert_id = $1",
+        )
         .await?;
-    transaction.execute(&update, &[&key, &to.as_str()]).await?;
+    transaction.execute(&update, &[&key, &to.as_str(), &at.as_nanos()]).await?;
     let note = transaction
         .prepare_cached(
             "INSERT INTO lavender.alert_history (alert_id, from_status, to_status, actor, reason, at)
@@ -233,19 +321,27 @@ pub(super) async fn set_status(
             &[&key, &from.as_str(), &to.as_str(), &escaped(actor), &reason, &at.as_nanos()],
         )
         .await?;
-    transaction.commit().await?;
-    Ok(())
+    access::note(transaction, tenant, &AuditEntry::of_status(id, change)).await?;
+    feed::note_alerts(transaction, feed::STATUS, &[(tenant, id)]).await
 }
 
-/// Every change of an alert's status.
-pub(super) async fn history(client: &Client, id: AlertId) -> Result<Vec<StatusChange>> {
+/// Every change of the status of an alert, of a tenant if one is given; or so many of them.
+pub(super) async fn history(
+    client: &Client,
+    tenant: Option<&TenantId>,
+    id: AlertId,
+    limit: Option<i64>,
+) -> Result<Vec<StatusChange>> {
     let select = client
         .prepare_cached(
-            "SELECT from_status, to_status, actor, reason, at FROM lavender.alert_history
-             WHERE alert_id = $1 ORDER BY change",
+            "SELECT from_status, to_status, actor, reason, at FROM lavender.alert_history h
+             WHERE alert_id = $1 AND ($2::text IS NULL OR EXISTS
+                 (SELECT FROM lavender.alerts a WHERE a.alert_id = h.alert_id AND a.tenant = $2))
+             ORDER BY change LIMIT $3",
         )
         .await?;
-    let rows = client.query(&select, &[&Uuid::from_u128(id.as_u128())]).await?;
+    let key = Uuid::from_u128(id.as_u128());
+    let rows = client.query(&select, &[&key, &tenant.map(TenantId::as_str), &limit]).await?;
     let change = |row: &Row| -> Result<StatusChange> {
         Ok(StatusChange {
             from: status(row.try_get(0)?)?,

@@ -1,10 +1,37 @@
 //! A store in a PostgreSQL database.
 
+/// Does something with a connection, and names the store where it fails.
+macro_rules! with {
+    ($store:expr, |$client:ident| $work:expr) => {{
+        let work = async {
+            #[allow(unused_mut, reason = "some work needs the connection for itself")]
+            let Held { client: mut $client, _open } = $store.client().await?;
+            $work.await
+        };
+        work.await.map_err(|error| $store.error(error))
+    }};
+}
+
+/// The same inside a transaction that only reads, so that what it sees is not dropped before its end.
+macro_rules! reading {
+    ($store:expr, |$transaction:ident| $work:expr) => {
+        with!($store, |client| async {
+            let $transaction = client.build_transaction().read_only(true).start().await?;
+            let result = $work.await?;
+            $transaction.commit().await?;
+            Ok(result)
+        })
+    };
+}
+
+mod access;
 mod agents;
 mod alerts;
 mod connection;
 mod error;
 mod events;
+mod feed;
+mod fleet;
 mod layout;
 mod process;
 mod query;
@@ -13,6 +40,7 @@ mod schema;
 mod state;
 mod text;
 mod tls;
+mod triage;
 mod url;
 
 use std::fmt;
@@ -171,30 +199,6 @@ impl PostgresStore {
     }
 }
 
-/// Does something with a connection, and names the store where it fails.
-macro_rules! with {
-    ($store:expr, |$client:ident| $work:expr) => {{
-        let work = async {
-            #[allow(unused_mut, reason = "some work needs the connection for itself")]
-            let Held { client: mut $client, _open } = $store.client().await?;
-            $work.await
-        };
-        work.await.map_err(|error| $store.error(error))
-    }};
-}
-
-/// The same inside a transaction that only reads, so that what it sees is not dropped before its end.
-macro_rules! reading {
-    ($store:expr, |$transaction:ident| $work:expr) => {
-        with!($store, |client| async {
-            let $transaction = client.build_transaction().read_only(true).start().await?;
-            let result = $work.await?;
-            $transaction.commit().await?;
-            Ok(result)
-        })
-    };
-}
-
 #[async_trait]
 impl EventStore for PostgresStore {
     async fn append(&self, source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Inserted> {
@@ -226,7 +230,8 @@ impl EventStore for PostgresStore {
     }
 
     async fn losses(&self, query: &LossQuery) -> Result<Vec<LossEntry>> {
-        with!(self, |client| agents::losses(&client, query))
+        let (tenant, agent) = query.agent.as_ref().map(|(tenant, agent)| (tenant, agent)).unzip();
+        with!(self, |client| agents::losses(&client, tenant, agent, query.time))
     }
 }
 
@@ -239,11 +244,13 @@ impl AlertStore for PostgresStore {
     async fn alerts(&self, query: &AlertQuery) -> Result<Page<Arc<Alert>>> {
         let limit = cursor::limit(query.limit)?;
         let after = Listing::Alerts.position(query.after.as_ref())?;
-        reading!(self, |transaction| alerts::read(&transaction, query, limit, after))
+        let page = reading!(self, |transaction| alerts::read(&transaction, query, limit, after))?;
+        Ok(page.map(|record| record.alert))
     }
 
     async fn alert(&self, id: AlertId) -> Result<Option<Arc<Alert>>> {
-        with!(self, |client| alerts::alert(&client, id))
+        let record = reading!(self, |transaction| alerts::record(&transaction, None, id, false))?;
+        Ok(record.map(|record| record.alert))
     }
 
     async fn set_status(&self, id: AlertId, change: &StatusChange) -> Result<()> {
@@ -251,7 +258,7 @@ impl AlertStore for PostgresStore {
     }
 
     async fn status_history(&self, id: AlertId) -> Result<Vec<StatusChange>> {
-        with!(self, |client| alerts::history(&client, id))
+        with!(self, |client| alerts::history(&client, None, id, None))
     }
 }
 

@@ -7,7 +7,7 @@ use super::layout::Layout;
 use crate::day::Day;
 
 /// What makes each version out of the one before it.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("tenants.sql")];
 
 /// The version that this code reads and writes.
 const VERSION: i32 = MIGRATIONS.len() as i32;
@@ -66,8 +66,12 @@ pub(super) async fn migrate(client: &mut tokio_postgres::Client) -> Result<Layou
     } else {
         Layout::of(&transaction).await?
     };
-    for migration in MIGRATIONS.iter().skip(version as usize) {
-        transaction.batch_execute(&layout.schema(migration)).await?;
+    for (number, migration) in MIGRATIONS.iter().enumerate().skip(version as usize) {
+        match number {
+            // Only the first makes tables that have days.
+            0 => transaction.batch_execute(&layout.schema(migration)).await?,
+            _ => transaction.batch_execute(migration).await?,
+        }
     }
     transaction.execute("UPDATE lavender.schema_version SET version = $1", &[&VERSION]).await?;
     transaction.commit().await?;

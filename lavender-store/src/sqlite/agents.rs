@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lavender_core::event::{Event, EventData, EventKind, LossStage};
-use lavender_core::store::{AgentRecord, LossEntry, LossQuery};
+use lavender_core::store::{AgentRecord, LossEntry, TimeRange};
 use lavender_core::{AgentId, AgentIdentity, TenantId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
@@ -45,7 +45,9 @@ pub(super) fn identity(connection: &Connection, source: i64) -> Result<AgentIden
     as_identity(names)
 }
 
-fn as_identity((tenant, agent, host): (String, String, String)) -> Result<AgentIdentity> {
+pub(super) fn as_identity(
+    (tenant, agent, host): (String, String, String),
+) -> Result<AgentIdentity> {
     let unreadable = |error| SqliteError::unreadable("an agent's name", &error);
     Ok(AgentIdentity {
         tenant: TenantId::new(&tenant).map_err(unreadable)?,
@@ -95,11 +97,9 @@ pub(super) fn hear(
             last
         ])?;
     for event in events {
-        let (version, kernel_release, stopped) = match &event.data {
-            EventData::AgentStart(start) => {
-                (Some(&*start.version), Some(&*start.kernel_release), false)
-            }
-            EventData::AgentStop(_) => (None, None, true),
+        let (start, stopped) = match &event.data {
+            EventData::AgentStart(start) => (Some(start), false),
+            EventData::AgentStop(_) => (None, true),
             EventData::Lost(loss) => {
                 connection
                     .prepare_cached(
@@ -115,23 +115,37 @@ pub(super) fn hear(
                         loss.kind.as_str(),
                         loss.count.cast_signed(),
                     ])?;
+                connection
+                    .prepare_cached(
+                        "UPDATE agents SET last_lost_at = max(ifnull(last_lost_at, ?3), ?3)
+                         WHERE tenant = ?1 AND agent = ?2",
+                    )?
+                    .execute(params![
+                        source.tenant.as_str(),
+                        source.agent.as_str(),
+                        event.observed_at.as_nanos(),
+                    ])?;
                 continue;
             }
             _ => continue,
         };
+        let kinds = start.map(|start| serde_json::json!(start.kinds).to_string());
         connection
             .prepare_cached(
                 "UPDATE agents SET version = ifnull(?4, version),
-                     kernel_release = ifnull(?5, kernel_release), stopped = ?6, life_at = ?3
+                     kernel_release = ifnull(?5, kernel_release), stopped = ?6, life_at = ?3,
+                     rules = ifnull(?7, rules), kinds = ifnull(?8, kinds)
                  WHERE tenant = ?1 AND agent = ?2 AND ifnull(life_at <= ?3, 1)",
             )?
             .execute(params![
                 source.tenant.as_str(),
                 source.agent.as_str(),
                 event.observed_at.as_nanos(),
-                version,
-                kernel_release,
+                start.map(|start| &*start.version),
+                start.map(|start| &*start.kernel_release),
                 stopped,
+                start.map(|start| start.rules.cast_signed()),
+                kinds,
             ])?;
     }
     Ok(())
@@ -151,7 +165,7 @@ pub(super) fn agents(connection: &Connection) -> Result<Vec<AgentRecord>> {
     Ok(agents)
 }
 
-fn record(row: &Row<'_>) -> Result<AgentRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<AgentRecord> {
     Ok(AgentRecord {
         source: as_identity((row.get(0)?, row.get(1)?, row.get(2)?))?,
         first_seen: Timestamp::from_nanos(row.get(3)?),
@@ -163,19 +177,23 @@ fn record(row: &Row<'_>) -> Result<AgentRecord> {
 }
 
 /// The loss ledger over a span of time.
-pub(super) fn losses(connection: &Connection, query: &LossQuery) -> Result<Vec<LossEntry>> {
+pub(super) fn losses(
+    connection: &Connection,
+    tenant: Option<&TenantId>,
+    agent: Option<&AgentId>,
+    time: TimeRange,
+) -> Result<Vec<LossEntry>> {
     let mut select = connection.prepare_cached(
         "SELECT s.tenant, s.agent, a.host, l.kind, l.stage, l.count
          FROM losses l JOIN sources s USING (source) JOIN agents a USING (tenant, agent)
          WHERE l.observed_at >= ?1 AND l.observed_at < ?2
              AND (?3 IS NULL OR s.tenant = ?3) AND (?4 IS NULL OR s.agent = ?4)",
     )?;
-    let (tenant, agent) = query.agent.as_ref().map(|(t, a)| (t.as_str(), a.as_str())).unzip();
     let mut rows = select.query(params![
-        query.time.from.as_nanos(),
-        query.time.to.as_nanos(),
-        tenant,
-        agent
+        time.from.as_nanos(),
+        time.to.as_nanos(),
+        tenant.map(TenantId::as_str),
+        agent.map(AgentId::as_str),
     ])?;
     // Added up here, since SQLite's sum fails where a count does not fit 63 bits.
     let mut sums: BTreeMap<_, (AgentIdentity, u64)> = BTreeMap::new();

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use lavender_core::store::{AlertQuery, Inserted, Page, StatusChange};
-use lavender_core::{Alert, AlertId, AlertStatus, Repeats, Timestamp, codec};
+use lavender_core::store::{
+    AlertQuery, AlertRecord, AuditEntry, Inserted, Page, Revision, StatusChange,
+};
+use lavender_core::{Alert, AlertId, AlertStatus, Repeats, TenantId, Timestamp, codec};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::error::{Result, SqliteError};
 use super::events::note_sequences;
-use crate::cursor::{Listing, Position};
+use super::{access, feed};
+use crate::cursor::{self, Listing, Position};
 use crate::process::command_line;
 
 /// Stores alerts, inside a transaction.
@@ -54,6 +57,10 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
         if let (0, Some(last_seen_at)) = (added, last_seen_at) {
             repeat.execute(params![alert.id.as_u128().to_be_bytes(), repeats, last_seen_at])?;
         }
+        if added == 1 {
+            note_techniques(connection, alert)?;
+            feed::note_alert(connection, &alert.source.tenant, feed::RAISED, alert.id)?;
+        }
         inserted.new += added;
         inserted.duplicate += 1 - added;
     }
@@ -61,77 +68,128 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
     Ok(inserted)
 }
 
+/// Notes under which techniques an alert is found.
+fn note_techniques(connection: &Connection, alert: &Alert) -> Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO alert_techniques (tenant, technique, observed_at, alert_id, named)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (technique, named) in crate::feed::techniques(&alert.rule) {
+        insert.execute(params![
+            alert.source.tenant.as_str(),
+            technique,
+            alert.observed_at.as_nanos(),
+            alert.id.as_u128().to_be_bytes(),
+            named,
+        ])?;
+    }
+    Ok(())
+}
+
+/// The columns that an alert is read from.
+pub(super) const COLUMNS: &str =
+    "a.status, a.body, a.repeats, a.last_seen_at, a.revision, a.updated_at";
+
+/// Whether an alert is found under a technique.
+const HAS_TECHNIQUE: &str = "EXISTS (SELECT 1 FROM alert_techniques k WHERE k.tenant = a.tenant
+     AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+
 /// Reads a page of alerts.
 pub(super) fn read(
     connection: &Connection,
     query: &AlertQuery,
     limit: usize,
     after: Option<Position>,
-) -> Result<Page<Arc<Alert>>> {
-    let mut conditions = String::from("observed_at >= ? AND observed_at < ?");
+) -> Result<Page<AlertRecord>> {
+    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
+    // agent or a rule has is looked up there.
+    let (from, key, technique) = match query.technique {
+        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
+            let from = "alert_techniques k CROSS JOIN alerts a ON a.alert_id = k.alert_id";
+            (from, "k", "k.technique = ?")
+        }
+        _ => ("alerts a", "a", HAS_TECHNIQUE),
+    };
+    let to = cursor::end(query.time.to, after);
+    let mut conditions = format!("{key}.observed_at >= ? AND {key}.observed_at < ?");
     let mut values =
-        vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(query.time.to.as_nanos())];
+        vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(to.as_nanos())];
     if let Some(after) = after {
-        conditions += " AND (observed_at, alert_id) < (?, ?)";
+        conditions += &format!(" AND ({key}.observed_at, {key}.alert_id) < (?, ?)");
         values.push(Value::Integer(after.time.as_nanos()));
         values.push(Value::Blob(after.id.to_be_bytes().to_vec()));
     }
+    let of_tenant = format!("{key}.tenant = ?");
     let texts = [
-        ("tenant = ?", query.tenant.as_ref().map(|tenant| tenant.as_str())),
-        ("agent = ?", query.agent.as_ref().map(|agent| agent.as_str())),
-        ("status = ?", query.status.map(AlertStatus::as_str)),
-        ("rule_id = ?", query.rule.as_deref()),
+        (&*of_tenant, query.tenant.as_ref().map(TenantId::as_str)),
+        (technique, query.technique.as_deref()),
+        ("a.agent = ?", query.agent.as_ref().map(|agent| agent.as_str())),
+        ("a.status = ?", query.status.map(AlertStatus::as_str)),
+        ("a.rule_id = ?", query.rule.as_deref()),
     ];
     for (condition, text) in texts {
         if let Some(text) = text {
-            conditions = format!("{conditions} AND {condition}");
+            conditions += &format!(" AND {condition}");
             values.push(Value::Text(text.to_owned()));
         }
     }
     if let Some(incident) = query.incident {
-        conditions += " AND incident = ?";
+        conditions += " AND a.incident = ?";
         values.push(Value::Blob(incident.as_u128().to_be_bytes().to_vec()));
     }
     if let Some(severity) = query.min_severity {
-        conditions += " AND severity >= ?";
+        conditions += " AND a.severity >= ?";
         values.push(Value::Integer(severity as i64));
     }
     let mut select = connection.prepare_cached(&format!(
-        "SELECT status, body, repeats, last_seen_at FROM alerts WHERE {conditions}
-         ORDER BY observed_at DESC, alert_id DESC LIMIT {}",
+        "SELECT {COLUMNS} FROM {from} WHERE {conditions}
+         ORDER BY {key}.observed_at DESC, {key}.alert_id DESC LIMIT {}",
         limit + 1
     ))?;
     let mut rows = select.query(params_from_iter(&values))?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        items.push(parse(row)?);
+        items.push(parse(row, 0)?);
     }
-    Ok(Listing::Alerts
-        .page(items, limit, |alert| Position { time: alert.observed_at, id: alert.id.as_u128() }))
+    Ok(Listing::Alerts.page(items, limit, |record| Position {
+        time: record.alert.observed_at,
+        id: record.alert.id.as_u128(),
+    }))
 }
 
-/// The body holds the alert as it was raised; its status and its repeats are the columns'.
-fn parse(row: &Row<'_>) -> Result<Arc<Alert>> {
-    let alert = codec::alert_from_json(&row.get::<_, String>(1)?)
+/// Reads [`COLUMNS`] from the one of that number on. The body holds the alert as it was raised; its status and its
+/// repeats are the columns'.
+pub(super) fn parse(row: &Row<'_>, first: usize) -> Result<AlertRecord> {
+    let alert = codec::alert_from_json(&row.get::<_, String>(first + 1)?)
         .map_err(|error| SqliteError::unreadable("an alert", &error))?;
-    let count = row.get::<_, i64>(2)?.cast_unsigned();
+    let count = row.get::<_, i64>(first + 2)?.cast_unsigned();
     let repeats = row
-        .get::<_, Option<i64>>(3)?
+        .get::<_, Option<i64>>(first + 3)?
         .map(|last| Repeats { count, last_seen_at: Timestamp::from_nanos(last) });
-    Ok(Arc::new(Alert { status: status(&row.get::<_, String>(0)?)?, repeats, ..alert }))
+    let status = status(&row.get::<_, String>(first)?)?;
+    Ok(AlertRecord {
+        alert: Arc::new(Alert { status, repeats, ..alert }),
+        revision: Revision(row.get::<_, i64>(first + 4)?.cast_unsigned()),
+        updated_at: row.get::<_, Option<i64>>(first + 5)?.map(Timestamp::from_nanos),
+    })
 }
 
-fn status(name: &str) -> Result<AlertStatus> {
+pub(super) fn status(name: &str) -> Result<AlertStatus> {
     name.parse().map_err(|error| SqliteError::unreadable("an alert's status", &error))
 }
 
-/// One alert.
-pub(super) fn alert(connection: &Connection, id: AlertId) -> Result<Option<Arc<Alert>>> {
-    let mut select = connection.prepare_cached(
-        "SELECT status, body, repeats, last_seen_at FROM alerts WHERE alert_id = ?1",
-    )?;
-    let mut rows = select.query([id.as_u128().to_be_bytes()])?;
-    rows.next()?.map(parse).transpose()
+/// One alert, of a tenant if one is given.
+pub(super) fn record(
+    connection: &Connection,
+    tenant: Option<&TenantId>,
+    id: AlertId,
+) -> Result<Option<AlertRecord>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM alerts a WHERE alert_id = ?1 AND (?2 IS NULL OR tenant = ?2)"
+    ))?;
+    let mut rows =
+        select.query(params![id.as_u128().to_be_bytes(), tenant.map(TenantId::as_str)])?;
+    rows.next()?.map(|row| parse(row, 0)).transpose()
 }
 
 /// Changes an alert's status, inside a transaction.
@@ -140,26 +198,41 @@ pub(super) fn set_status(
     id: AlertId,
     change: &StatusChange,
 ) -> Result<()> {
-    let StatusChange { from, to, actor, reason, at } = change;
-    let key = id.as_u128().to_be_bytes();
-    let current: Option<String> = connection
-        .prepare_cached("SELECT status FROM alerts WHERE alert_id = ?1")?
-        .query_row([key], |row| row.get(0))
+    let from = change.from;
+    let current: Option<(String, String)> = connection
+        .prepare_cached("SELECT status, tenant FROM alerts WHERE alert_id = ?1")?
+        .query_row([id.as_u128().to_be_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let current = current
-        .ok_or_else(|| SqliteError::NotFound(format!("there is no alert {id}")))
-        .and_then(|name| status(&name))?;
-    if current != *from {
+    let (current, tenant) = match current {
+        Some((name, tenant)) => (status(&name)?, access::tenant(&tenant)?),
+        None => return Err(SqliteError::NotFound(format!("there is no alert {id}"))),
+    };
+    if current != from {
         let why = format!("alert {id} is {current} by now, not {from}");
         return Err(SqliteError::Conflict(why));
     }
+    apply(connection, &tenant, id, change)
+}
+
+/// Changes the status of an alert of which it is known that it is `change.from`.
+pub(super) fn apply(
+    connection: &Connection,
+    tenant: &TenantId,
+    id: AlertId,
+    change: &StatusChange,
+) -> Result<()> {
+    let StatusChange { from, to, actor, reason, at } = change;
+    let key = id.as_u128().to_be_bytes();
     if !from.may_become(*to) {
         let why = format!("alert {id}: what is {from} may not become {to}");
         return Err(SqliteError::Invalid(why));
     }
     connection
-        .prepare_cached("UPDATE alerts SET status = ?2 WHERE alert_id = ?1")?
-        .execute(params![key, to.as_str()])?;
+        .prepare_cached(
+            "UPDATE alerts SET status = ?2, revision = revision + 1, updated_at = ?3
+             WHERE alert_id = ?1",
+        )?
+        .execute(params![key, to.as_str(), at.as_nanos()])?;
     connection
         .prepare_cached(
             "INSERT INTO alert_history (alert_id, from_status, to_status, actor, reason, at)
@@ -173,16 +246,23 @@ pub(super) fn set_status(
             reason.as_deref(),
             at.as_nanos()
         ])?;
-    Ok(())
+    access::note(connection, tenant, &AuditEntry::of_status(id, change))?;
+    feed::note_alert(connection, tenant, feed::STATUS, id)
 }
 
-/// Every change of an alert's status.
-pub(super) fn history(connection: &Connection, id: AlertId) -> Result<Vec<StatusChange>> {
+/// Every change of an alert's status, or so many of them.
+pub(super) fn history(
+    connection: &Connection,
+    id: AlertId,
+    limit: Option<u32>,
+) -> Result<Vec<StatusChange>> {
     let mut select = connection.prepare_cached(
         "SELECT from_status, to_status, actor, reason, at FROM alert_history
-         WHERE alert_id = ?1 ORDER BY change",
+         WHERE alert_id = ?1 ORDER BY change LIMIT ?2",
     )?;
-    let mut rows = select.query([id.as_u128().to_be_bytes()])?;
+    // To SQLite, a negative limit is none.
+    let limit = limit.map_or(-1, i64::from);
+    let mut rows = select.query(params![id.as_u128().to_be_bytes(), limit])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         changes.push(StatusChange {

@@ -1,14 +1,18 @@
 //! A store in one SQLite file.
 
+mod access;
 mod agents;
 mod alerts;
 mod connection;
 mod error;
 mod events;
+mod feed;
+mod fleet;
 mod process;
 mod reader;
 mod schema;
 mod state;
+mod triage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -213,8 +217,12 @@ impl EventStore for SqliteStore {
     }
 
     async fn losses(&self, query: &LossQuery) -> Result<Vec<LossEntry>> {
-        let query = query.clone();
-        self.read(move |connection| agents::losses(connection, &query)).await
+        let LossQuery { time, agent } = query.clone();
+        let (tenant, agent) = agent.unzip();
+        self.read(move |connection| {
+            agents::losses(connection, tenant.as_ref(), agent.as_ref(), time)
+        })
+        .await
     }
 }
 
@@ -229,11 +237,13 @@ impl AlertStore for SqliteStore {
         let limit = cursor::limit(query.limit)?;
         let after = Listing::Alerts.position(query.after.as_ref())?;
         let query = query.clone();
-        self.read(move |connection| alerts::read(connection, &query, limit, after)).await
+        let page = self.read(move |connection| alerts::read(connection, &query, limit, after));
+        Ok(page.await?.map(|record| record.alert))
     }
 
     async fn alert(&self, id: AlertId) -> Result<Option<Arc<Alert>>> {
-        self.read(move |connection| alerts::alert(connection, id)).await
+        let record = self.read(move |connection| alerts::record(connection, None, id)).await?;
+        Ok(record.map(|record| record.alert))
     }
 
     async fn set_status(&self, id: AlertId, change: &StatusChange) -> Result<()> {
@@ -242,7 +252,7 @@ impl AlertStore for SqliteStore {
     }
 
     async fn status_history(&self, id: AlertId) -> Result<Vec<StatusChange>> {
-        self.read(move |connection| alerts::history(connection, id)).await
+        self.read(move |connection| alerts::history(connection, id, None)).await
     }
 }
 

@@ -13,7 +13,8 @@ use lavender_core::conformance;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{Event, EventData, EventKind, FileOpen, LossStage, Process};
 use lavender_core::store::{
-    AlertQuery, EventQuery, Inserted, LossQuery, PutMode, StatusChange, TimeRange,
+    AlertQuery, EventQuery, Inserted, LossQuery, PutMode, Revision, StatisticsQuery, StatusChange,
+    TechniqueCount, TimeRange, TriageStore as _,
 };
 use lavender_core::{
     Alert, AlertStatus, AlertStore as _, Captured, ErrorKind, EventStore as _, ManualClock,
@@ -57,6 +58,68 @@ async fn it_conforms() {
     let error = store.agents().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("closed"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms_within_tenants() {
+    let Some(mut server) = Server::start() else { return };
+    let store = open(&server.database().await);
+    conformance::fleet_store(&store).await;
+    conformance::triage_store(&store).await;
+    conformance::access_store(&store).await;
+    conformance::feed_store(&store).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_first_version_is_brought_to_this_one() {
+    let Some(mut server) = Server::start() else { return };
+    let url = server.database().await;
+    let mut sample = Sample::new("first", "a", 1);
+    let process = sample.process();
+    let event = sample.exec(&process);
+    let alert = sample.alert(&event, "r", Severity::High);
+    let change = StatusChange {
+        from: AlertStatus::Open,
+        to: AlertStatus::Acknowledged,
+        actor: "ana".into(),
+        reason: None,
+        at: START,
+    };
+    let store = open(&url);
+    store.insert(&[Arc::clone(&alert)]).await.unwrap();
+    store.set_status(alert.id, &change).await.unwrap();
+    let alert = store.alert(alert.id).await.unwrap().unwrap();
+    store.close().await.unwrap();
+    connect(&url)
+        .await
+        .batch_execute(
+            "DROP TABLE lavender.alert_techniques, lavender.agent_transitions, lavender.tokens,
+                 lavender.audit, lavender.feed;
+             DROP INDEX lavender.alerts_tenant_status_observed_at_alert_id_idx,
+                 lavender.alerts_tenant_agent_observed_at_alert_id_idx,
+                 lavender.alerts_tenant_md5_observed_at_alert_id_idx,
+                 lavender.alerts_tenant_observed_at_severity_status_agent_idx;
+             ALTER TABLE lavender.alerts DROP COLUMN revision, DROP COLUMN updated_at;
+             ALTER TABLE lavender.agents DROP COLUMN last_lost_at, DROP COLUMN rules,
+                 DROP COLUMN kinds, DROP COLUMN liveness, DROP COLUMN liveness_at;
+             UPDATE lavender.schema_version SET version = 1;",
+        )
+        .await
+        .unwrap();
+    let store = open(&url);
+    let tenant = &sample.source().tenant;
+    for technique in ["T1059", "T1059.004"] {
+        let mut query = AlertQuery::new(TimeRange::ALL);
+        query.technique = Some(technique.into());
+        let found = store.triage(tenant, &query).await.unwrap().items;
+        assert_eq!(found[0].alert, alert, "{technique}");
+        assert_eq!((found[0].revision, found[0].updated_at), (Revision(1), Some(START)));
+    }
+    let hour = TimeRange { from: START, to: START.saturating_add(Duration::from_secs(3_600)) };
+    let query = StatisticsQuery::new(hour, Duration::from_secs(60));
+    let techniques = store.statistics(tenant, &query).await.unwrap().techniques;
+    assert_eq!(techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
 }
 
 /// TimescaleDB comes with no distribution's packages, so its path is checked where somebody has it: on an empty

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
-use lavender_core::store::{AlertQuery, EventQuery, LossQuery, PutMode, TimeRange};
+use lavender_core::store::{
+    AccessStore as _, AlertQuery, AuditQuery, EventQuery, FeedPosition, FeedStore as _,
+    FleetStore as _, LossQuery, PutMode, TimeRange, TokenId, TokenQuery, TransitionQuery,
+    TriageStore as _,
+};
 use lavender_core::{
     AlertId, AlertStatus, AlertStore as _, EventStore as _, Severity, StateStore as _,
 };
@@ -103,6 +107,12 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
         "INSERT INTO lavender.sequences SELECT gen_random_uuid(), 1 FROM generate_series(1, 3000);
         INSERT INTO lavender.alert_history (alert_id, from_status, to_status, actor, at)
             SELECT gen_random_uuid(), 'open', 'resolved', 'ana', 0 FROM generate_series(1, 3000);
+        INSERT INTO lavender.audit (at, tenant, actor, action, target, change)
+            SELECT n, 'acme', 'ana', 'token_create', 't', 'c' FROM generate_series(1, 3000) AS n;
+        INSERT INTO lavender.tokens (token_id, tenant, role, name, hash, created_by, created_at)
+            SELECT gen_random_uuid(), 'acme', 'viewer', 'n', 'h', 'ana', n FROM generate_series(1, 3000) AS n;
+        INSERT INTO lavender.agent_transitions (tenant, agent, to_state, reason, at)
+            SELECT 'acme', 'web-' || n % 50, 'online', 'heard', n FROM generate_series(1, 3000) AS n;
         ANALYZE";
     connect(&url).await.batch_execute(many).await.unwrap();
     let mut log = Log { server: &server, read: 0 };
@@ -177,6 +187,8 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
     store.status_history(alert).await.unwrap();
     log.goes_by("alert_history_alert_id_change_idx");
 
+    within_a_tenant(&store, &sample, &mut log).await;
+
     let (_, version) = store.get("key/7").await.unwrap().unwrap();
     log.goes_by("state_pkey");
     for mode in [PutMode::Update(version), PutMode::Overwrite] {
@@ -189,4 +201,50 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
     log.goes_by("state_pkey");
     store.retain(START).await.unwrap();
     log.goes_by("state_expires_at_idx");
+}
+
+/// What a control plane asks.
+async fn within_a_tenant(store: &PostgresStore, sample: &Sample, log: &mut Log<'_>) {
+    let (tenant, agent) = (&sample.source().tenant, &sample.source().agent);
+    let mut query = AlertQuery::new(TimeRange::ALL);
+    query.limit = 10;
+    let page = store.triage(tenant, &query).await.unwrap();
+    log.goes_by("alerts_");
+    let rule = Some("rule-7".into());
+    assert_eq!(
+        store.triage(tenant, &AlertQuery { rule, ..query.clone() }).await.unwrap().items.len(),
+        6
+    );
+    log.goes_by("alerts_");
+    let technique = Some("T1003".into());
+    store.triage(tenant, &AlertQuery { technique, ..query.clone() }).await.unwrap();
+    log.goes_by("alert_techniques_pkey");
+    let technique = Some("T1059.004".into());
+    let after = page.next;
+    store.triage(tenant, &AlertQuery { technique, after, ..query }).await.unwrap();
+    log.goes_by("alert_techniques_pkey");
+    let alert = page.items[0].alert.id;
+    store.alert_record(tenant, alert).await.unwrap().unwrap();
+    log.goes_by("alerts_pkey");
+    store.feed_end().await.unwrap();
+    log.goes_by("feed_pkey");
+    let near_the_end = FeedPosition(store.feed_end().await.unwrap().0 - 5);
+    log.plans();
+    assert_eq!(store.feed(tenant, near_the_end, 10).await.unwrap().len(), 5);
+    log.goes_by("feed_");
+    let mut query = TransitionQuery::new(TimeRange::ALL);
+    query.limit = 10;
+    store.transitions(tenant, &query).await.unwrap();
+    log.goes_by("agent_transitions_tenant_at_transition_idx");
+    query.agent = Some(agent.clone());
+    store.transitions(tenant, &query).await.unwrap();
+    log.goes_by("agent_transitions_tenant_agent_at_transition_idx");
+    let mut query = AuditQuery::new(TimeRange::ALL);
+    query.limit = 10;
+    store.audit(tenant, &query).await.unwrap();
+    log.goes_by("audit_tenant_at_entry_idx");
+    store.tokens(tenant, &TokenQuery { limit: 10, after: None }).await.unwrap();
+    log.goes_by("tokens_tenant_created_at_token_id_idx");
+    store.token(TokenId::from_u128(7)).await.unwrap();
+    log.goes_by("tokens_pkey");
 }

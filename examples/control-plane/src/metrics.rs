@@ -1,0 +1,70 @@
+//! What the control plane counts of itself.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Counters, all of them without labels: what a tenant does is nothing for who scrapes them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests answered.
+    pub requests: Counter,
+    /// Requests answered with a status of 500 or more.
+    pub failures: Counter,
+    /// Requests with no token, or a wrong one.
+    pub refused: Counter,
+    /// Requests refused since their peer made too many.
+    pub limited: Counter,
+    /// Transitions of agents that were noticed.
+    pub transitions: Counter,
+    /// Looks at the agents, or at the feed, that failed.
+    pub sweep_failures: Counter,
+    /// Clients of the live stream.
+    pub live_clients: Gauge,
+    /// Changes that slow clients of the live stream were told that they missed.
+    pub live_missed: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("lavender_control_plane");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let requests = counter("requests", "Requests answered");
+        let failures = counter("failures", "Requests answered with a status of 500 or more");
+        let refused = counter("refused", "Requests with no token or a wrong one");
+        let limited = counter("limited", "Requests refused since their peer made too many");
+        let transitions = counter("transitions", "Transitions of agents that were noticed");
+        let sweep_failures =
+            counter("sweep_failures", "Looks at the agents or at the feed that failed");
+        let live_missed =
+            counter("live_missed", "Changes that slow clients of the live stream missed");
+        let live_clients = Gauge::default();
+        registry.register("live_clients", "Clients of the live stream", live_clients.clone());
+        Self {
+            registry,
+            requests,
+            failures,
+            refused,
+            limited,
+            transitions,
+            sweep_failures,
+            live_clients,
+            live_missed,
+        }
+    }
+}
+
+impl Metrics {
+    /// All of them, in the text format of OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,126 @@
+//! What every route shares.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::store::{FeedPosition, LivenessTimes};
+use lavender_core::{Clock, SystemClock, Timestamp};
+use lavender_detect::RuleSet;
+use lavender_store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::Gate;
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+
+/// How a control plane behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// After how long without a word an agent is late, and gone.
+    pub liveness: LivenessTimes,
+    /// How often agents are looked at.
+    pub sweep_every: Duration,
+    /// How often the end of the feed is looked at, for the live stream.
+    pub feed_every: Duration,
+    /// How many requests a second each peer may make.
+    pub requests_per_second: NonZeroU32,
+    /// How long a request may take, the live stream aside.
+    pub request_timeout: Duration,
+    /// The most clients of the live stream at once.
+    pub live_clients: usize,
+    /// The rules that are listed.
+    pub rules: RuleSet,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            liveness: LivenessTimes::default(),
+            sweep_every: Duration::from_secs(5),
+            feed_every: Duration::from_millis(250),
+            requests_per_second: NonZeroU32::MIN.saturating_add(99),
+            request_timeout: Duration::from_secs(30),
+            live_clients: 1_024,
+            rules: RuleSet::empty(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// A store, and what is needed to show it to those who may see it. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct ControlPlane(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Arc<dyn Store>,
+    options: Options,
+    gate: Gate,
+    limits: Limits,
+    metrics: Metrics,
+    feed_end: watch::Sender<FeedPosition>,
+    live: Arc<Semaphore>,
+    tests: Semaphore,
+}
+
+impl ControlPlane {
+    /// A control plane over a store.
+    pub fn new(store: Arc<dyn Store>, options: Options) -> Self {
+        Self(Arc::new(Parts {
+            store,
+            gate: Gate::default(),
+            limits: Limits::new(options.requests_per_second),
+            metrics: Metrics::default(),
+            feed_end: watch::Sender::default(),
+            live: Arc::new(Semaphore::new(options.live_clients)),
+            tests: Semaphore::new(1),
+            options,
+        }))
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.0.options.clock.now()
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Where the feed ends, as was seen last.
+    pub(crate) fn feed_end(&self) -> &watch::Sender<FeedPosition> {
+        &self.0.feed_end
+    }
+
+    /// The seats of the live stream.
+    pub(crate) fn live(&self) -> &Arc<Semaphore> {
+        &self.0.live
+    }
+
+    /// The turns for testing rules: each takes a core.
+    pub(crate) fn rule_tests(&self) -> &Semaphore {
+        &self.0.tests
+    }
+}

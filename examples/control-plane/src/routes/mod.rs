@@ -1,0 +1,45 @@
+//! The routes: what each takes, who may ask, and what it answers.
+
+mod agents;
+mod alerts;
+mod audit;
+mod events;
+mod health;
+mod live;
+mod rules;
+mod tokens;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::plane::ControlPlane;
+
+/// The routes under `/api/v1`.
+pub(crate) fn v1() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::new()
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::statistics))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::set_status))
+        .routes(routes!(alerts::tree))
+        .routes(routes!(events::list))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::get))
+        .routes(routes!(agents::transitions))
+        .routes(routes!(agents::losses))
+        .routes(routes!(rules::list))
+        .routes(routes!(rules::test))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+}
+
+/// The live stream, which lasts as long as its client does.
+pub(crate) fn stream() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::new().routes(routes!(live::live))
+}
+
+/// What is asked without a token.
+pub(crate) fn open() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::metrics))
+}

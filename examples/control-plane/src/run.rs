@@ -1,0 +1,108 @@
+//! Opens the store, makes first tokens, serves until the end.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lavender_core::pipeline::signal;
+use lavender_core::{Clock, SystemClock, TenantId};
+use lavender_detect::{RuleSet, RuleSetBuilder};
+use lavender_store::Store;
+use tokio::net::TcpListener;
+
+use crate::access::{AccessError, first_token};
+use crate::api;
+use crate::cli::Cli;
+use crate::plane::{ControlPlane, Options};
+use crate::watch::watch;
+
+/// Why the control plane could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The command line asks for what cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// The store cannot be opened, read or written.
+    #[error(transparent)]
+    Store(#[from] lavender_core::Error),
+    /// No first token could be made.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// It cannot listen, or cannot go on.
+    #[error("cannot listen on {listen}: {error}")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// What it has to say cannot be written.
+    #[error("cannot write to stdout: {0}")]
+    Output(std::io::Error),
+}
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// What failed, and what to do about it.
+pub async fn run(cli: Cli) -> Result<(), RunError> {
+    cli.check_listen().map_err(RunError::Usage)?;
+    let liveness = cli.liveness().map_err(RunError::Usage)?;
+    let rules = rules(&cli).map_err(RunError::Usage)?;
+    let url = cli.store.clone();
+    let opened = tokio::task::spawn_blocking(move || lavender_store::open(&url)).await;
+    let store = opened.map_err(|error| RunError::Usage(format!("--store: {error}")))??;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for tenant in &cli.tenants {
+        welcome(&*store, &*clock, tenant).await?;
+    }
+    let per_second = cli.requests_per_second;
+    let options =
+        Options { liveness, requests_per_second: per_second, rules, clock, ..Options::default() };
+    let served = serve(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
+    store.close().await?;
+    served
+}
+
+fn rules(cli: &Cli) -> Result<RuleSet, String> {
+    let mut builder = RuleSetBuilder::new();
+    builder.add_builtin();
+    for path in &cli.rules {
+        builder.add_path(path);
+    }
+    builder.build().map(|loaded| loaded.rules).map_err(|errors| errors.to_string())
+}
+
+/// Makes a tenant's first token, and prints it: the only time that it is shown.
+async fn welcome(store: &dyn Store, clock: &dyn Clock, tenant: &TenantId) -> Result<(), RunError> {
+    let (secret, token) = first_token(tenant.clone(), clock.now())?;
+    if store.create_first_token(&token).await? {
+        say(&format!("first admin token of tenant {tenant}, shown only now: {}", secret.reveal()))?;
+    }
+    Ok(())
+}
+
+fn say(text: &str) -> Result<(), RunError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(RunError::Output)
+}
+
+async fn serve(plane: ControlPlane, listen: SocketAddr) -> Result<(), RunError> {
+    let fail = |error| RunError::Listen { listen, error };
+    let stop = signal()?;
+    let listener = TcpListener::bind(listen).await.map_err(fail)?;
+    let at = listener.local_addr().map_err(fail)?;
+    say(&format!("listening on http://{at}"))?;
+    let service = api::router(plane.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service);
+    // Streams last as long as their clients do: what is under way is cut, and clients go on behind what they have.
+    tokio::select! {
+        served = server => served.map_err(fail),
+        () = watch(plane) => Ok(()),
+        name = stop => {
+            tracing::info!("{name}: stopping");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! How it starts, and how it ends.
+
+use std::process::Stdio;
+
+use tempfile::TempDir;
+
+use crate::server::{Server, command};
+
+#[test]
+fn the_first_token_is_printed_once_and_works() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lavender.db");
+    let server = Server::start(&path, &["--tenant", "acme"]);
+    let token = server.token.clone().expect("no token was printed");
+    assert_eq!(server.get("/healthz", "").0, 200);
+    assert_eq!(server.get("/api/v1/alerts", "").0, 401);
+    assert_eq!(server.get("/api/v1/alerts", &token), (200, "{\"items\":[]}".into()));
+    let (status, audit) = server.get("/api/v1/audit", &token);
+    assert!(status == 200 && audit.contains("token_create"), "{audit}");
+    let said = server.stop();
+    assert!(!said.contains(&token), "the token is in the log");
+
+    let again = Server::start(&path, &["--tenant", "acme"]);
+    assert_eq!(again.token, None, "a first token is made again");
+    assert_eq!(again.get("/api/v1/alerts", &token).0, 200);
+    assert!(again.get("/api/v1/rules", &token).1.contains("\"title\""), "no built-in rules");
+    again.stop();
+    let other = Server::start(&path, &["--tenant", "acme", "--tenant", "globex"]);
+    assert!(other.token.as_ref().is_some_and(|globex| *globex != token));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let directory = TempDir::new().unwrap();
+    for (more, code, why) in [
+        (&["--listen", "0.0.0.0:0"][..], 2, "--behind-tls-proxy"),
+        (&["--degraded-after-s", "60"], 2, "--offline-after-s"),
+        (&["--tenant", "a b"], 2, "a b"),
+        (&["--rules", "/nowhere"], 2, "/nowhere"),
+        (&["--store", "sqlite:"], 1, "path"),
+        (&["--store", "mysql://x"], 1, "postgres://"),
+    ] {
+        let path = directory.path().join("lavender.db");
+        let store = format!("sqlite:{}", path.display());
+        let mut command = command(&store);
+        if more[0] == "--store" || more[0] == "--listen" {
+            command = std::process::Command::new(env!("CARGO_BIN_EXE_lavender-control-plane"));
+            if more[0] == "--listen" {
+                command.args(["--store", &store]);
+            }
+        }
+        let ended = command.args(more).stdout(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{more:?}: {said}");
+        assert!(said.contains(why), "{more:?}: {said}");
+    }
+}
