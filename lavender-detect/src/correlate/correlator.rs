@@ -1,8 +1,7 @@
 //! Correlation in one process, with state in memory.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use lavender_core::{EventId, Timestamp};
@@ -11,6 +10,7 @@ use serde::Serialize;
 use super::alert::{CorrelationAlert, EventStamp, Losses};
 use super::changes::Changes;
 use super::element::Firing;
+use super::groups::{GROUP_BYTES, Group, Groups, Timer};
 use super::observe::{Columns, Left};
 use super::settled::Held;
 use super::state::{Outcome, State};
@@ -123,9 +123,9 @@ pub struct Correlator {
     pub(super) rules: RuleSet,
     pub(super) lateness: i64,
     bytes_max: usize,
-    pub(super) groups: HashMap<u128, Box<Group>, BuildHasherDefault<KeyHasher>>,
+    pub(super) groups: Groups,
     /// When groups have something to decide or to forget. An entry is void when its group is queued for another time.
-    pub(super) timers: BinaryHeap<Reverse<Timer>>,
+    timers: BinaryHeap<Reverse<Timer>>,
     pub(super) watermark: i64,
     pub(super) losses: Losses,
     bytes: usize,
@@ -139,22 +139,6 @@ pub struct Correlator {
     pub(super) saved_time: Option<(i64, i64)>,
 }
 
-pub(super) struct Group {
-    pub(super) correlation: u32,
-    /// For which watermark its timer is set.
-    pub(super) queued: i64,
-    pub(super) heap_bytes: u32,
-    /// Whether it is among the [`Changes`].
-    pub(super) changed: bool,
-    /// Up to when something of it may have been forgotten before it was begun.
-    pub(super) gap: i64,
-    pub(super) values: Box<[u8]>,
-    pub(super) state: State,
-}
-
-/// A group's watermark, and its key.
-type Timer = (i64, u128);
-
 /// What a correlation found, on its way to alerts and to the correlations that rest on it.
 pub(crate) struct Found {
     pub(crate) correlation: u32,
@@ -165,31 +149,8 @@ pub(crate) struct Found {
     pub(crate) forgotten: bool,
 }
 
-/// Keys are digests already.
-#[derive(Default)]
-pub(super) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
-/// What a group takes beside its heap: its place in a table that is half full when it has grown, and stood there once more
-/// while it grew; its timer in a heap that may be half full; and what the allocator adds to three allocations, of which
-/// it rounds each up. Held against what is resident by `make bench-peers ARGS="correlations"`.
-const GROUP_BYTES: usize =
-    5 * size_of::<(u128, Box<Group>)>() + size_of::<Group>() + 2 * size_of::<Timer>() + 96;
+/// Room for so many timers is not given back.
+const TIMERS_MIN: usize = 64;
 
 impl Correlator {
     /// A correlator without state.
@@ -198,7 +159,7 @@ impl Correlator {
             rules,
             lateness: i64::try_from(options.lateness.as_nanos()).unwrap_or(i64::MAX / 64),
             bytes_max: options.state_bytes_max,
-            groups: HashMap::default(),
+            groups: Groups::default(),
             timers: BinaryHeap::new(),
             watermark: i64::MIN,
             losses: Losses::default(),
@@ -270,19 +231,21 @@ impl Correlator {
             let old = self.rules.correlations().get(old as usize)?;
             rules.correlations().iter().position(|new| new.content == old.content)
         };
-        let bytes = &mut self.bytes;
-        let changes = &mut self.changes;
-        self.groups.retain(|key, group| match place(group.correlation) {
-            Some(new) => {
-                group.correlation = new as u32;
-                true
+        let mut gone = Vec::new();
+        for group in self.groups.iter_mut() {
+            match place(group.correlation) {
+                Some(new) => group.correlation = new as u32,
+                None => {
+                    self.changes.note(group.key, &mut group.changed);
+                    gone.push(group.key);
+                }
             }
-            None => {
-                *bytes -= GROUP_BYTES + group.heap_bytes as usize;
-                changes.note(*key, &mut group.changed);
-                false
+        }
+        for key in gone {
+            if let Some(place) = self.groups.find(key) {
+                self.remove(place);
             }
-        });
+        }
         self.rules = rules;
     }
 
@@ -314,9 +277,10 @@ impl Correlator {
         let evicted_to = self.evicted_to;
         let observed = columns.observe(correlation, feed, at, |observation| {
             let Held { element, .. } = observation.held;
-            let group = groups.entry(observation.key).or_insert_with(|| {
+            let place = groups.find(observation.key).unwrap_or_else(|| {
                 *bytes += GROUP_BYTES;
-                Box::new(Group {
+                groups.insert(Group {
+                    key: observation.key,
                     correlation: feed.correlation,
                     queued: i64::MAX,
                     heap_bytes: 0,
@@ -326,8 +290,9 @@ impl Correlator {
                     state: State::new(&correlation.plan),
                 })
             });
+            let Some(group) = groups.get_mut(place) else { return };
             changes.note(observation.key, &mut group.changed);
-            let Group { values, state, gap, .. } = &mut **group;
+            let Group { values, state, gap, .. } = group;
             let mut fire = |firing: Firing, carried| {
                 let (group, forgotten) = (values.clone(), *gap >= firing.from);
                 found.push(Found {
@@ -352,7 +317,7 @@ impl Correlator {
             let due = group.state.due(&correlation.plan).saturating_add(lag);
             if due < group.queued {
                 group.queued = due;
-                timers.push(Reverse((due, observation.key)));
+                timers.push(Reverse((due, place)));
             }
         });
         if let Err(left) = observed {
@@ -384,18 +349,18 @@ impl Correlator {
 
     /// Decides and forgets what is due, in the order in which it is.
     fn run_timers(&mut self, watermark: i64, out: &mut Vec<CorrelationAlert>) {
-        while let Some(Reverse((due, key))) = self.timers.peek().copied() {
+        while let Some(Reverse((due, place))) = self.timers.peek().copied() {
             if due > watermark {
                 return;
             }
             self.timers.pop();
-            let Some(group) = self.groups.get_mut(&key).filter(|group| group.queued == due) else {
+            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
                 continue;
             };
             let correlation = &self.rules.correlations()[group.correlation as usize];
             let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            self.changes.note(key, &mut group.changed);
-            let Group { correlation: number, values, state, gap, .. } = &mut **group;
+            self.changes.note(group.key, &mut group.changed);
+            let Group { correlation: number, values, state, gap, .. } = group;
             let (number, found) = (*number, &mut self.found);
             let mut fire = |firing: Firing, carried| {
                 let (group, forgotten) = (values.clone(), *gap >= firing.from);
@@ -406,32 +371,44 @@ impl Correlator {
                 self.counters.overflowed += 1;
             }
             if group.state.is_over(&correlation.plan) {
-                self.bytes -= GROUP_BYTES + group.heap_bytes as usize;
-                self.groups.remove(&key);
+                self.remove(place);
             } else {
                 group.account(&mut self.bytes);
                 let next = group.state.due(&correlation.plan).saturating_add(lag);
                 group.queued = next.max(due.saturating_add(1));
-                self.timers.push(Reverse((group.queued, key)));
+                self.timers.push(Reverse((group.queued, place)));
             }
             self.pass_on(due, out);
         }
     }
 
     /// Puts in a group that was somewhere else so far.
-    pub(super) fn insert(&mut self, key: u128, mut group: Group) {
+    pub(super) fn insert(&mut self, mut group: Group) {
+        if let Some(before) = self.groups.find(group.key) {
+            self.remove(before);
+        }
         self.bytes += GROUP_BYTES;
         group.account(&mut self.bytes);
-        if let Some(before) = self.groups.insert(key, Box::new(group)) {
-            self.bytes -= GROUP_BYTES + before.heap_bytes as usize;
+        let queued = group.queued;
+        let place = self.groups.insert(group);
+        self.timers.push(Reverse((queued, place)));
+    }
+
+    fn remove(&mut self, place: u32) {
+        if let Some(group) = self.groups.remove(place) {
+            self.bytes -= group.bytes();
+        }
+        let room = self.timers.capacity();
+        if room > TIMERS_MIN && self.groups.len() * 8 < room {
+            self.timers.shrink_to(self.timers.len() * 2);
         }
     }
 
     /// Forgets the groups that would be forgotten the soonest, until the rest has room.
     pub(super) fn make_room(&mut self) {
         while self.bytes > self.bytes_max {
-            let Some(Reverse((due, key))) = self.timers.pop() else { return };
-            let Some(group) = self.groups.get_mut(&key).filter(|group| group.queued == due) else {
+            let Some(Reverse((due, place))) = self.timers.pop() else { return };
+            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
                 continue;
             };
             let correlation = &self.rules.correlations()[group.correlation as usize];
@@ -440,25 +417,15 @@ impl Correlator {
             let now = group.state.due(&correlation.plan).saturating_add(lag);
             if now > due {
                 group.queued = now;
-                self.timers.push(Reverse((now, key)));
+                self.timers.push(Reverse((now, place)));
                 continue;
             }
-            self.changes.note(key, &mut group.changed);
-            self.bytes -= GROUP_BYTES + group.heap_bytes as usize;
-            self.groups.remove(&key);
+            self.changes.note(group.key, &mut group.changed);
+            self.remove(place);
             self.counters.evicted += 1;
             // What it had was not later than the newest event.
             self.evicted_to = self.watermark.saturating_add(self.lateness);
         }
-    }
-}
-
-impl Group {
-    /// Keeps the sum of bytes up to date.
-    fn account(&mut self, bytes: &mut usize) {
-        let now = self.values.len() + self.state.heap_bytes();
-        *bytes = *bytes + now - self.heap_bytes as usize;
-        self.heap_bytes = u32::try_from(now).unwrap_or(u32::MAX);
     }
 }
 

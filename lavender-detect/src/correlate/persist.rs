@@ -1,12 +1,11 @@
 //! The state of a [`Correlator`] as parts that outlive the process.
 
-use std::cmp::Reverse;
-
 use lavender_core::{Bytes, Error, ErrorKind, Gaps, Result, Stateful};
 
 use super::alert::Losses;
-use super::correlator::{CorrelationCounters, Correlator, Group};
+use super::correlator::{CorrelationCounters, Correlator};
 use super::encode;
+use super::groups::Group;
 
 const PREFIX: &str = "correlation/";
 /// How far time had come, and what was forgotten. Behind all groups in the order of keys.
@@ -15,9 +14,11 @@ const LOSSES: &str = "correlation/losses";
 
 impl Stateful for Correlator {
     fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
-        let keys = self.changes.take().unwrap_or_else(|| self.groups.keys().copied().collect());
+        let all = || self.groups.iter().map(|group| group.key).collect();
+        let keys = self.changes.take().unwrap_or_else(all);
         for key in keys {
-            let value = self.groups.get_mut(&key).map(|group| {
+            let place = self.groups.find(key);
+            let value = place.and_then(|place| self.groups.get_mut(place)).map(|group| {
                 group.changed = false;
                 let correlation = &self.rules.correlations()[group.correlation as usize];
                 encode::encode(correlation, &group.values, &group.state).into()
@@ -37,7 +38,7 @@ impl Stateful for Correlator {
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
         // What was saved and is over must be said to be no more.
-        self.changes.begin(self.groups.keys().copied());
+        self.changes.begin(self.groups.iter().map(|group| group.key));
         let restored = match key {
             TIME => self.restore_time(value),
             LOSSES => Losses::restored(value).map(|losses| self.losses = losses),
@@ -62,7 +63,7 @@ impl Correlator {
         self.watermark = self.watermark.max(i64::from_le_bytes(*watermark));
         self.evicted_to = i64::from_le_bytes(evicted_to);
         // Which groups were begun before that is not known any more.
-        for group in self.groups.values_mut() {
+        for group in self.groups.iter_mut() {
             group.gap = self.evicted_to;
         }
         Some(())
@@ -77,6 +78,7 @@ impl Correlator {
         let lag = self.lateness.saturating_mul(i64::from(correlation.level));
         let queued = state.due(&correlation.plan).saturating_add(lag);
         let group = Group {
+            key,
             correlation: number as u32,
             queued,
             heap_bytes: 0,
@@ -85,8 +87,7 @@ impl Correlator {
             values,
             state,
         };
-        self.insert(key, group);
-        self.timers.push(Reverse((queued, key)));
+        self.insert(group);
         self.make_room();
         Some(())
     }

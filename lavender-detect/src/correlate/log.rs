@@ -1,0 +1,320 @@
+//! The elements of a group in their order, in as little room as they need.
+//!
+//! A group mostly sees one agent in one boot, and many correlations look at no value. So an element is two words: its
+//! time, and its event's sequence number with the slot; where the event comes from is kept once for all of them. A
+//! value is a third word. Only when events of several origins meet in a group are elements kept whole.
+
+use std::ops::Range;
+
+use lavender_core::EventId;
+
+use super::element::Element;
+use super::resident::allocated;
+
+/// Elements, sorted by [`Element::place`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    kept: Kept,
+    /// How many at the front are gone, and still have their room.
+    gone: u32,
+    /// Whether there are three words to the element, the last its value, or two.
+    valued: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Kept {
+    /// The words of one element, without heap of its own: most groups never see a second.
+    One([u64; 3], EventId),
+    /// The words of elements, all of the origin of this event.
+    Words(Vec<u64>, EventId),
+    Whole(Vec<Element>),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::Whole(Vec::new())
+    }
+}
+
+/// How many elements there is room for when the heap is first asked.
+const FIRST: usize = 4;
+
+impl Log {
+    /// How many elements there are.
+    pub(crate) const fn len(&self) -> usize {
+        let room = match &self.kept {
+            Kept::One(..) => 1,
+            Kept::Words(words, _) if self.valued => words.len() / 3,
+            Kept::Words(words, _) => words.len() / 2,
+            Kept::Whole(elements) => elements.len(),
+        };
+        room - self.gone as usize
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(crate) const fn heap_bytes(&self) -> usize {
+        match &self.kept {
+            Kept::One(..) => 0,
+            Kept::Words(words, _) => allocated(words.capacity() * size_of::<u64>()),
+            Kept::Whole(elements) => allocated(elements.capacity() * size_of::<Element>()),
+        }
+    }
+
+    /// The words of an element.
+    fn words(&self, at: usize) -> [u64; 3] {
+        let at = self.gone as usize + at;
+        match &self.kept {
+            Kept::One(words, _) => *words,
+            Kept::Words(words, _) if self.valued => {
+                let words = &words[3 * at..3 * at + 3];
+                [words[0], words[1], words[2]]
+            }
+            Kept::Words(words, _) => {
+                let words = &words[2 * at..2 * at + 2];
+                [words[0], words[1], 0]
+            }
+            Kept::Whole(elements) => words(&elements[at]),
+        }
+    }
+
+    pub(crate) fn time(&self, at: usize) -> i64 {
+        self.words(at)[0].cast_signed()
+    }
+
+    pub(crate) fn slot(&self, at: usize) -> u16 {
+        !(self.words(at)[1] as u16)
+    }
+
+    pub(crate) fn value(&self, at: usize) -> u64 {
+        self.words(at)[2]
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Element {
+        let like = match &self.kept {
+            Kept::Whole(elements) => return elements[self.gone as usize + at],
+            Kept::One(_, like) | Kept::Words(_, like) => like,
+        };
+        let [time, tag, value] = self.words(at);
+        let id = like.origin().event(tag >> 16);
+        Element { time: time.cast_signed(), id, slot: !(tag as u16), value }
+    }
+
+    pub(crate) fn first_time(&self) -> Option<i64> {
+        (!self.is_empty()).then(|| self.time(0))
+    }
+
+    pub(crate) fn last_time(&self) -> Option<i64> {
+        self.len().checked_sub(1).map(|last| self.time(last))
+    }
+
+    pub(crate) fn range(&self, range: Range<usize>) -> impl DoubleEndedIterator<Item = Element> {
+        range.map(|at| self.get(at))
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Element> {
+        self.range(0..self.len())
+    }
+
+    /// The first element from `time` on.
+    pub(crate) fn start(&self, time: i64) -> usize {
+        self.first(|at| self.time(at) >= time)
+    }
+
+    /// The first element that something holds for, which holds for all behind it.
+    fn first(&self, holds: impl Fn(usize) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if holds(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
+    /// Where an element belongs; `None` when it is there already. Costs one comparison for one that comes in order.
+    pub(crate) fn position(&self, element: &Element) -> Option<usize> {
+        let length = self.len();
+        let Some(last) = length.checked_sub(1) else { return Some(0) };
+        let [time, tag, _] = words(element);
+        if self.takes(element.id) {
+            let place = |at: usize| {
+                let [time, tag, _] = self.words(at);
+                (time.cast_signed(), tag)
+            };
+            let new = (time.cast_signed(), tag);
+            if place(last) < new {
+                return Some(length);
+            }
+            let at = self.first(|at| place(at) >= new);
+            return (at == length || place(at) != new).then_some(at);
+        }
+        let at = self.first(|at| self.get(at).place() >= element.place());
+        (at == length || self.get(at).place() != element.place()).then_some(at)
+    }
+
+    /// Whether an event is of the origin that all are of, so that sequence numbers tell them apart.
+    fn takes(&self, id: EventId) -> bool {
+        match &self.kept {
+            Kept::One(_, like) | Kept::Words(_, like) => id.as_u128() >> 48 == like.as_u128() >> 48,
+            Kept::Whole(_) => false,
+        }
+    }
+
+    /// Puts an element in where [`position`](Self::position) says that it belongs.
+    pub(crate) fn insert(&mut self, at: usize, element: &Element) {
+        let new = words(element);
+        if self.is_empty() {
+            self.begin(new, element.id);
+            return;
+        }
+        if !self.takes(element.id) {
+            self.make_whole();
+        } else if new[2] != 0 && !self.valued {
+            self.make_valued();
+        }
+        let valued = self.valued;
+        match &mut self.kept {
+            Kept::Whole(elements) => open(elements, &mut self.gone, at, &[*element]),
+            Kept::Words(words, _) if valued => open(words, &mut self.gone, at, &new),
+            Kept::Words(words, _) => open(words, &mut self.gone, at, &[new[0], new[1]]),
+            Kept::One(one, like) => {
+                let width = if valued { 3 } else { 2 };
+                let mut words = Vec::with_capacity(FIRST * width);
+                words.extend_from_slice(&one[..width]);
+                words.splice(at * width..at * width, new[..width].iter().copied());
+                self.kept = Kept::Words(words, *like);
+            }
+        }
+    }
+
+    /// Puts in the first element.
+    fn begin(&mut self, new: [u64; 3], id: EventId) {
+        self.gone = 0;
+        self.valued = new[2] != 0;
+        match &mut self.kept {
+            Kept::Words(words, like) => {
+                words.clear();
+                words.extend_from_slice(if self.valued { &new } else { &new[..2] });
+                *like = id;
+            }
+            kept => *kept = Kept::One(new, id),
+        }
+    }
+
+    fn make_whole(&mut self) {
+        let elements = self.iter().collect();
+        (self.kept, self.gone) = (Kept::Whole(elements), 0);
+    }
+
+    fn make_valued(&mut self) {
+        if let Kept::Words(words, _) = &mut self.kept {
+            let pairs = words[2 * self.gone as usize..].chunks_exact(2);
+            *words = pairs.flat_map(|pair| [pair[0], pair[1], 0]).collect();
+            self.gone = 0;
+        }
+        self.valued = true;
+    }
+
+    pub(crate) fn set_value(&mut self, at: usize, value: u64) {
+        if value != 0 && !self.valued && !matches!(self.kept, Kept::Whole(_)) {
+            self.make_valued();
+        }
+        let at = self.gone as usize + at;
+        match &mut self.kept {
+            Kept::One(words, _) => words[2] = value,
+            Kept::Words(words, _) if self.valued => words[3 * at + 2] = value,
+            // A value of nothing needs no word.
+            Kept::Words(..) => {}
+            Kept::Whole(elements) => elements[at].value = value,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, at: usize) {
+        self.remove_range(at..at + 1);
+    }
+
+    pub(crate) fn remove_range(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let valued = self.valued;
+        match &mut self.kept {
+            Kept::One(..) => self.gone = 1,
+            Kept::Words(words, _) if valued => close(words, &mut self.gone, range, 3),
+            Kept::Words(words, _) => close(words, &mut self.gone, range, 2),
+            Kept::Whole(elements) => close(elements, &mut self.gone, range, 1),
+        }
+    }
+
+    /// Forgets so many at the front.
+    pub(crate) fn forget(&mut self, count: usize) {
+        self.gone += count.min(self.len()) as u32;
+    }
+}
+
+/// An element in words; without its origin.
+fn words(element: &Element) -> [u64; 3] {
+    let tag = element.id.sequence() << 16 | u64::from(!element.slot);
+    [element.time.cast_unsigned(), tag, element.value]
+}
+
+/// Puts the parts of one element in, where some at the front may be gone. Makes room by what is gone, or by a quarter and
+/// not by doubling: most groups are small, and there are many.
+fn open<T: Copy>(parts: &mut Vec<T>, gone: &mut u32, at: usize, new: &[T]) {
+    let width = new.len();
+    if parts.len() + width > parts.capacity() {
+        let dead = *gone as usize * width;
+        // Moving the others costs no more than a few times what was put in since the last time.
+        if dead > 0 && dead * 8 >= parts.len() {
+            parts.copy_within(dead.., 0);
+            parts.truncate(parts.len() - dead);
+            *gone = 0;
+        } else {
+            parts.reserve_exact((parts.len() / width / 4).max(2) * width);
+        }
+    }
+    let start = (*gone as usize + at) * width;
+    let end = parts.len();
+    parts.extend_from_slice(new);
+    if start < end {
+        parts.copy_within(start..end, start + width);
+        parts[start..start + width].copy_from_slice(new);
+    }
+}
+
+/// Takes elements out by moving those before them or those behind them, whichever are fewer.
+fn close<T: Copy>(parts: &mut Vec<T>, gone: &mut u32, range: Range<usize>, width: usize) {
+    let front = *gone as usize;
+    let (start, end) = ((front + range.start) * width, (front + range.end) * width);
+    if range.start * width <= parts.len() - end {
+        let removed = range.len();
+        parts.copy_within(front * width..start, (front + removed) * width);
+        *gone += removed as u32;
+    } else {
+        parts.copy_within(end.., start);
+        parts.truncate(parts.len() - range.len() * width);
+    }
+}
+
+impl PartialEq for Log {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl FromIterator<Element> for Log {
+    fn from_iter<I: IntoIterator<Item = Element>>(elements: I) -> Self {
+        let mut log = Self::default();
+        for element in elements {
+            log.insert(log.len(), &element);
+        }
+        log
+    }
+}
