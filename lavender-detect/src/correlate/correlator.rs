@@ -1,20 +1,14 @@
 //! Correlation in one process, with state in memory.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use lavender_core::{EventId, Timestamp};
 use serde::Serialize;
 
-use super::alert::{CorrelationAlert, EventStamp, Losses};
-use super::changes::Changes;
-use super::element::Firing;
-use super::groups::{GROUP_BYTES, Group, Groups, Timer};
-use super::observe::{Columns, Left};
-use super::settled::Held;
-use super::state::{Outcome, State};
-use super::window::Scratch;
+use super::alert::{CorrelationAlert, EventStamp};
+use super::memory::Memory;
+use super::observe::Left;
+use super::state::Outcome;
 use crate::record::Record;
 use crate::ruleset::{Rule, RuleSet};
 
@@ -121,57 +115,13 @@ impl CorrelationCounters {
 /// ```
 pub struct Correlator {
     pub(super) rules: RuleSet,
-    pub(super) lateness: i64,
-    bytes_max: usize,
-    pub(super) groups: Groups,
-    /// When groups have something to decide or to forget. An entry is void when its group is queued for another time.
-    timers: BinaryHeap<Reverse<Timer>>,
-    pub(super) watermark: i64,
-    pub(super) losses: Losses,
-    bytes: usize,
-    counters: CorrelationCounters,
-    columns: Columns,
-    scratch: Scratch,
-    found: Vec<Found>,
-    /// Up to when groups that were forgotten before their time may have had something.
-    pub(super) evicted_to: i64,
-    pub(super) changes: Changes,
-    pub(super) saved_time: Option<(i64, i64)>,
+    pub(super) memory: Memory,
 }
-
-/// What a correlation found, on its way to alerts and to the correlations that rest on it.
-pub(crate) struct Found {
-    pub(crate) correlation: u32,
-    pub(crate) group: Box<[u8]>,
-    pub(crate) firing: Firing,
-    pub(crate) carried: Option<Box<[u8]>>,
-    /// Whether a part of its window was forgotten for want of room.
-    pub(crate) forgotten: bool,
-}
-
-/// Room for so many timers is not given back.
-const TIMERS_MIN: usize = 64;
 
 impl Correlator {
     /// A correlator without state.
     pub fn new(rules: RuleSet, options: CorrelatorOptions) -> Self {
-        Self {
-            rules,
-            lateness: i64::try_from(options.lateness.as_nanos()).unwrap_or(i64::MAX / 64),
-            bytes_max: options.state_bytes_max,
-            groups: Groups::default(),
-            timers: BinaryHeap::new(),
-            watermark: i64::MIN,
-            losses: Losses::default(),
-            bytes: 0,
-            counters: CorrelationCounters::default(),
-            columns: Columns::default(),
-            scratch: Scratch::default(),
-            found: Vec::new(),
-            evicted_to: i64::MIN,
-            changes: Changes::default(),
-            saved_time: None,
-        }
+        Self { rules, memory: Memory::new(&options) }
     }
 
     /// Correlates the detection of a rule of this set. Alerts go to `out`.
@@ -184,45 +134,28 @@ impl Correlator {
         record: &R,
         out: &mut Vec<CorrelationAlert>,
     ) {
-        let rules = self.rules.clone();
+        let Self { rules, memory } = self;
         let correlations = rules.inner_correlations();
         let feeds = correlations.feeds.get(rule.number as usize).map_or(&[][..], |feeds| feeds);
-        if feeds.is_empty() {
-            return;
+        if !feeds.is_empty() {
+            memory.observe(&correlations.all, feeds, at, record, out);
         }
-        self.counters.detections += 1;
-        if at.time.as_nanos() < self.watermark || !at.is_sound() {
-            self.counters.late += 1;
-            return;
-        }
-        self.advance(at.time, out);
-        for feed in feeds {
-            self.columns.row.fill(record, &feed.columns);
-            self.take(feed, at, self.watermark);
-            self.pass_on(self.watermark, out);
-        }
-        self.make_room();
     }
 
     /// Says that an event happened at this time, so that windows that ended long enough before it are decided. An
     /// event with a detection need not be announced.
     pub fn advance(&mut self, time: Timestamp, out: &mut Vec<CorrelationAlert>) {
-        let watermark = time.as_nanos().min(i64::MAX / 2).saturating_sub(self.lateness);
-        if watermark > self.watermark {
-            self.watermark = watermark;
-            self.run_timers(watermark, out);
-        }
+        self.memory.advance(self.rules.correlations(), time, out);
     }
 
     /// Says that no more events come: every window is decided.
     pub fn finish(&mut self, out: &mut Vec<CorrelationAlert>) {
-        self.watermark = i64::MAX;
-        self.run_timers(i64::MAX, out);
+        self.memory.finish(self.rules.correlations(), out);
     }
 
     /// Says that events were lost between two moments; `lost` is the event that says so.
     pub fn lost(&mut self, lost: EventId, from: Timestamp, to: Timestamp) {
-        self.losses.add(lost, from.as_nanos(), to.as_nanos());
+        self.memory.losses.add(lost, from.as_nanos(), to.as_nanos());
     }
 
     /// Goes on with other rules. Correlations that are the same in both keep their state.
@@ -231,21 +164,7 @@ impl Correlator {
             let old = self.rules.correlations().get(old as usize)?;
             rules.correlations().iter().position(|new| new.content == old.content)
         };
-        let mut gone = Vec::new();
-        for group in self.groups.iter_mut() {
-            match place(group.correlation) {
-                Some(new) => group.correlation = new as u32,
-                None => {
-                    self.changes.note(group.key, &mut group.changed);
-                    gone.push(group.key);
-                }
-            }
-        }
-        for key in gone {
-            if let Some(place) = self.groups.find(key) {
-                self.remove(place);
-            }
-        }
+        self.memory.renumber(place);
         self.rules = rules;
     }
 
@@ -256,176 +175,17 @@ impl Correlator {
 
     /// What became of the detections so far.
     pub const fn counters(&self) -> CorrelationCounters {
-        self.counters
+        self.memory.counters
     }
 
     /// How many groups have state.
     pub fn groups(&self) -> usize {
-        self.groups.len()
+        self.memory.groups.len()
     }
 
     /// What state takes, in bytes.
     pub const fn state_bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Takes what is in the row into the groups that it belongs to.
-    fn take<C>(&mut self, feed: &super::correlation::Feed<C>, at: EventStamp, watermark: i64) {
-        let correlation = &self.rules.correlations()[feed.correlation as usize];
-        let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-        let Self { groups, timers, bytes, counters, columns, scratch, found, changes, .. } = self;
-        let evicted_to = self.evicted_to;
-        let observed = columns.observe(correlation, feed, at, |observation| {
-            let Held { element, .. } = observation.held;
-            let place = groups.find(observation.key).unwrap_or_else(|| {
-                *bytes += GROUP_BYTES;
-                groups.insert(Group {
-                    key: observation.key,
-                    correlation: feed.correlation,
-                    queued: i64::MAX,
-                    heap_bytes: 0,
-                    changed: false,
-                    gap: evicted_to,
-                    values: observation.group(),
-                    state: State::new(&correlation.plan),
-                })
-            });
-            let Some(group) = groups.get_mut(place) else { return };
-            changes.note(observation.key, &mut group.changed);
-            let Group { values, state, gap, .. } = group;
-            let mut fire = |firing: Firing, carried| {
-                let (group, forgotten) = (values.clone(), *gap >= firing.from);
-                found.push(Found {
-                    correlation: feed.correlation,
-                    group,
-                    firing,
-                    carried,
-                    forgotten,
-                });
-            };
-            let local = watermark.saturating_sub(lag);
-            // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
-            let outcome = state.step(
-                &correlation.plan,
-                observation.held,
-                local.min(element.time),
-                scratch,
-                &mut fire,
-            );
-            counters.outcome(outcome);
-            group.account(bytes);
-            let due = group.state.due(&correlation.plan).saturating_add(lag);
-            if due < group.queued {
-                group.queued = due;
-                timers.push(Reverse((due, place)));
-            }
-        });
-        if let Err(left) = observed {
-            self.counters.left(left);
-        }
-    }
-
-    /// Raises what was found, and gives it to the correlations that rest on it.
-    fn pass_on(&mut self, watermark: i64, out: &mut Vec<CorrelationAlert>) {
-        while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop()
-        {
-            let rules = self.rules.clone();
-            let correlation = &rules.correlations()[correlation as usize];
-            let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
-            if correlation.raises && !firing.repeated {
-                self.counters.alerts += 1;
-                let mut alert = CorrelationAlert::new(correlation, &group, firing, &self.losses);
-                alert.incomplete |= forgotten;
-                out.push(alert);
-            }
-            for feed in &correlation.parents {
-                self.columns
-                    .row
-                    .fill_carried(carried.as_deref().unwrap_or_default(), &feed.columns);
-                self.take(feed, at, watermark);
-            }
-        }
-    }
-
-    /// Decides and forgets what is due, in the order in which it is.
-    fn run_timers(&mut self, watermark: i64, out: &mut Vec<CorrelationAlert>) {
-        while let Some(Reverse((due, place))) = self.timers.peek().copied() {
-            if due > watermark {
-                return;
-            }
-            self.timers.pop();
-            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
-                continue;
-            };
-            let correlation = &self.rules.correlations()[group.correlation as usize];
-            let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            self.changes.note(group.key, &mut group.changed);
-            let Group { correlation: number, values, state, gap, .. } = group;
-            let (number, found) = (*number, &mut self.found);
-            let mut fire = |firing: Firing, carried| {
-                let (group, forgotten) = (values.clone(), *gap >= firing.from);
-                found.push(Found { correlation: number, group, firing, carried, forgotten });
-            };
-            let local = due.saturating_sub(lag);
-            if !state.settle(&correlation.plan, local, &mut self.scratch, &mut fire) {
-                self.counters.overflowed += 1;
-            }
-            if group.state.is_over(&correlation.plan) {
-                self.remove(place);
-            } else {
-                group.account(&mut self.bytes);
-                let next = group.state.due(&correlation.plan).saturating_add(lag);
-                group.queued = next.max(due.saturating_add(1));
-                self.timers.push(Reverse((group.queued, place)));
-            }
-            self.pass_on(due, out);
-        }
-    }
-
-    /// Puts in a group that was somewhere else so far.
-    pub(super) fn insert(&mut self, mut group: Group) {
-        if let Some(before) = self.groups.find(group.key) {
-            self.remove(before);
-        }
-        self.bytes += GROUP_BYTES;
-        group.account(&mut self.bytes);
-        let queued = group.queued;
-        let place = self.groups.insert(group);
-        self.timers.push(Reverse((queued, place)));
-    }
-
-    fn remove(&mut self, place: u32) {
-        if let Some(group) = self.groups.remove(place) {
-            self.bytes -= group.bytes();
-        }
-        let room = self.timers.capacity();
-        if room > TIMERS_MIN && self.groups.len() * 8 < room {
-            self.timers.shrink_to(self.timers.len() * 2);
-        }
-    }
-
-    /// Forgets the groups that would be forgotten the soonest, until the rest has room.
-    pub(super) fn make_room(&mut self) {
-        while self.bytes > self.bytes_max {
-            let Some(Reverse((due, place))) = self.timers.pop() else { return };
-            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
-                continue;
-            };
-            let correlation = &self.rules.correlations()[group.correlation as usize];
-            let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            // A timer is set when its group comes up, and not moved with every detection.
-            let now = group.state.due(&correlation.plan).saturating_add(lag);
-            if now > due {
-                group.queued = now;
-                self.timers.push(Reverse((now, place)));
-                continue;
-            }
-            self.changes.note(group.key, &mut group.changed);
-            self.remove(place);
-            self.counters.evicted += 1;
-            // What it had was not later than the newest event.
-            self.evicted_to = self.watermark.saturating_add(self.lateness);
-        }
+        self.memory.bytes()
     }
 }
 
@@ -433,9 +193,9 @@ impl std::fmt::Debug for Correlator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Correlator")
             .field("rules", &self.rules)
-            .field("groups", &self.groups.len())
-            .field("bytes", &self.bytes)
-            .field("counters", &self.counters)
+            .field("groups", &self.groups())
+            .field("bytes", &self.state_bytes())
+            .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
 }

@@ -65,6 +65,7 @@ impl Log {
     }
 
     /// The words of an element.
+    #[inline]
     fn words(&self, at: usize) -> [u64; 3] {
         let at = self.gone as usize + at;
         match &self.kept {
@@ -81,14 +82,17 @@ impl Log {
         }
     }
 
+    #[inline]
     pub(crate) fn time(&self, at: usize) -> i64 {
         self.words(at)[0].cast_signed()
     }
 
+    #[inline]
     pub(crate) fn slot(&self, at: usize) -> u16 {
         !(self.words(at)[1] as u16)
     }
 
+    #[inline]
     pub(crate) fn value(&self, at: usize) -> u64 {
         self.words(at)[2]
     }
@@ -119,12 +123,19 @@ impl Log {
         self.range(0..self.len())
     }
 
+    /// The first three elements of a range that have this value.
+    pub(crate) fn with_value(&self, range: Range<usize>, value: u64) -> [Option<usize>; 3] {
+        let mut same = range.filter(|at| self.value(*at) == value);
+        [same.next(), same.next(), same.next()]
+    }
+
     /// The first element from `time` on.
     pub(crate) fn start(&self, time: i64) -> usize {
         self.first(|at| self.time(at) >= time)
     }
 
     /// The first element that something holds for, which holds for all behind it.
+    #[inline]
     fn first(&self, holds: impl Fn(usize) -> bool) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {

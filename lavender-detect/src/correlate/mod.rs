@@ -98,6 +98,7 @@ mod element;
 mod encode;
 mod groups;
 mod log;
+mod memory;
 mod missing;
 mod observe;
 mod persist;

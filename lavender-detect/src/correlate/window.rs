@@ -129,7 +129,10 @@ impl Window {
 
     /// The elements of a cell.
     fn of_cell(&self, cell: i64, span: i64) -> std::ops::Range<usize> {
-        self.log.start(cell.saturating_mul(span))..self.log.start((cell + 1).saturating_mul(span))
+        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
+        // Mostly it is the newest cell.
+        let newest = self.log.last_time().is_some_and(|last| last < end);
+        self.log.start(begin)..if newest { self.log.len() } else { self.log.start(end) }
     }
 
     /// Forgets what no longer decides anything in a cell that has just fired.
@@ -156,28 +159,37 @@ impl Window {
     fn compact(&mut self, test: &WindowTest, cell: i64, span: i64, element: &Element) {
         let fired = self.fired.contains(&cell);
         if let WindowTest::Count(least) = test {
-            if fired {
-                let range = self.of_cell(cell, span);
-                if range.len() >= *least {
-                    self.log.remove(range.start);
-                }
+            if fired && let Some(oldest) = self.surplus(*least, cell, span) {
+                self.log.remove(oldest);
             }
             return;
         }
         let range = self.of_cell(cell, span);
         let (first, length) = (range.start, range.len());
-        let mut same = range.filter(|at| self.log.value(*at) == element.value);
-        let surplus = match (same.next(), same.next(), same.next()) {
+        let surplus = match self.log.with_value(range, element.value) {
             // The last of a value is enough.
-            (Some(earlier), Some(_), _) if fired => Some(earlier),
+            [Some(earlier), Some(_), _] if fired => Some(earlier),
             // There were two of it at the most, so this is the third, and one of them is in between.
-            (Some(_), Some(middle), Some(_)) => Some(middle),
+            [Some(_), Some(middle), Some(_)] => Some(middle),
             _ if fired && length > test.kept() => Some(first),
             _ => None,
         };
         if let Some(at) = surplus {
             self.log.remove(at);
         }
+    }
+
+    /// The oldest element of a cell, if it has this many.
+    fn surplus(&self, many: usize, cell: i64, span: i64) -> Option<usize> {
+        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
+        let length = self.log.len();
+        // Mostly it is the newest cell.
+        let after = match self.log.last_time() {
+            Some(last) if last >= end => self.log.start(end),
+            _ => length,
+        };
+        let oldest = after.checked_sub(many)?;
+        (self.log.time(oldest) >= begin).then_some(oldest)
     }
 
     /// Forgets what no window that may still change reaches back to.
