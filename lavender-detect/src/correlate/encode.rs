@@ -326,7 +326,7 @@ impl<'a> Reader<'a> {
         Ok(match &plan.engine {
             Engine::Window(_) => {
                 let log = self.log(slots)?;
-                EngineState::Window(Window { log, fired: self.many(Self::time)? })
+                EngineState::Window(Window { log, fired: self.many(Self::time)?.into() })
             }
             Engine::Sequence(steps) => {
                 let settled = self.prefixes(*steps)?;

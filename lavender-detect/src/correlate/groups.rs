@@ -5,7 +5,8 @@ use super::state::State;
 
 /// A group of a correlation, and its state.
 pub(super) struct Group {
-    pub(super) key: u128,
+    /// The two halves of its key: as one number it would have room around it.
+    key: [u64; 2],
     pub(super) correlation: u32,
     /// What it takes beside [`GROUP_BYTES`], as it was last accounted for.
     pub(super) heap_bytes: u32,
@@ -31,6 +32,30 @@ pub(super) const GROUP_BYTES: usize = allocated(size_of::<Group>())
     + 2 * size_of::<Timer>();
 
 impl Group {
+    /// A group that nothing was found in so far, whose timer is not set.
+    pub(super) fn new(
+        key: u128,
+        correlation: u32,
+        values: Box<[u8]>,
+        state: State,
+        gap: i64,
+    ) -> Self {
+        Self {
+            key: [(key >> 64) as u64, key as u64],
+            correlation,
+            heap_bytes: 0,
+            queued: i64::MAX,
+            gap,
+            values,
+            state,
+            changed: false,
+        }
+    }
+
+    pub(super) const fn key(&self) -> u128 {
+        (self.key[0] as u128) << 64 | self.key[1] as u128
+    }
+
     /// Keeps the sum of bytes up to date.
     pub(super) fn account(&mut self, bytes: &mut usize) {
         let now = allocated(self.values.len()) + self.state.heap_bytes();
@@ -79,7 +104,7 @@ impl Groups {
                 return None;
             }
             if entry >> 32 == u64::from(key as u32)
-                && self.get(entry as u32).is_some_and(|group| group.key == key)
+                && self.get(entry as u32).is_some_and(|group| group.key() == key)
             {
                 return Some(at);
             }
@@ -108,7 +133,7 @@ impl Groups {
         if (self.len + 1) * 8 > self.index.len() * 7 {
             self.build_index((self.index.len() * 2).max(INDEX_MIN));
         }
-        let key = group.key;
+        let key = group.key();
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.places[place as usize] = Some(Box::new(group));
@@ -126,7 +151,7 @@ impl Groups {
 
     /// Takes a group out.
     pub(super) fn remove(&mut self, place: u32) -> Option<Box<Group>> {
-        let key = self.get(place)?.key;
+        let key = self.get(place)?.key();
         let mut hole = self.entry(key)?;
         let group = self.places[place as usize].take();
         self.len -= 1;

@@ -12,43 +12,45 @@ use super::element::Element;
 use super::resident::allocated;
 
 /// Elements, sorted by [`Element::place`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Log {
-    kept: Kept,
-    /// How many at the front are gone, and still have their room.
-    gone: u32,
-    /// Whether there are three words to the element, the last its value, or two.
-    valued: bool,
-}
-
 #[derive(Clone, Debug)]
-enum Kept {
-    /// The words of one element, without heap of its own: most groups never see a second.
+pub(crate) enum Log {
+    /// One, without heap of its own: most groups never see a second. Its words, and its event, which has its origin.
     One([u64; 3], EventId),
-    /// The words of elements, all of the origin of this event.
-    Words(Vec<u64>, EventId),
-    Whole(Vec<Element>),
+    /// Elements whose events are all of the origin of `like`.
+    Words {
+        /// Three to the element, the last its value; or two, if not `valued`.
+        words: Vec<u64>,
+        like: EventId,
+        /// How many elements at the front are gone, and still have their room.
+        gone: u32,
+        valued: bool,
+    },
+    /// Any; and none.
+    Whole { elements: Vec<Element>, gone: u32 },
 }
 
-impl Default for Kept {
+impl Default for Log {
     fn default() -> Self {
-        Self::Whole(Vec::new())
+        Self::Whole { elements: Vec::new(), gone: 0 }
     }
 }
 
 /// How many elements there is room for when the heap is first asked.
 const FIRST: usize = 4;
 
+const fn width(valued: bool) -> usize {
+    if valued { 3 } else { 2 }
+}
+
 impl Log {
     /// How many elements there are.
     pub(crate) const fn len(&self) -> usize {
-        let room = match &self.kept {
-            Kept::One(..) => 1,
-            Kept::Words(words, _) if self.valued => words.len() / 3,
-            Kept::Words(words, _) => words.len() / 2,
-            Kept::Whole(elements) => elements.len(),
-        };
-        room - self.gone as usize
+        match self {
+            Self::One(..) => 1,
+            Self::Words { words, gone, valued: true, .. } => words.len() / 3 - *gone as usize,
+            Self::Words { words, gone, .. } => words.len() / 2 - *gone as usize,
+            Self::Whole { elements, gone } => elements.len() - *gone as usize,
+        }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -57,28 +59,29 @@ impl Log {
 
     /// What it takes on the heap, in bytes.
     pub(crate) const fn heap_bytes(&self) -> usize {
-        match &self.kept {
-            Kept::One(..) => 0,
-            Kept::Words(words, _) => allocated(words.capacity() * size_of::<u64>()),
-            Kept::Whole(elements) => allocated(elements.capacity() * size_of::<Element>()),
+        match self {
+            Self::One(..) => 0,
+            Self::Words { words, .. } => allocated(words.capacity() * size_of::<u64>()),
+            Self::Whole { elements, .. } => allocated(elements.capacity() * size_of::<Element>()),
         }
     }
 
     /// The words of an element.
     #[inline]
     fn words(&self, at: usize) -> [u64; 3] {
-        let at = self.gone as usize + at;
-        match &self.kept {
-            Kept::One(words, _) => *words,
-            Kept::Words(words, _) if self.valued => {
-                let words = &words[3 * at..3 * at + 3];
+        match self {
+            Self::One(words, _) => *words,
+            Self::Words { words, gone, valued: true, .. } => {
+                let at = 3 * (*gone as usize + at);
+                let words = &words[at..at + 3];
                 [words[0], words[1], words[2]]
             }
-            Kept::Words(words, _) => {
-                let words = &words[2 * at..2 * at + 2];
+            Self::Words { words, gone, .. } => {
+                let at = 2 * (*gone as usize + at);
+                let words = &words[at..at + 2];
                 [words[0], words[1], 0]
             }
-            Kept::Whole(elements) => words(&elements[at]),
+            Self::Whole { elements, gone } => words(&elements[*gone as usize + at]),
         }
     }
 
@@ -98,9 +101,9 @@ impl Log {
     }
 
     pub(crate) fn get(&self, at: usize) -> Element {
-        let like = match &self.kept {
-            Kept::Whole(elements) => return elements[self.gone as usize + at],
-            Kept::One(_, like) | Kept::Words(_, like) => like,
+        let like = match self {
+            Self::Whole { elements, gone } => return elements[*gone as usize + at],
+            Self::One(_, like) | Self::Words { like, .. } => like,
         };
         let [time, tag, value] = self.words(at);
         let id = like.origin().event(tag >> 16);
@@ -172,9 +175,11 @@ impl Log {
 
     /// Whether an event is of the origin that all are of, so that sequence numbers tell them apart.
     fn takes(&self, id: EventId) -> bool {
-        match &self.kept {
-            Kept::One(_, like) | Kept::Words(_, like) => id.as_u128() >> 48 == like.as_u128() >> 48,
-            Kept::Whole(_) => false,
+        match self {
+            Self::One(_, like) | Self::Words { like, .. } => {
+                id.as_u128() >> 48 == like.as_u128() >> 48
+            }
+            Self::Whole { .. } => false,
         }
     }
 
@@ -187,63 +192,63 @@ impl Log {
         }
         if !self.takes(element.id) {
             self.make_whole();
-        } else if new[2] != 0 && !self.valued {
+        } else if new[2] != 0 {
             self.make_valued();
         }
-        let valued = self.valued;
-        match &mut self.kept {
-            Kept::Whole(elements) => open(elements, &mut self.gone, at, &[*element]),
-            Kept::Words(words, _) if valued => open(words, &mut self.gone, at, &new),
-            Kept::Words(words, _) => open(words, &mut self.gone, at, &[new[0], new[1]]),
-            Kept::One(one, like) => {
-                let width = if valued { 3 } else { 2 };
+        match self {
+            Self::Whole { elements, gone } => open(elements, gone, at, &[*element]),
+            Self::Words { words, gone, valued: true, .. } => open(words, gone, at, &new),
+            Self::Words { words, gone, .. } => open(words, gone, at, &[new[0], new[1]]),
+            Self::One(one, like) => {
+                let valued = one[2] != 0 || new[2] != 0;
+                let width = width(valued);
                 let mut words = Vec::with_capacity(FIRST * width);
                 words.extend_from_slice(&one[..width]);
                 words.splice(at * width..at * width, new[..width].iter().copied());
-                self.kept = Kept::Words(words, *like);
+                *self = Self::Words { words, like: *like, gone: 0, valued };
             }
         }
     }
 
     /// Puts in the first element.
     fn begin(&mut self, new: [u64; 3], id: EventId) {
-        self.gone = 0;
-        self.valued = new[2] != 0;
-        match &mut self.kept {
-            Kept::Words(words, like) => {
+        match self {
+            Self::Words { words, like, gone, valued } => {
+                (*like, *gone, *valued) = (id, 0, new[2] != 0);
                 words.clear();
-                words.extend_from_slice(if self.valued { &new } else { &new[..2] });
-                *like = id;
+                words.extend_from_slice(&new[..width(*valued)]);
             }
-            kept => *kept = Kept::One(new, id),
+            log => *log = Self::One(new, id),
         }
     }
 
     fn make_whole(&mut self) {
-        let elements = self.iter().collect();
-        (self.kept, self.gone) = (Kept::Whole(elements), 0);
+        if !matches!(self, Self::Whole { .. }) {
+            *self = Self::Whole { elements: self.iter().collect(), gone: 0 };
+        }
     }
 
+    /// Makes room for values, where there are words that have none.
     fn make_valued(&mut self) {
-        if let Kept::Words(words, _) = &mut self.kept {
-            let pairs = words[2 * self.gone as usize..].chunks_exact(2);
+        if let Self::Words { words, gone, valued: valued @ false, .. } = self {
+            let pairs = words[2 * *gone as usize..].chunks_exact(2);
             *words = pairs.flat_map(|pair| [pair[0], pair[1], 0]).collect();
-            self.gone = 0;
+            (*gone, *valued) = (0, true);
         }
-        self.valued = true;
     }
 
     pub(crate) fn set_value(&mut self, at: usize, value: u64) {
-        if value != 0 && !self.valued && !matches!(self.kept, Kept::Whole(_)) {
+        if value != 0 {
             self.make_valued();
         }
-        let at = self.gone as usize + at;
-        match &mut self.kept {
-            Kept::One(words, _) => words[2] = value,
-            Kept::Words(words, _) if self.valued => words[3 * at + 2] = value,
+        match self {
+            Self::One(words, _) => words[2] = value,
+            Self::Words { words, gone, valued: true, .. } => {
+                words[3 * (*gone as usize + at) + 2] = value;
+            }
             // A value of nothing needs no word.
-            Kept::Words(..) => {}
-            Kept::Whole(elements) => elements[at].value = value,
+            Self::Words { .. } => {}
+            Self::Whole { elements, gone } => elements[*gone as usize + at].value = value,
         }
     }
 
@@ -255,18 +260,21 @@ impl Log {
         if range.is_empty() {
             return;
         }
-        let valued = self.valued;
-        match &mut self.kept {
-            Kept::One(..) => self.gone = 1,
-            Kept::Words(words, _) if valued => close(words, &mut self.gone, range, 3),
-            Kept::Words(words, _) => close(words, &mut self.gone, range, 2),
-            Kept::Whole(elements) => close(elements, &mut self.gone, range, 1),
+        match self {
+            Self::One(..) => *self = Self::default(),
+            Self::Words { words, gone, valued, .. } => close(words, gone, range, width(*valued)),
+            Self::Whole { elements, gone } => close(elements, gone, range, 1),
         }
     }
 
     /// Forgets so many at the front.
     pub(crate) fn forget(&mut self, count: usize) {
-        self.gone += count.min(self.len()) as u32;
+        let count = count.min(self.len());
+        match self {
+            Self::One(..) if count > 0 => *self = Self::default(),
+            Self::One(..) => {}
+            Self::Words { gone, .. } | Self::Whole { gone, .. } => *gone += count as u32,
+        }
     }
 }
 

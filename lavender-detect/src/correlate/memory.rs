@@ -124,8 +124,8 @@ impl Memory {
             match number(group.correlation) {
                 Some(new) => group.correlation = new as u32,
                 None => {
-                    self.changes.note(group.key, &mut group.changed);
-                    gone.push(group.key);
+                    self.changes.note(group.key(), &mut group.changed);
+                    gone.push(group.key());
                 }
             }
         }
@@ -152,16 +152,9 @@ impl Memory {
             let Held { element, .. } = observation.held;
             let place = groups.find(observation.key).unwrap_or_else(|| {
                 *bytes += GROUP_BYTES;
-                groups.insert(Group {
-                    key: observation.key,
-                    correlation: feed.correlation,
-                    queued: i64::MAX,
-                    heap_bytes: 0,
-                    changed: false,
-                    gap: evicted_to,
-                    values: observation.group(),
-                    state: State::new(&correlation.plan),
-                })
+                let state = State::new(&correlation.plan);
+                let (key, values) = (observation.key, observation.group());
+                groups.insert(Group::new(key, feed.correlation, values, state, evicted_to))
             });
             let Some(group) = groups.get_mut(place) else { return };
             changes.note(observation.key, &mut group.changed);
@@ -249,7 +242,7 @@ impl Memory {
             };
             let correlation = &correlations[group.correlation as usize];
             let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            self.changes.note(group.key, &mut group.changed);
+            self.changes.note(group.key(), &mut group.changed);
             let Group { correlation: number, values, state, gap, .. } = group;
             let (number, found) = (*number, &mut self.found);
             let mut fire = |firing: Firing, carried| {
@@ -274,7 +267,7 @@ impl Memory {
 
     /// Puts in a group that was somewhere else so far.
     pub(super) fn insert(&mut self, mut group: Group) {
-        if let Some(before) = self.groups.find(group.key) {
+        if let Some(before) = self.groups.find(group.key()) {
             self.remove(before);
         }
         self.bytes += GROUP_BYTES;
@@ -310,7 +303,7 @@ impl Memory {
                 self.timers.push(Reverse((now, place)));
                 continue;
             }
-            self.changes.note(group.key, &mut group.changed);
+            self.changes.note(group.key(), &mut group.changed);
             self.remove(place);
             self.counters.evicted += 1;
             // What it had was not later than the newest event.

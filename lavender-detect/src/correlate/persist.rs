@@ -14,7 +14,7 @@ const LOSSES: &str = "correlation/losses";
 
 impl Stateful for Correlator {
     fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
-        let all = || self.memory.groups.iter().map(|group| group.key).collect();
+        let all = || self.memory.groups.iter().map(|group| group.key()).collect();
         let keys = self.memory.changes.take().unwrap_or_else(all);
         for key in keys {
             let place = self.memory.groups.find(key);
@@ -38,7 +38,7 @@ impl Stateful for Correlator {
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
         // What was saved and is over must be said to be no more.
-        self.memory.changes.begin(self.memory.groups.iter().map(|group| group.key));
+        self.memory.changes.begin(self.memory.groups.iter().map(|group| group.key()));
         let restored = match key {
             TIME => self.restore_time(value),
             LOSSES => Losses::restored(value).map(|losses| self.memory.losses = losses),
@@ -77,16 +77,9 @@ impl Correlator {
         let (values, state) = encode::decode(correlation, value).ok()?;
         let lag = self.memory.lateness.saturating_mul(i64::from(correlation.level));
         let queued = state.due(&correlation.plan).saturating_add(lag);
-        let group = Group {
-            key,
-            correlation: number as u32,
-            queued,
-            heap_bytes: 0,
-            changed: false,
-            gap: self.memory.evicted_to,
-            values,
-            state,
-        };
+        let gap = self.memory.evicted_to;
+        let mut group = Group::new(key, number as u32, values, state, gap);
+        group.queued = queued;
         self.memory.insert(group);
         self.memory.make_room(self.rules.correlations());
         Some(())

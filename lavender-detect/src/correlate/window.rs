@@ -22,7 +22,7 @@ use super::resident::allocated;
 pub(crate) struct Window {
     pub(crate) log: Log,
     /// The cells that an alert was raised for and that elements may still come to.
-    pub(crate) fired: Vec<i64>,
+    pub(crate) fired: Box<[i64]>,
 }
 
 /// Working memory of a step.
@@ -55,7 +55,7 @@ impl Window {
                 continue;
             }
             let Some(measured) = self.measure(test, span, end, scratch) else { continue };
-            self.fired.push(anchor);
+            self.fired = self.fired.iter().copied().chain([anchor]).collect();
             let from = time.saturating_sub(span);
             fire(Firing {
                 anchor: anchor.saturating_mul(span),
@@ -197,12 +197,15 @@ impl Window {
         let reach = watermark.saturating_sub(span);
         let over = (0..self.log.len()).take_while(|at| self.log.time(*at) < reach).count();
         self.log.forget(over);
-        self.fired.retain(|cell| (cell + 1).saturating_mul(span) > watermark);
+        let lasts = |cell: &i64| (cell + 1).saturating_mul(span) > watermark;
+        if !self.fired.iter().all(lasts) {
+            self.fired = self.fired.iter().copied().filter(lasts).collect();
+        }
     }
 
     /// What it takes on the heap, in bytes.
     pub(crate) const fn heap_bytes(&self) -> usize {
-        self.log.heap_bytes() + allocated(self.fired.capacity() * size_of::<i64>())
+        self.log.heap_bytes() + allocated(size_of_val(&*self.fired))
     }
 
     /// The watermark from which on there is nothing in it.
