@@ -318,7 +318,7 @@ pub(crate) fn events(random: &mut Random) -> Vec<Event> {
     let origins: Vec<Origin> = ["one", "two", "three"][..agents]
         .iter()
         .map(|agent| {
-            let agent = AgentId::new(*agent).unwrap();
+            let agent = AgentId::new(agent).unwrap();
             Origin::new(&TenantId::default(), &agent, BootId::from_u128(7))
         })
         .collect();
