@@ -1,4 +1,4 @@
-//! Evaluating an event that nothing matches allocates nothing.
+//! Evaluating an event that nothing matches allocates nothing, and what correlations hold is bounded.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,7 +8,8 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lavender_core::Detector;
+use lavender_core::{AgentId, BootId, Detector, Origin, TenantId, Timestamp};
+use lavender_detect::correlate::{Correlator, CorrelatorOptions, EventStamp};
 use lavender_detect::{
     FieldValue, FlatRecord, JsonFields, JsonLines, LogSource, Record as _, RuleHandle, RuleSet,
     RuleSetBuilder, StatsOptions,
@@ -162,5 +163,41 @@ fn what_one_huge_line_took_is_given_back() {
         let counted_after = allocation_counter::measure(|| assert_eq!(read("{}"), 0));
         let left = counted.bytes_current + counted_after.bytes_current;
         assert!(left < 1 << 20, "{counted:?} {counted_after:?}");
+    }
+}
+
+#[test]
+fn what_correlations_hold_never_takes_more_than_the_bound() {
+    const BOUND: usize = 4 << 20;
+    for body in [
+        "type: event_count, condition: {gte: 10}",
+        "type: value_count, condition: {field: v, gte: 10}",
+        "type: event_count, condition: {lt: 2}",
+    ] {
+        let text = format!(
+            "title: A\nid: a\nlogsource: {{product: test}}\ndetection: {{s: {{x: a}}, condition: s}}\n---\n\
+             title: C\nid: c\ncorrelation: {{rules: [a], group-by: [g], timespan: 1h, {body}}}\n"
+        );
+        let rules = RuleSet::from_yaml(&text).unwrap();
+        let rule = rules.rule("a").unwrap();
+        let agent = AgentId::new("one").unwrap();
+        let origin = Origin::new(&TenantId::default(), &agent, BootId::from_u128(7));
+        let mut options = CorrelatorOptions::default();
+        options.state_bytes_max = BOUND;
+        let mut correlator = Correlator::new(rules.clone(), options);
+        let mut alerts = Vec::new();
+        let held = allocation_counter::measure(|| {
+            for number in 0..100_000_u64 {
+                let (group, value) = (format!("group-{}", number / 3), number.to_string());
+                let fields = [("g", FieldValue::from(&group)), ("v", FieldValue::from(&value))];
+                let record = FlatRecord::new(rules.fields(), fields);
+                let time = Timestamp::from_millis(1_700_000_000_000 + number.cast_signed());
+                let at = EventStamp { id: origin.event(number), time };
+                correlator.observe(rule, at, &record, &mut alerts);
+            }
+        });
+        assert!(correlator.counters().evicted > 0, "{body}");
+        assert!(held.bytes_max as usize <= BOUND, "{body}: {held:?}");
+        assert!(held.bytes_max as usize >= BOUND / 2, "{body}: the bound is not used: {held:?}");
     }
 }

@@ -7,6 +7,7 @@ use lavender_core::EventId;
 
 use super::element::{Element, Firing};
 use super::plan::{Aggregate, ClosingTest};
+use super::resident::allocated;
 use super::settled::{Fire, Held, VALUES_MAX};
 use super::window::Scratch;
 
@@ -48,7 +49,9 @@ impl Opened {
     /// What it takes on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         let carried = self.carried.as_ref().map_or(0, |carried| carried.len());
-        carried + self.values.capacity() * 8 + self.events.capacity() * size_of::<EventId>()
+        allocated(carried)
+            + allocated(self.values.capacity() * 8)
+            + allocated(self.events.capacity() * size_of::<EventId>())
     }
 
     /// Counts an element in. `false` when its value could not be kept.

@@ -1,7 +1,6 @@
 //! What state is made of: detections, reduced to what correlations ask of them.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 
 use lavender_core::EventId;
 
@@ -25,29 +24,6 @@ type Place = (i64, EventId, Reverse<u16>);
 impl Element {
     pub(crate) const fn place(&self) -> Place {
         (self.time, self.id, Reverse(self.slot))
-    }
-}
-
-/// Where an element belongs in a sorted log; `None` when it is there already. Costs one comparison for an element
-/// that comes in order.
-pub(crate) fn position<T>(
-    log: &VecDeque<T>,
-    element: &Element,
-    of: impl Fn(&T) -> &Element,
-) -> Option<usize> {
-    let place = element.place();
-    match log.back() {
-        None => return Some(0),
-        Some(last) if of(last).place() < place => return Some(log.len()),
-        Some(_) => {}
-    }
-    log.binary_search_by(|other| of(other).place().cmp(&place)).err()
-}
-
-/// Makes room for one more, by a quarter and not by doubling: most groups are small, and there are many.
-pub(crate) fn make_room<T>(log: &mut VecDeque<T>) {
-    if log.len() == log.capacity() {
-        log.reserve_exact((log.len() / 4).max(2));
     }
 }
 
@@ -75,9 +51,7 @@ impl Firing {
     pub(crate) const EVENTS: usize = 64;
 
     /// The newest of these events.
-    pub(crate) fn events<'a>(
-        elements: impl DoubleEndedIterator<Item = &'a Element>,
-    ) -> Vec<EventId> {
+    pub(crate) fn events(elements: impl DoubleEndedIterator<Item = Element>) -> Vec<EventId> {
         let mut events: Vec<EventId> =
             elements.rev().map(|element| element.id).take(Self::EVENTS).collect();
         events.reverse();

@@ -11,6 +11,7 @@ use lavender_core::EventId;
 use super::closing::Opened;
 use super::correlation::Correlation;
 use super::element::Element;
+use super::log::Log;
 use super::missing::{Steps, Whole};
 use super::plan::{Engine, Plan, SettledTest};
 use super::sequence::{Prefix, Sequence};
@@ -51,12 +52,12 @@ pub(crate) fn encode(correlation: &Correlation, group: &[u8], state: &State) -> 
     writer.time(state.watermark);
     match &state.engine {
         EngineState::Window(window) => {
-            writer.elements(&window.log);
+            writer.log(&window.log);
             writer.times(&window.fired);
         }
         EngineState::Sequence(sequence) => {
             writer.prefixes(&sequence.settled);
-            writer.elements(&sequence.log);
+            writer.log(&sequence.log);
             writer.times(&sequence.heads);
             writer.times(&sequence.fired);
         }
@@ -144,6 +145,11 @@ impl Writer {
     fn elements(&mut self, elements: &VecDeque<Element>) {
         self.number(elements.len() as u64);
         elements.iter().for_each(|element| self.element(element));
+    }
+
+    fn log(&mut self, log: &Log) {
+        self.number(log.len() as u64);
+        log.iter().for_each(|element| self.element(&element));
     }
 
     fn prefixes(&mut self, prefixes: &[Prefix]) {
@@ -295,6 +301,10 @@ impl<'a> Reader<'a> {
         self.many(|reader| reader.element(slots)).map(VecDeque::from)
     }
 
+    fn log(&mut self, slots: u16) -> Read<Log> {
+        self.many(|reader| reader.element(slots)).map(Log::from_iter)
+    }
+
     fn prefixes(&mut self, steps: u16) -> Read<Vec<Prefix>> {
         let prefixes = self
             .many(|reader| Ok(Prefix { start: reader.time()?, events: reader.many(Self::id)? }))?;
@@ -315,12 +325,12 @@ impl<'a> Reader<'a> {
     fn engine(&mut self, plan: &Plan, slots: u16) -> Read<EngineState> {
         Ok(match &plan.engine {
             Engine::Window(_) => {
-                let log = self.elements(slots)?;
-                EngineState::Window(Window { log, fired: self.many(Self::time)? })
+                let log = self.log(slots)?;
+                EngineState::Window(Window { log, fired: self.many(Self::time)?.into() })
             }
             Engine::Sequence(steps) => {
                 let settled = self.prefixes(*steps)?;
-                let log = self.elements(*steps)?;
+                let log = self.log(*steps)?;
                 let heads = self.many(Self::time)?;
                 if heads.len() != usize::from(*steps) {
                     return Err(DecodeError::Malformed);

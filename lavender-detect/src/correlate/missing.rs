@@ -4,6 +4,7 @@ use lavender_core::EventId;
 
 use super::element::Firing;
 use super::plan::Role;
+use super::resident::allocated;
 use super::sequence::{NONE, Prefix};
 use super::settled::{HELD_MAX, Held};
 
@@ -110,10 +111,12 @@ impl Steps {
 
     /// What it takes on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let events = |events: &Vec<EventId>| events.capacity() * size_of::<EventId>();
-        let prefixes = self.prefixes.iter().map(|p| size_of::<Prefix>() + events(&p.events));
-        let whole = self.whole.iter().map(|w| size_of::<Whole>() + events(&w.events));
-        prefixes.chain(whole).sum()
+        let events = |events: &Vec<EventId>| allocated(events.capacity() * size_of::<EventId>());
+        let prefixes = self.prefixes.iter().map(|prefix| events(&prefix.events));
+        let whole = self.whole.iter().map(|whole| events(&whole.events));
+        prefixes.chain(whole).sum::<usize>()
+            + allocated(self.prefixes.capacity() * size_of::<Prefix>())
+            + allocated(self.whole.capacity() * size_of::<Whole>())
     }
 
     /// Raises what nothing can undo any more.

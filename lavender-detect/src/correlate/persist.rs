@@ -1,12 +1,11 @@
 //! The state of a [`Correlator`] as parts that outlive the process.
 
-use std::cmp::Reverse;
-
 use lavender_core::{Bytes, Error, ErrorKind, Gaps, Result, Stateful};
 
 use super::alert::Losses;
-use super::correlator::{CorrelationCounters, Correlator, Group};
+use super::correlator::{CorrelationCounters, Correlator};
 use super::encode;
+use super::groups::Group;
 
 const PREFIX: &str = "correlation/";
 /// How far time had come, and what was forgotten. Behind all groups in the order of keys.
@@ -15,20 +14,22 @@ const LOSSES: &str = "correlation/losses";
 
 impl Stateful for Correlator {
     fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
-        let keys = self.changes.take().unwrap_or_else(|| self.groups.keys().copied().collect());
+        let all = || self.memory.groups.iter().map(|group| group.key()).collect();
+        let keys = self.memory.changes.take().unwrap_or_else(all);
         for key in keys {
-            let value = self.groups.get_mut(&key).map(|group| {
+            let place = self.memory.groups.find(key);
+            let value = place.and_then(|place| self.memory.groups.get_mut(place)).map(|group| {
                 group.changed = false;
                 let correlation = &self.rules.correlations()[group.correlation as usize];
                 encode::encode(correlation, &group.values, &group.state).into()
             });
             each(&format!("{PREFIX}{key:032x}"), value);
         }
-        if let Some(losses) = self.losses.changed() {
+        if let Some(losses) = self.memory.losses.changed() {
             each(LOSSES, Some(losses.into()));
         }
-        let time = (self.watermark, self.evicted_to);
-        if self.saved_time.replace(time) != Some(time) {
+        let time = (self.memory.watermark, self.memory.evicted_to);
+        if self.memory.saved_time.replace(time) != Some(time) {
             let mut bytes = time.0.to_le_bytes().to_vec();
             bytes.extend_from_slice(&time.1.to_le_bytes());
             each(TIME, Some(bytes.into()));
@@ -37,10 +38,10 @@ impl Stateful for Correlator {
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
         // What was saved and is over must be said to be no more.
-        self.changes.begin(self.groups.keys().copied());
+        self.memory.changes.begin(self.memory.groups.iter().map(|group| group.key()));
         let restored = match key {
             TIME => self.restore_time(value),
-            LOSSES => Losses::restored(value).map(|losses| self.losses = losses),
+            LOSSES => Losses::restored(value).map(|losses| self.memory.losses = losses),
             _ => self.restore_group(key, value),
         };
         restored.ok_or_else(|| {
@@ -59,11 +60,11 @@ impl Correlator {
     fn restore_time(&mut self, value: &[u8]) -> Option<()> {
         let (watermark, rest) = value.split_first_chunk()?;
         let evicted_to = rest.try_into().ok()?;
-        self.watermark = self.watermark.max(i64::from_le_bytes(*watermark));
-        self.evicted_to = i64::from_le_bytes(evicted_to);
+        self.memory.watermark = self.memory.watermark.max(i64::from_le_bytes(*watermark));
+        self.memory.evicted_to = i64::from_le_bytes(evicted_to);
         // Which groups were begun before that is not known any more.
-        for group in self.groups.values_mut() {
-            group.gap = self.evicted_to;
+        for group in self.memory.groups.iter_mut() {
+            group.gap = self.memory.evicted_to;
         }
         Some(())
     }
@@ -74,20 +75,13 @@ impl Correlator {
         let number = self.rules.correlations().iter().position(|c| c.content == content)?;
         let correlation = &self.rules.correlations()[number];
         let (values, state) = encode::decode(correlation, value).ok()?;
-        let lag = self.lateness.saturating_mul(i64::from(correlation.level));
+        let lag = self.memory.lateness.saturating_mul(i64::from(correlation.level));
         let queued = state.due(&correlation.plan).saturating_add(lag);
-        let group = Group {
-            correlation: number as u32,
-            queued,
-            heap_bytes: 0,
-            changed: false,
-            gap: self.evicted_to,
-            values,
-            state,
-        };
-        self.insert(key, group);
-        self.timers.push(Reverse((queued, key)));
-        self.make_room();
+        let gap = self.memory.evicted_to;
+        let mut group = Group::new(key, number as u32, values, state, gap);
+        group.queued = queued;
+        self.memory.insert(group);
+        self.memory.make_room(self.rules.correlations());
         Some(())
     }
 }

@@ -1,7 +1,7 @@
 //! The fields that a correlation asks for, taken from a record while it is at hand.
 
 use std::hash::Hasher as _;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128 as _, SipHasher13 as SipHasher13x128};
@@ -14,8 +14,9 @@ use crate::schema::FieldId;
 /// Texts of fields, one cell for each column: none, one, or those of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
+    /// The texts, each with its length behind it: that is what ends a text, and no text holds.
     bytes: Vec<u8>,
-    /// The texts in `bytes`, by end.
+    /// The texts in `bytes`, by the end of their lengths.
     ends: Vec<u32>,
     /// The cells in `ends`, by end.
     cells: Vec<u32>,
@@ -23,6 +24,8 @@ pub(crate) struct Row {
 
 /// The most values of a list that are looked at: a process has at most 64 ancestors.
 const LIST_MAX: u32 = 128;
+/// What the length of a text takes.
+const LENGTH: usize = size_of::<u32>();
 /// The longest text that is taken whole: `PATH_MAX`. A longer one counts by its first bytes.
 const TEXT_MAX: usize = 4_096;
 
@@ -72,22 +75,37 @@ impl Row {
     }
 
     fn push_text(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(&text[..text.len().min(TEXT_MAX)]);
+        let text = &text[..text.len().min(TEXT_MAX)];
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
         self.ends.push(self.bytes.len() as u32);
     }
 
     /// How many texts a cell has.
     fn count(&self, cell: usize) -> usize {
-        let start = cell.checked_sub(1).map_or(0, |before| self.cells[before]);
-        (self.cells[cell] - start) as usize
+        self.start(cell + 1) - self.start(cell)
     }
 
     /// A text of a cell.
     fn text(&self, cell: usize, number: usize) -> &[u8] {
-        let first = cell.checked_sub(1).map_or(0, |before| self.cells[before] as usize);
-        let at = first + number;
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        &self.bytes[start..self.ends[at] as usize]
+        let whole = self.ended(self.start(cell) + number);
+        &whole[..whole.len() - LENGTH]
+    }
+
+    /// The number of a cell's first text.
+    fn start(&self, cell: usize) -> usize {
+        cell.checked_sub(1).map_or(0, |before| self.cells[before] as usize)
+    }
+
+    /// A text with its length.
+    fn ended(&self, at: usize) -> &[u8] {
+        self.all_ended(at..at + 1)
+    }
+
+    /// Texts that follow each other, with their lengths.
+    fn all_ended(&self, texts: Range<usize>) -> &[u8] {
+        let end_of = |texts: usize| texts.checked_sub(1).map_or(0, |at| self.ends[at] as usize);
+        &self.bytes[end_of(texts.start)..end_of(texts.end)]
     }
 
     /// Gives `each` every group that the first `columns` cells make, as the numbers of the texts in them: one, unless
@@ -117,11 +135,12 @@ impl Row {
     /// The key of a group of a correlation.
     pub(crate) fn key(&self, content: [u64; 2], chosen: &[u32]) -> u128 {
         let mut hasher = SipHasher13x128::new_with_keys(content[0], content[1]);
+        if self.start(chosen.len()) == chosen.len() {
+            // One text in each cell: what is to be digested lies there in one piece.
+            return hasher.hash(self.all_ended(0..chosen.len())).as_u128();
+        }
         for (cell, number) in chosen.iter().enumerate() {
-            let text = self.text(cell, *number as usize);
-            hasher.write(text);
-            // What ends a text and no text holds as its last bytes with this meaning: its length.
-            hasher.write(&(text.len() as u32).to_le_bytes());
+            hasher.write(self.ended(self.start(cell) + *number as usize));
         }
         hasher.finish128().as_u128()
     }
@@ -136,20 +155,13 @@ impl Row {
     }
 
     /// The digest of what is in some cells; `None` where one is empty.
-    pub(crate) fn digest(&self, content: [u64; 2], cells: std::ops::Range<usize>) -> Option<u64> {
-        let mut hasher = SipHasher13::new_with_keys(content[0], content[1]);
-        for cell in cells {
-            let count = self.count(cell);
-            if count == 0 {
-                return None;
-            }
-            for number in 0..count {
-                let text = self.text(cell, number);
-                hasher.write(text);
-                hasher.write(&(text.len() as u32).to_le_bytes());
-            }
+    pub(crate) fn digest(&self, content: [u64; 2], cells: Range<usize>) -> Option<u64> {
+        if cells.clone().any(|cell| self.count(cell) == 0) {
+            return None;
         }
-        Some(hasher.finish())
+        let texts = self.start(cells.start)..self.start(cells.end);
+        let hasher = SipHasher13::new_with_keys(content[0], content[1]);
+        Some(hasher.hash(self.all_ended(texts)))
     }
 
     /// The number in a cell; `None` where there is none that can be reckoned with.
@@ -164,7 +176,7 @@ impl Row {
     }
 
     /// The texts of some cells, to be carried along.
-    pub(crate) fn carry(&self, cells: std::ops::Range<usize>) -> Box<[u8]> {
+    pub(crate) fn carry(&self, cells: Range<usize>) -> Box<[u8]> {
         let (mut carried, mut one) = (Vec::new(), Vec::new());
         for cell in cells {
             one.clear();

@@ -5,11 +5,11 @@
 //! Before it, where elements still come in between, every element is kept with the latest start of the prefixes that
 //! end with it; one that comes in order is put behind them in constant time.
 
-use std::collections::VecDeque;
-
 use lavender_core::EventId;
 
-use super::element::{Element, Firing, cell, make_room, position};
+use super::element::{Element, Firing, cell};
+use super::log::Log;
+use super::resident::allocated;
 
 /// No prefix.
 pub(crate) const NONE: i64 = i64::MIN;
@@ -20,7 +20,7 @@ pub(crate) struct Sequence {
     /// Prefixes that are final, by length less one.
     pub(crate) settled: Vec<Prefix>,
     /// Elements that are not, sorted. `value` is the latest start, as bits.
-    pub(crate) log: VecDeque<Element>,
+    pub(crate) log: Log,
     /// The latest start of each prefix, final or not.
     pub(crate) heads: Vec<i64>,
     pub(crate) fired: Vec<i64>,
@@ -43,7 +43,7 @@ impl Sequence {
         let prefix = Prefix { start: NONE, events: Vec::new() };
         Self {
             settled: vec![prefix; usize::from(steps)],
-            log: VecDeque::new(),
+            log: Log::default(),
             heads: vec![NONE; usize::from(steps)],
             fired: Vec::new(),
         }
@@ -56,17 +56,14 @@ impl Sequence {
         element: Element,
         fire: &mut impl FnMut(Firing),
     ) -> bool {
-        let Some(at) = position(&self.log, &element, |element| element) else { return true };
-        make_room(&mut self.log);
-        self.log.insert(at, element);
+        let Some(at) = self.log.position(&element) else { return true };
+        // A new element says nothing of its own start yet.
+        self.log.insert(at, &Element { value: NONE as u64, ..element });
         if at + 1 == self.log.len() {
-            // A new element says nothing of its own start yet.
-            self.log[at].value = NONE as u64;
             let mut heads = std::mem::take(&mut self.heads);
             self.link(at, steps, span, &mut heads, fire);
             self.heads = heads;
         } else {
-            self.log[at].value = NONE as u64;
             let mut heads: Vec<i64> = self.settled.iter().map(|prefix| prefix.start).collect();
             for at in 0..self.log.len() {
                 self.link(at, steps, span, &mut heads, fire);
@@ -89,7 +86,7 @@ impl Sequence {
         heads: &mut [i64],
         fire: &mut impl FnMut(Firing),
     ) {
-        let Element { time, id, slot, value } = self.log[at];
+        let (time, slot, value) = (self.log.time(at), self.log.slot(at), self.log.value(at));
         let step = usize::from(slot);
         let start = match step.checked_sub(1) {
             None => time,
@@ -99,17 +96,19 @@ impl Sequence {
             Some(_) => NONE,
         };
         heads[step] = heads[step].max(start);
-        self.log[at].value = start as u64;
+        self.log.set_value(at, start as u64);
+        if slot + 1 < steps || start == NONE || value as i64 != NONE {
+            return;
+        }
         let anchor = cell(time, span);
-        if slot + 1 < steps || start == NONE || value as i64 != NONE || self.fired.contains(&anchor)
-        {
+        if self.fired.contains(&anchor) {
             return;
         }
         self.fired.push(anchor);
         fire(Firing {
             anchor: anchor.saturating_mul(span),
             time,
-            id,
+            id: self.log.get(at).id,
             from: start,
             events: self.events(at),
             measured: None,
@@ -119,15 +118,15 @@ impl Sequence {
 
     /// The events of the prefix that ends with an element.
     fn events(&self, at: usize) -> Vec<EventId> {
-        let mut events = vec![self.log[at].id];
-        let (mut slot, mut before) = (self.log[at].slot, at);
+        let mut events = vec![self.log.get(at).id];
+        let (mut slot, mut before) = (self.log.slot(at), at);
         while let Some(step) = slot.checked_sub(1) {
             // The one that starts the latest; of those, the last.
-            let unsettled = (0..before).rev().filter(|at| self.log[*at].slot == step);
-            let best = unsettled.max_by_key(|at| (self.log[*at].value as i64, *at));
+            let unsettled = (0..before).rev().filter(|at| self.log.slot(*at) == step);
+            let best = unsettled.max_by_key(|at| (self.log.value(*at) as i64, *at));
             let settled = &self.settled[usize::from(step)];
-            match best.filter(|at| self.log[*at].value as i64 > settled.start) {
-                Some(at) => events.push(self.log[at].id),
+            match best.filter(|at| self.log.value(*at) as i64 > settled.start) {
+                Some(at) => events.push(self.log.get(at).id),
                 None => {
                     events.extend(settled.events.iter().rev());
                     break;
@@ -141,36 +140,52 @@ impl Sequence {
     }
 
     fn settle_first(&mut self, span: i64) {
-        let Some(Element { time, id, slot, value }) = self.log.pop_front() else { return };
+        if self.log.is_empty() {
+            return;
+        }
+        let Element { time, id, slot, value } = self.log.get(0);
+        self.log.forget(1);
         let (start, step) = (value as i64, usize::from(slot));
         if start == NONE || start < self.settled[step].start {
             return;
         }
         let (before, rest) = self.settled.split_at_mut(step);
         rest[0].start = start;
-        rest[0].events.clear();
+        let events = &mut rest[0].events;
+        events.clear();
+        events.reserve_exact(step + 1);
         if let Some(before) =
             before.last().filter(|prefix| time.saturating_sub(prefix.start) <= span)
         {
-            rest[0].events.extend_from_slice(&before.events);
+            events.extend_from_slice(&before.events);
         }
-        rest[0].events.push(id);
+        events.push(id);
     }
 
     /// Makes final what nothing can come before any more.
     pub(crate) fn settle(&mut self, watermark: i64, span: i64) {
-        while self.log.front().is_some_and(|element| element.time < watermark) {
+        while self.log.first_time().is_some_and(|time| time < watermark) {
             self.settle_first(span);
         }
-        let current = cell(watermark, span);
-        self.fired.retain(|cell| *cell >= current);
+        self.fired.retain(|cell| (cell + 1).saturating_mul(span) > watermark);
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let events = |prefix: &Prefix| allocated(prefix.events.capacity() * size_of::<EventId>());
+        allocated(size_of::<Self>())
+            + self.log.heap_bytes()
+            + allocated(self.settled.capacity() * size_of::<Prefix>())
+            + self.settled.iter().map(events).sum::<usize>()
+            + allocated(self.heads.capacity() * size_of::<i64>())
+            + allocated(self.fired.capacity() * size_of::<i64>())
     }
 
     /// The watermark from which on there is nothing in it.
     pub(crate) fn due(&self, span: i64) -> i64 {
         let fired = self.fired.iter().max().map_or(NONE, |cell| (cell + 1).saturating_mul(span));
         let start = self.heads.iter().max().copied().unwrap_or(NONE);
-        let last = self.log.back().map_or(NONE, |element| element.time);
+        let last = self.log.last_time().unwrap_or(NONE);
         start.max(last).saturating_add(span).saturating_add(1).max(fired)
     }
 }

@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 
 use super::closing::Opened;
-use super::element::{Element, Firing, cell, position};
+use super::element::{Element, Firing, cell};
 use super::missing::Steps;
 use super::plan::{Aggregate, SettledTest, Settling, WindowTest};
+use super::resident::allocated;
 use super::window::Scratch;
 
 /// An element, and the fields that correlations of this correlation ask for.
@@ -72,9 +73,7 @@ impl Settled {
         scratch: &mut Scratch,
         fire: &mut Fire<'_>,
     ) -> bool {
-        let Some(at) = position(&self.pending, &held.element, |held| &held.element) else {
-            return true;
-        };
+        let Some(at) = self.position(&held.element) else { return true };
         self.pending.insert(at, held);
         if self.pending.len() <= HELD_MAX {
             return true;
@@ -83,6 +82,15 @@ impl Settled {
             self.take(plan, span, first, scratch, fire);
         }
         false
+    }
+
+    /// Where an element belongs among those that wait; `None` when it is there already.
+    fn position(&self, element: &Element) -> Option<usize> {
+        let place = element.place();
+        if self.pending.back().is_none_or(|last| last.element.place() < place) {
+            return Some(self.pending.len());
+        }
+        self.pending.binary_search_by(|other| other.element.place().cmp(&place)).err()
     }
 
     /// Decides what the watermark has passed. `false` when values had to be forgotten that were still needed.
@@ -213,17 +221,18 @@ impl Settled {
 
     /// What it takes, in bytes; of what is carried along, the first stands for all.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let carried = |held: &Held| held.carried.as_ref().map_or(0, |carried| carried.len());
+        let carried =
+            |held: &Held| held.carried.as_ref().map_or(0, |carried| allocated(carried.len()));
         let machine = match &self.machine {
             Machine::Sliding(window) | Machine::Aggregate(window, _) => {
-                window.capacity() * size_of::<Element>()
+                allocated(window.capacity() * size_of::<Element>())
             }
             Machine::Sequence(steps) => steps.heap_bytes(),
             Machine::Closing(Some(opened)) => opened.heap_bytes(),
             Machine::Closing(None) => 0,
         };
-        size_of::<Self>()
-            + self.pending.capacity() * size_of::<Held>()
+        allocated(size_of::<Self>())
+            + allocated(self.pending.capacity() * size_of::<Held>())
             + self.pending.front().map_or(0, carried) * self.pending.len()
             + machine
     }
@@ -262,7 +271,7 @@ fn ending(window: &VecDeque<Element>, last: &Element, span: i64, measured: f64) 
         time: last.time,
         id: last.id,
         from: last.time.saturating_sub(span),
-        events: Firing::events(window.iter()),
+        events: Firing::events(window.iter().copied()),
         measured: Some(measured),
         repeated: false,
     }

@@ -1,6 +1,5 @@
 //! The state of one group of one correlation, and the step from one state to the next.
 
-use super::element::Element;
 use super::plan::{Engine, Plan};
 use super::sequence::Sequence;
 use super::settled::{Fire, Held, Settled};
@@ -42,7 +41,7 @@ impl State {
         Self { watermark: i64::MIN, engine }
     }
 
-    /// The step: takes an element in, then moves to the watermark. What it finds goes to `fire`.
+    /// The step: moves to the watermark, or to the element if that is earlier, and takes the element in. What it finds goes to `fire`.
     ///
     /// It depends on nothing but its arguments. An element that is there already changes nothing, and elements that
     /// the watermark has not passed lead to the same state and the same firings in any order.
@@ -58,6 +57,8 @@ impl State {
             return Outcome::Late;
         }
         let span = plan.span;
+        // What this makes final comes before the element, and need not be moved to make room for it.
+        let complete = self.settle(plan, watermark.min(held.element.time), scratch, fire);
         let mut at_once = |firing| fire(firing, None);
         let fits = match (&mut self.engine, &plan.engine) {
             (EngineState::Window(window), Engine::Window(test)) => {
@@ -73,7 +74,6 @@ impl State {
             // State is made for its plan, and decoding checks that it still is.
             _ => true,
         };
-        let complete = self.settle(plan, watermark, scratch, fire);
         if fits && complete { Outcome::Taken } else { Outcome::Overflowed }
     }
 
@@ -124,20 +124,9 @@ impl State {
 
     /// What it takes on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let elements = |capacity: usize| capacity * size_of::<Element>();
         match &self.engine {
-            EngineState::Window(window) => {
-                elements(window.log.capacity()) + window.fired.capacity() * size_of::<i64>()
-            }
-            EngineState::Sequence(sequence) => {
-                let events: usize =
-                    sequence.settled.iter().map(|prefix| prefix.events.capacity() * 16).sum();
-                size_of::<Sequence>()
-                    + elements(sequence.log.capacity())
-                    + sequence.settled.capacity() * 32
-                    + events
-                    + (sequence.heads.capacity() + sequence.fired.capacity()) * size_of::<i64>()
-            }
+            EngineState::Window(window) => window.heap_bytes(),
+            EngineState::Sequence(sequence) => sequence.heap_bytes(),
             EngineState::Settled(settled) => settled.heap_bytes(),
         }
     }

@@ -12,8 +12,9 @@ use lavender_core::{Bytes, Error, ErrorKind, EventId, Result, Sink, StateStore, 
 
 use super::alert::{CorrelationAlert, EventStamp, Losses};
 use super::correlation::Correlation;
-use super::correlator::{CorrelationCounters, Found};
+use super::correlator::CorrelationCounters;
 use super::encode;
+use super::memory::Found;
 use super::observe::Columns;
 use super::plan::Engine;
 use super::settled::Held;

@@ -12,18 +12,17 @@
 //!
 //! So state is in the order of what the condition asks for, whatever the rate and the length of the window.
 
-use std::collections::VecDeque;
-
-use super::element::{Element, Firing, cell, make_room, position};
+use super::element::{Element, Firing, cell};
+use super::log::Log;
 use super::plan::WindowTest;
+use super::resident::allocated;
 
 /// The state of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Window {
-    /// Sorted.
-    pub(crate) log: VecDeque<Element>,
+    pub(crate) log: Log,
     /// The cells that an alert was raised for and that elements may still come to.
-    pub(crate) fired: Vec<i64>,
+    pub(crate) fired: Box<[i64]>,
 }
 
 /// Working memory of a step.
@@ -41,29 +40,29 @@ impl Window {
         scratch: &mut Scratch,
         fire: &mut impl FnMut(Firing),
     ) {
-        let Some(at) = position(&self.log, &element, |element| element) else { return };
-        make_room(&mut self.log);
-        self.log.insert(at, element);
+        let Some(at) = self.log.position(&element) else { return };
+        self.log.insert(at, &element);
+        let home = cell(element.time, span);
         let fired_before = self.fired.len();
         // The windows that it is in end with itself and with those that are there already behind it.
         for end in at..self.log.len() {
-            let last = self.log[end];
-            if last.time.saturating_sub(element.time) > span {
+            let time = self.log.time(end);
+            if time.saturating_sub(element.time) > span {
                 break;
             }
-            let anchor = cell(last.time, span);
+            let anchor = if end == at { home } else { cell(time, span) };
             if self.fired.contains(&anchor) || self.adds_nothing(test, span, end) {
                 continue;
             }
             let Some(measured) = self.measure(test, span, end, scratch) else { continue };
-            self.fired.push(anchor);
-            let start = self.start(last.time.saturating_sub(span));
+            self.fired = self.fired.iter().copied().chain([anchor]).collect();
+            let from = time.saturating_sub(span);
             fire(Firing {
                 anchor: anchor.saturating_mul(span),
-                time: last.time,
-                id: last.id,
-                from: last.time.saturating_sub(span),
-                events: Firing::events(self.log.range(start..=end)),
+                time,
+                id: self.log.get(end).id,
+                from,
+                events: Firing::events(self.log.range(self.log.start(from)..end + 1)),
                 measured: Some(measured),
                 repeated: false,
             });
@@ -71,7 +70,6 @@ impl Window {
         for new in fired_before..self.fired.len() {
             self.compact_fired(test, self.fired[new], span, scratch);
         }
-        let home = cell(element.time, span);
         if !self.fired[fired_before..].contains(&home) {
             self.compact(test, home, span, &element);
         }
@@ -80,20 +78,17 @@ impl Window {
     /// Whether the window that ends with this element has no value that the one before it in the cell lacks: it
     /// begins later, so it fulfils nothing that the other does not.
     fn adds_nothing(&self, test: &WindowTest, span: i64, end: usize) -> bool {
-        let last = &self.log[end];
-        let begin = cell(last.time, span).saturating_mul(span);
-        !matches!(test, WindowTest::Count(_))
-            && self
-                .log
-                .range(..end)
-                .rev()
-                .take_while(|element| element.time >= begin)
-                .any(|element| element.value == last.value)
+        if matches!(test, WindowTest::Count(_)) {
+            return false;
+        }
+        let begin = cell(self.log.time(end), span).saturating_mul(span);
+        let value = self.log.value(end);
+        self.since(begin, end).any(|at| self.log.value(at) == value)
     }
 
-    /// The first element from `time` on.
-    fn start(&self, time: i64) -> usize {
-        self.log.partition_point(|element| element.time < time)
+    /// The elements before `end` that are not older than `from`, the newest first.
+    fn since(&self, from: i64, end: usize) -> impl Iterator<Item = usize> {
+        (0..end).rev().take_while(move |at| self.log.time(*at) >= from)
     }
 
     /// What was measured in the window that ends with the element at `end`, if the condition holds for it.
@@ -104,11 +99,11 @@ impl Window {
         end: usize,
         scratch: &mut Scratch,
     ) -> Option<f64> {
-        let from = self.log[end].time.saturating_sub(span);
+        let from = self.log.time(end).saturating_sub(span);
         match test {
             WindowTest::Count(least) => {
                 let first = (end + 1).checked_sub(*least)?;
-                (self.log[first].time >= from).then_some(*least as f64)
+                (self.log.time(first) >= from).then_some(*least as f64)
             }
             WindowTest::Distinct(least) => {
                 if end + 1 < *least {
@@ -116,8 +111,7 @@ impl Window {
                 }
                 let values = &mut scratch.values;
                 values.clear();
-                let newest = self.log.range(..=end).rev();
-                values.extend(newest.take_while(|e| e.time >= from).map(|e| e.value));
+                values.extend(self.since(from, end + 1).map(|at| self.log.value(at)));
                 if values.len() < *least {
                     return None;
                 }
@@ -126,9 +120,8 @@ impl Window {
                 (values.len() >= *least).then_some(values.len() as f64)
             }
             WindowTest::Slots(test) => {
-                let newest = self.log.range(..=end).rev();
-                let set =
-                    newest.take_while(|e| e.time >= from).fold(0, |set, e| set | 1_u64 << e.slot);
+                let newest = self.since(from, end + 1);
+                let set = newest.fold(0, |set, at| set | 1_u64 << self.log.slot(at));
                 test.holds(set).then(|| f64::from(set.count_ones()))
             }
         }
@@ -136,7 +129,10 @@ impl Window {
 
     /// The elements of a cell.
     fn of_cell(&self, cell: i64, span: i64) -> std::ops::Range<usize> {
-        self.start(cell.saturating_mul(span))..self.start((cell + 1).saturating_mul(span))
+        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
+        // Mostly it is the newest cell.
+        let newest = self.log.last_time().is_some_and(|last| last < end);
+        self.log.start(begin)..if newest { self.log.len() } else { self.log.start(end) }
     }
 
     /// Forgets what no longer decides anything in a cell that has just fired.
@@ -144,13 +140,13 @@ impl Window {
         let range = self.of_cell(cell, span);
         if let WindowTest::Count(least) = test {
             let surplus = range.len().saturating_sub(least - 1);
-            self.log.drain(range.start..range.start + surplus);
+            self.log.remove_range(range.start..range.start + surplus);
             return;
         }
         let seen = &mut scratch.values;
         seen.clear();
         for at in range.rev() {
-            let value = self.log[at].value;
+            let value = self.log.value(at);
             if seen.len() < test.kept() && !seen.contains(&value) {
                 seen.push(value);
             } else {
@@ -162,20 +158,19 @@ impl Window {
     /// Forgets what the element that was just put into a cell has made superfluous.
     fn compact(&mut self, test: &WindowTest, cell: i64, span: i64, element: &Element) {
         let fired = self.fired.contains(&cell);
-        let range = self.of_cell(cell, span);
         if let WindowTest::Count(least) = test {
-            if fired && range.len() >= *least {
-                self.log.remove(range.start);
+            if fired && let Some(oldest) = self.surplus(*least, cell, span) {
+                self.log.remove(oldest);
             }
             return;
         }
+        let range = self.of_cell(cell, span);
         let (first, length) = (range.start, range.len());
-        let mut same = range.filter(|at| self.log[*at].value == element.value);
-        let surplus = match (same.next(), same.next(), same.next()) {
+        let surplus = match self.log.with_value(range, element.value) {
             // The last of a value is enough.
-            (Some(earlier), Some(_), _) if fired => Some(earlier),
+            [Some(earlier), Some(_), _] if fired => Some(earlier),
             // There were two of it at the most, so this is the third, and one of them is in between.
-            (Some(_), Some(middle), Some(_)) => Some(middle),
+            [Some(_), Some(middle), Some(_)] => Some(middle),
             _ if fired && length > test.kept() => Some(first),
             _ => None,
         };
@@ -184,19 +179,38 @@ impl Window {
         }
     }
 
+    /// The oldest element of a cell, if it has this many.
+    fn surplus(&self, many: usize, cell: i64, span: i64) -> Option<usize> {
+        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
+        let length = self.log.len();
+        // Mostly it is the newest cell.
+        let after = match self.log.last_time() {
+            Some(last) if last >= end => self.log.start(end),
+            _ => length,
+        };
+        let oldest = after.checked_sub(many)?;
+        (self.log.time(oldest) >= begin).then_some(oldest)
+    }
+
     /// Forgets what no window that may still change reaches back to.
     pub(crate) fn settle(&mut self, watermark: i64, span: i64) {
         let reach = watermark.saturating_sub(span);
-        while self.log.front().is_some_and(|element| element.time < reach) {
-            self.log.pop_front();
+        let over = (0..self.log.len()).take_while(|at| self.log.time(*at) < reach).count();
+        self.log.forget(over);
+        let lasts = |cell: &i64| (cell + 1).saturating_mul(span) > watermark;
+        if !self.fired.iter().all(lasts) {
+            self.fired = self.fired.iter().copied().filter(lasts).collect();
         }
-        let current = cell(watermark, span);
-        self.fired.retain(|cell| *cell >= current);
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(crate) const fn heap_bytes(&self) -> usize {
+        self.log.heap_bytes() + allocated(size_of_val(&*self.fired))
     }
 
     /// The watermark from which on there is nothing in it.
     pub(crate) fn due(&self, span: i64) -> i64 {
-        let last = self.log.back().map_or(i64::MIN, |element| element.time);
+        let last = self.log.last_time().unwrap_or(i64::MIN);
         let fired =
             self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
         last.saturating_add(span).saturating_add(1).max(fired)

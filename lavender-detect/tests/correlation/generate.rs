@@ -313,8 +313,15 @@ fn spec(random: &mut Random, number: usize) -> Spec {
 
 /// A history: bursts and pauses, on a grid that makes equal times and exact spans common.
 pub(crate) fn events(random: &mut Random) -> Vec<Event> {
-    let origin =
-        Origin::new(&TenantId::default(), &AgentId::new("model").unwrap(), BootId::from_u128(7));
+    // Of one agent, or of several that meet in the same groups.
+    let agents = random.pick(&[1, 1, 2, 3]);
+    let origins: Vec<Origin> = ["one", "two", "three"][..agents]
+        .iter()
+        .map(|agent| {
+            let agent = AgentId::new(agent).unwrap();
+            Origin::new(&TenantId::default(), &agent, BootId::from_u128(7))
+        })
+        .collect();
     let count = 20 + random.below(60);
     let grid = random.pick(&[SECOND, SECOND / 2, SECOND / 10]);
     let groups = 1 + random.below(3);
@@ -338,7 +345,8 @@ pub(crate) fn events(random: &mut Random) -> Vec<Event> {
             if !random.one_in(10) {
                 fields.insert("h", random.below(2).to_string());
             }
-            Event { time, id: origin.event(sequence), rules, fields }
+            let id = random.pick(&origins).event(sequence);
+            Event { time, id, rules, fields }
         })
         .collect()
 }

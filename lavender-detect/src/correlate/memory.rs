@@ -1,0 +1,313 @@
+//! The state of correlations in memory: what detections are taken into, timers decide, and is bounded.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use lavender_core::Timestamp;
+
+use super::alert::{CorrelationAlert, EventStamp, Losses};
+use super::changes::Changes;
+use super::correlation::{Correlation, Feed};
+use super::correlator::{CorrelationCounters, CorrelatorOptions};
+use super::element::Firing;
+use super::groups::{GROUP_BYTES, Group, Groups, Timer};
+use super::observe::Columns;
+use super::settled::Held;
+use super::state::{EngineState, State};
+use super::window::Scratch;
+use crate::record::Record;
+use crate::schema::FieldId;
+
+pub(super) struct Memory {
+    pub(super) lateness: i64,
+    bytes_max: usize,
+    pub(super) groups: Groups,
+    /// When groups have something to decide or to forget. An entry is void when its group is queued for another time.
+    timers: BinaryHeap<Reverse<Timer>>,
+    pub(super) watermark: i64,
+    pub(super) losses: Losses,
+    bytes: usize,
+    pub(super) counters: CorrelationCounters,
+    columns: Columns,
+    scratch: Scratch,
+    found: Vec<Found>,
+    /// Up to when groups that were forgotten before their time may have had something.
+    pub(super) evicted_to: i64,
+    pub(super) changes: Changes,
+    pub(super) saved_time: Option<(i64, i64)>,
+}
+
+/// What a correlation found, on its way to alerts and to the correlations that rest on it.
+pub(crate) struct Found {
+    pub(crate) correlation: u32,
+    pub(crate) group: Box<[u8]>,
+    pub(crate) firing: Firing,
+    pub(crate) carried: Option<Box<[u8]>>,
+    /// Whether a part of its window was forgotten for want of room.
+    pub(crate) forgotten: bool,
+}
+
+/// Room for so many timers is not given back.
+const TIMERS_MIN: usize = 64;
+
+impl Memory {
+    pub(super) fn new(options: &CorrelatorOptions) -> Self {
+        Self {
+            lateness: i64::try_from(options.lateness.as_nanos()).unwrap_or(i64::MAX / 64),
+            bytes_max: options.state_bytes_max,
+            groups: Groups::default(),
+            timers: BinaryHeap::new(),
+            watermark: i64::MIN,
+            losses: Losses::default(),
+            bytes: 0,
+            counters: CorrelationCounters::default(),
+            columns: Columns::default(),
+            scratch: Scratch::default(),
+            found: Vec::new(),
+            evicted_to: i64::MIN,
+            changes: Changes::default(),
+            saved_time: None,
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes a detection into the correlations that it feeds.
+    pub(super) fn observe<R: Record + ?Sized>(
+        &mut self,
+        correlations: &[Correlation],
+        feeds: &[Feed<FieldId>],
+        at: EventStamp,
+        record: &R,
+        out: &mut Vec<CorrelationAlert>,
+    ) {
+        self.counters.detections += 1;
+        if at.time.as_nanos() < self.watermark || !at.is_sound() {
+            self.counters.late += 1;
+            return;
+        }
+        self.advance(correlations, at.time, out);
+        for feed in feeds {
+            self.columns.row.fill(record, &feed.columns);
+            self.take(correlations, feed, at, self.watermark);
+            self.pass_on(correlations, self.watermark, out);
+        }
+        self.make_room(correlations);
+    }
+
+    /// Decides what an event of this time makes final.
+    pub(super) fn advance(
+        &mut self,
+        correlations: &[Correlation],
+        time: Timestamp,
+        out: &mut Vec<CorrelationAlert>,
+    ) {
+        let watermark = time.as_nanos().min(i64::MAX / 2).saturating_sub(self.lateness);
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            self.run_timers(correlations, watermark, out);
+        }
+    }
+
+    /// Decides everything.
+    pub(super) fn finish(&mut self, correlations: &[Correlation], out: &mut Vec<CorrelationAlert>) {
+        self.watermark = i64::MAX;
+        self.run_timers(correlations, i64::MAX, out);
+    }
+
+    /// Gives groups the new numbers of their correlations, and forgets those of correlations that are no more.
+    pub(super) fn renumber(&mut self, number: impl Fn(u32) -> Option<usize>) {
+        let mut gone = Vec::new();
+        for group in self.groups.iter_mut() {
+            match number(group.correlation) {
+                Some(new) => group.correlation = new as u32,
+                None => {
+                    self.changes.note(group.key(), &mut group.changed);
+                    gone.push(group.key());
+                }
+            }
+        }
+        for key in gone {
+            if let Some(place) = self.groups.find(key) {
+                self.remove(place);
+            }
+        }
+    }
+
+    /// Takes what is in the row into the groups that it belongs to.
+    fn take<C>(
+        &mut self,
+        correlations: &[Correlation],
+        feed: &Feed<C>,
+        at: EventStamp,
+        watermark: i64,
+    ) {
+        let correlation = &correlations[feed.correlation as usize];
+        let lag = self.lateness.saturating_mul(i64::from(correlation.level));
+        let Self { groups, timers, bytes, counters, columns, scratch, found, changes, .. } = self;
+        let evicted_to = self.evicted_to;
+        let observed = columns.observe(correlation, feed, at, |observation| {
+            let Held { element, .. } = observation.held;
+            let place = groups.find(observation.key).unwrap_or_else(|| {
+                *bytes += GROUP_BYTES;
+                let state = State::new(&correlation.plan);
+                let (key, values) = (observation.key, observation.group());
+                groups.insert(Group::new(key, feed.correlation, values, state, evicted_to))
+            });
+            let Some(group) = groups.get_mut(place) else { return };
+            changes.note(observation.key, &mut group.changed);
+            let Group { values, state, gap, .. } = group;
+            let mut fire = |firing: Firing, carried| {
+                let (group, forgotten) = (values.clone(), *gap >= firing.from);
+                found.push(Found {
+                    correlation: feed.correlation,
+                    group,
+                    firing,
+                    carried,
+                    forgotten,
+                });
+            };
+            let local = watermark.saturating_sub(lag);
+            // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
+            let outcome = state.step(
+                &correlation.plan,
+                observation.held,
+                local.min(element.time),
+                scratch,
+                &mut fire,
+            );
+            counters.outcome(outcome);
+            group.account(bytes);
+            // Behind what decides at once there is only something to forget, and that the later the more comes.
+            let set = group.queued != i64::MAX;
+            if set && !matches!(group.state.engine, EngineState::Settled(_)) {
+                return;
+            }
+            let due = group.state.due(&correlation.plan).saturating_add(lag);
+            if due < group.queued {
+                group.queued = due;
+                timers.push(Reverse((due, place)));
+            }
+        });
+        if let Err(left) = observed {
+            self.counters.left(left);
+        }
+    }
+
+    /// Raises what was found, and gives it to the correlations that rest on it.
+    fn pass_on(
+        &mut self,
+        correlations: &[Correlation],
+        watermark: i64,
+        out: &mut Vec<CorrelationAlert>,
+    ) {
+        if self.found.is_empty() {
+            return;
+        }
+        while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop()
+        {
+            let correlation = &correlations[correlation as usize];
+            let at = EventStamp { id: firing.id, time: Timestamp::from_nanos(firing.time) };
+            if correlation.raises && !firing.repeated {
+                self.counters.alerts += 1;
+                let mut alert = CorrelationAlert::new(correlation, &group, firing, &self.losses);
+                alert.incomplete |= forgotten;
+                out.push(alert);
+            }
+            for feed in &correlation.parents {
+                self.columns
+                    .row
+                    .fill_carried(carried.as_deref().unwrap_or_default(), &feed.columns);
+                self.take(correlations, feed, at, watermark);
+            }
+        }
+    }
+
+    /// Decides and forgets what is due, in the order in which it is.
+    fn run_timers(
+        &mut self,
+        correlations: &[Correlation],
+        watermark: i64,
+        out: &mut Vec<CorrelationAlert>,
+    ) {
+        while let Some(Reverse((due, place))) = self.timers.peek().copied() {
+            if due > watermark {
+                return;
+            }
+            self.timers.pop();
+            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
+                continue;
+            };
+            let correlation = &correlations[group.correlation as usize];
+            let lag = self.lateness.saturating_mul(i64::from(correlation.level));
+            self.changes.note(group.key(), &mut group.changed);
+            let Group { correlation: number, values, state, gap, .. } = group;
+            let (number, found) = (*number, &mut self.found);
+            let mut fire = |firing: Firing, carried| {
+                let (group, forgotten) = (values.clone(), *gap >= firing.from);
+                found.push(Found { correlation: number, group, firing, carried, forgotten });
+            };
+            let local = due.saturating_sub(lag);
+            if !state.settle(&correlation.plan, local, &mut self.scratch, &mut fire) {
+                self.counters.overflowed += 1;
+            }
+            if group.state.is_over(&correlation.plan) {
+                self.remove(place);
+            } else {
+                group.account(&mut self.bytes);
+                let next = group.state.due(&correlation.plan).saturating_add(lag);
+                group.queued = next.max(due.saturating_add(1));
+                self.timers.push(Reverse((group.queued, place)));
+            }
+            self.pass_on(correlations, due, out);
+        }
+    }
+
+    /// Puts in a group that was somewhere else so far.
+    pub(super) fn insert(&mut self, mut group: Group) {
+        if let Some(before) = self.groups.find(group.key()) {
+            self.remove(before);
+        }
+        self.bytes += GROUP_BYTES;
+        group.account(&mut self.bytes);
+        let queued = group.queued;
+        let place = self.groups.insert(group);
+        self.timers.push(Reverse((queued, place)));
+    }
+
+    fn remove(&mut self, place: u32) {
+        if let Some(group) = self.groups.remove(place) {
+            self.bytes -= group.bytes();
+        }
+        let room = self.timers.capacity();
+        if room > TIMERS_MIN && self.groups.len() * 8 < room {
+            self.timers.shrink_to(self.timers.len() * 2);
+        }
+    }
+
+    /// Forgets the groups that would be forgotten the soonest, until the rest has room.
+    pub(super) fn make_room(&mut self, correlations: &[Correlation]) {
+        while self.bytes > self.bytes_max {
+            let Some(Reverse((due, place))) = self.timers.pop() else { return };
+            let Some(group) = self.groups.get_mut(place).filter(|group| group.queued == due) else {
+                continue;
+            };
+            let correlation = &correlations[group.correlation as usize];
+            let lag = self.lateness.saturating_mul(i64::from(correlation.level));
+            // A timer is set when its group comes up, and not moved with every detection.
+            let now = group.state.due(&correlation.plan).saturating_add(lag);
+            if now > due {
+                group.queued = now;
+                self.timers.push(Reverse((now, place)));
+                continue;
+            }
+            self.changes.note(group.key(), &mut group.changed);
+            self.remove(place);
+            self.counters.evicted += 1;
+            // What it had was not later than the newest event.
+            self.evicted_to = self.watermark.saturating_add(self.lateness);
+        }
+    }
+}
