@@ -253,6 +253,19 @@ impl Correlator {
         }
     }
 
+    /// The time of an event, or what [`advance`](Self::advance) is told, with which the next group has something to decide
+    /// or to forget; `None` when there is no group.
+    pub fn due(&self) -> Option<Timestamp> {
+        let Reverse((watermark, _)) = self.timers.peek()?;
+        Some(Timestamp::from_nanos(watermark.saturating_add(self.lateness)))
+    }
+
+    /// Whether any correlation is over the detections of a rule of this set.
+    pub fn takes(&self, rule: &Rule) -> bool {
+        let feeds = self.rules.inner_correlations().feeds.get(rule.number as usize);
+        feeds.is_some_and(|feeds| !feeds.is_empty())
+    }
+
     /// Says that no more events come: every window is decided.
     pub fn finish(&mut self, out: &mut Vec<CorrelationAlert>) {
         self.watermark = i64::MAX;
