@@ -62,8 +62,10 @@ pub(crate) fn rules() -> RuleSet {
         correlation("many", "type: event_count, rules: [a], group-by: [CurrentDirectory], timespan: 9s, condition: {gte: 4}"),
         correlation("few", "type: event_count, rules: [b], group-by: [CurrentDirectory], timespan: 7s, condition: {lt: 2}"),
         correlation("kinds", "type: value_count, rules: [a, b, c], group-by: [CurrentDirectory], timespan: 12s, condition: {field: Image, gte: 3}"),
-        correlation("then", "type: temporal_ordered, rules: [c, plain], group-by: [CurrentDirectory], timespan: 8s"),
-        "title: without\nid: without\nlevel: medium\ncorrelation: {type: temporal_ordered, rules: [a, b], \
+        "title: then\nid: then\nlevel: high\ncorrelation: {type: temporal_ordered, rules: [c, plain], \
+         group-by: [CurrentDirectory], timespan: 8s}\nlavender: {generate: [plain], risk: 0}\n---\n"
+            .to_owned(),
+        "title: without\nid: without\nlevel: medium\ncorrelation: {type: temporal_ordered, rules: [a, b, c], \
          group-by: [CurrentDirectory], timespan: 10s}\nlavender: {missing: [c]}\n"
             .to_owned(),
     ]
