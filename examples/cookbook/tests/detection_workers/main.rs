@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
 
 mod fleet;
+mod nats;
+mod silence;
 mod simulation;
 mod single;
 
