@@ -1,9 +1,9 @@
-//! What only time decides, of agents that say nothing any more.
+//! What only time decides, of agents that say nothing any more; and losses, which one worker hears of and all know.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lavender_core::event::Event;
+use lavender_core::event::{Event, EventData, EventKind, Heartbeat, Loss, LossStage};
 use lavender_core::pipeline::{
     DetectionOptions, DetectionProgress, DetectionReport, DetectionWorker,
 };
@@ -151,4 +151,27 @@ async fn nothing_is_closed_by_the_clock_while_there_is_a_backlog() {
     let of_silent =
         setting.raised().iter().filter(|alert| alert.source == fleet::identity(1)).count();
     assert_eq!(of_silent, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_one_worker_heard_of_marks_what_another_raises() {
+    for is_lost in [true, false] {
+        let setting = Setting::new();
+        let (running, _) = setting.worker().await;
+        let event = first(1);
+        let mut lost = (*event).clone();
+        lost.id = event.id.origin().event(2);
+        lost.process = None;
+        lost.data = match is_lost {
+            true => EventData::Lost(Loss::new(LossStage::Queue, EventKind::Exec, 7)),
+            false => EventData::Heartbeat(Heartbeat::default()),
+        };
+        setting.publish(1, &[event, Arc::new(lost)]).await;
+        running.abort();
+        let (_other, _) = setting.worker().await;
+        setting.pass(Duration::from_secs(400)).await;
+        let raised = setting.raised();
+        assert_eq!(raised.len(), 1);
+        assert_eq!(raised[0].incomplete, is_lost);
+    }
 }
