@@ -152,7 +152,7 @@ fn arrivals(random: &mut Random, agents: &[(AgentIdentity, Vec<Arc<Event>>)]) ->
     let mut arrivals = Vec::new();
     let mut known = HashSet::new();
     for (source, events) in agents {
-        let (last, mut rest) = events.split_last().map(|(last, rest)| (last, rest)).unwrap();
+        let (last, mut rest) = events.split_last().unwrap();
         while !rest.is_empty() {
             let (events, later) = rest.split_at(rest.len().min(1 + random.below(9) as usize));
             rest = later;
@@ -195,8 +195,8 @@ impl Simulation {
         store: Arc<dyn StateStore>,
         seed: u64,
     ) -> Self {
-        let mut bounds = MemoryOptions::default();
-        bounds.messages_max = NonZeroUsize::new(1 << 16).unwrap();
+        let messages_max = NonZeroUsize::new(1 << 16).unwrap();
+        let bounds = MemoryOptions { messages_max, ..MemoryOptions::default() };
         Self {
             rules,
             options,

@@ -1,6 +1,6 @@
 //! One process that sees all events of an agent, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use lavender_core::event::{Event, EventBatch};
@@ -45,12 +45,12 @@ impl Publisher for Published {
 }
 
 #[derive(Debug)]
-struct Given(std::vec::IntoIter<Arc<Event>>);
+struct Given(VecDeque<Arc<Event>>);
 
 #[async_trait]
 impl Source for Given {
     async fn next_batch(&mut self) -> Result<Option<EventBatch>> {
-        let events: Vec<_> = self.0.by_ref().take(7).collect();
+        let events: Vec<_> = self.0.drain(..self.0.len().min(7)).collect();
         Ok((!events.is_empty()).then_some(EventBatch { events, lost: Vec::new() }))
     }
 
@@ -71,7 +71,7 @@ pub(crate) async fn alerts(
     suppression.anchor = SuppressionAnchor::Cell;
     let published = Arc::new(Published::default());
     let ids = Sequencer::new(Origin::new(&source.tenant, &source.agent, BootId::from_u128(9)));
-    let given = Given(events.to_vec().into_iter());
+    let given = Given(events.iter().cloned().collect());
     Pipeline::new(given, source.clone(), ids, Arc::clone(&published) as _)
         .with_queue(4_096, Overflow::Wait)
         .with_detector(detector)
@@ -80,6 +80,5 @@ pub(crate) async fn alerts(
         .run(std::future::pending::<()>())
         .await
         .unwrap();
-    let alerts = published.0.lock().unwrap().clone();
-    alerts
+    published.0.lock().unwrap().clone()
 }
