@@ -24,6 +24,8 @@ pub(super) struct Agent {
     due: Option<Timestamp>,
     /// The version that it was read or written as; `None` where there is none.
     pub(super) version: Option<Version>,
+    /// How many bytes the store has of it.
+    pub(super) bytes: usize,
     /// How much of it could not be read.
     pub(super) unreadable: u64,
 }
@@ -59,8 +61,10 @@ impl Agent {
         let AgentDetection { detector, stages } = detection;
         let judges = Judges { detectors: vec![detector], stages };
         let version = stored.as_ref().map(|(_, version)| *version);
-        let mut agent = Self { judges, parts: Parts::new(), due: None, version, unreadable: 0 };
+        let parts = Parts::new();
+        let mut agent = Self { judges, parts, due: None, version, bytes: 0, unreadable: 0 };
         let Some((bytes, _)) = stored.filter(|(bytes, _)| !bytes.is_empty()) else { return agent };
+        agent.bytes = bytes.len();
         agent.due = value::read_due(&bytes).flatten();
         match value::read(&bytes) {
             Ok(parts) => agent.restore(parts),
@@ -156,9 +160,10 @@ impl Agent {
         let before = self.parts.len();
         // Bounds of detectors and stages keep it far below this; a store that refuses it would stop everything.
         while value::len(&self.parts) > bytes_max {
-            let Some(largest) = self.parts.iter().max_by_key(|(_, part)| part.len()) else { break };
-            let key = largest.0.clone();
-            self.parts.remove(&key);
+            let parts = self.parts.iter().filter(|(key, _)| *key != IDENTITY);
+            let largest = parts.max_by_key(|(_, part)| part.len()).map(|(key, _)| key.clone());
+            let Some(largest) = largest else { break };
+            self.parts.remove(&largest);
         }
         let forgotten = (before - self.parts.len()) as u64;
         Some(Change { value: value::write(self.due, &self.parts), forgotten })

@@ -13,8 +13,8 @@ pub(super) struct Heard {
     pub(super) oldest: Option<Timestamp>,
     /// For which time its state waits, as far as is known.
     pub(super) due: Option<Timestamp>,
-    /// Its state, which may be another by now in the store, and how long that was there.
-    pub(super) cached: Option<(Agent, usize)>,
+    /// Its state, which may be another by now in the store.
+    cached: Option<Agent>,
     used: u64,
 }
 
@@ -48,24 +48,24 @@ impl Known {
 
     /// Takes the state of an agent out.
     pub(super) fn take_cached(&mut self, key: &str) -> Option<Agent> {
-        let (agent, bytes) = self.agents.get_mut(key)?.cached.take()?;
-        self.cached_bytes -= bytes;
+        let agent = self.agents.get_mut(key)?.cached.take()?;
+        self.cached_bytes -= agent.bytes;
         Some(agent)
     }
 
-    /// Keeps the state of an agent, if there is room.
-    pub(super) fn cache(&mut self, key: &str, agent: Agent, bytes: usize) {
+    /// Keeps the state of an agent.
+    pub(super) fn cache(&mut self, key: &str, agent: Agent) {
         self.take_cached(key);
-        if self.cached_bytes + bytes > self.cached_bytes_max {
+        if self.cached_bytes + agent.bytes > self.cached_bytes_max {
             for heard in self.agents.values_mut() {
                 heard.cached = None;
             }
             self.cached_bytes = 0;
         }
+        self.cached_bytes += agent.bytes;
         let heard = self.of(key);
         heard.due = agent.due();
-        heard.cached = Some((agent, bytes));
-        self.cached_bytes += bytes;
+        heard.cached = Some(agent);
     }
 
     /// Every agent that waits for a time, with that time and the newest that came of it.
@@ -85,6 +85,6 @@ impl Known {
         let middle = *middle;
         self.agents.retain(|_, heard| heard.used > middle);
         let cached = self.agents.values().filter_map(|heard| heard.cached.as_ref());
-        self.cached_bytes = cached.map(|(_, bytes)| bytes).sum();
+        self.cached_bytes = cached.map(|agent| agent.bytes).sum();
     }
 }

@@ -24,8 +24,8 @@ pub struct DetectionOptions {
     pub silence: Duration,
     /// How often it is looked for what time alone decides. 1 s unless said.
     pub tick: Duration,
-    /// How often all states in the store are looked through for that, so that what another worker left is found.
-    /// Costs one read for each agent. 30 s unless said.
+    /// How often all states in the store are looked through for that, so that what another worker left is found: 256 of
+    /// them at each tick. Costs one read for each agent. 30 s unless said.
     pub scan: Duration,
     /// How often a step is done again at once because another worker was faster. 64 unless said.
     pub attempts_max: u32,

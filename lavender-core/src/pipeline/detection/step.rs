@@ -40,7 +40,7 @@ pub(super) struct Steps {
     /// The time of the newest event of what came last, and when it came.
     stream: Option<(Timestamp, Instant)>,
     started: Option<Instant>,
-    scanned: Option<Instant>,
+    scan: Scan,
 }
 
 impl fmt::Debug for Steps {
@@ -66,7 +66,7 @@ impl Steps {
             progress: DetectionProgress::default(),
             stream: None,
             started: None,
-            scanned: None,
+            scan: Scan::Due,
         }
     }
 
@@ -155,7 +155,7 @@ impl Steps {
                 && agent.due().is_none_or(|due| due > time)
             {
                 // Another worker was here.
-                self.known.of(key).due = agent.due();
+                self.known.cache(key, agent);
                 return Ok(());
             }
             let outcome = agent.apply(work, self.clock.now())?;
@@ -167,8 +167,7 @@ impl Steps {
                 report.updates += updates as u64;
             });
             let Some(change) = agent.change(self.options.state_bytes_max) else {
-                let bytes = self.options.state_bytes_max.min(4_096);
-                self.known.cache(key, agent, bytes);
+                self.known.cache(key, agent);
                 return Ok(());
             };
             let mode = version.map_or(PutMode::Create, PutMode::Update);
@@ -182,11 +181,11 @@ impl Steps {
                         report.late += outcome.gaps.late;
                         report.unreadable += agent.unreadable;
                     });
-                    (agent.version, agent.unreadable) = (Some(version), 0);
+                    (agent.version, agent.bytes, agent.unreadable) = (Some(version), bytes, 0);
                     self.known.of(key).due = agent.due();
                     // What it had to leave out is still in the detector's memory.
                     if change.forgotten == 0 {
-                        self.known.cache(key, agent, bytes);
+                        self.known.cache(key, agent);
                     }
                     return Ok(());
                 }
@@ -229,10 +228,7 @@ impl Steps {
     pub(super) async fn decide_what_is_due(&mut self) -> Result<()> {
         let now = Instant::now();
         let started = *self.started.get_or_insert(now);
-        if self.scanned.is_none_or(|scanned| now.duration_since(scanned) >= self.options.scan) {
-            self.scan().await?;
-            self.scanned = Some(now);
-        }
+        self.scan(now).await?;
         let silent = self.silent_since(now, started);
         let over: Vec<(String, Timestamp)> = self
             .known
@@ -243,7 +239,15 @@ impl Steps {
             })
             .collect();
         for (key, time) in over {
-            self.step(&key, Work::Idle(time)).await?;
+            match self.step(&key, Work::Idle(time)).await {
+                Err(error) if !error.is_retryable() => {
+                    // Others are not to wait for it. It is found again.
+                    self.known.of(&key).due = None;
+                    self.progress.add(|report| report.failures += 1);
+                    tracing::error!(%error, key, "what is due was not decided");
+                }
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -261,23 +265,36 @@ impl Steps {
         Some(time.saturating_sub(*silence))
     }
 
-    /// Looks through the store for what waits for its time, whoever has left it.
-    async fn scan(&mut self) -> Result<()> {
-        let mut after: Option<String> = None;
-        loop {
-            let keys = self.store.keys(PREFIX, after.as_deref(), PAGE).await?;
-            for key in &keys {
-                let Some((bytes, _)) = self.store.get(key).await? else { continue };
-                if let Some(due) = value::read_due(&bytes).flatten() {
-                    self.known.of(key).due = Some(due);
-                }
-            }
-            match keys.len() {
-                PAGE => after = keys.into_iter().next_back(),
-                _ => return Ok(()),
+    /// Looks through the store for what waits for its time, whoever has left it: some of it at each tick, so that
+    /// nothing that comes waits for long.
+    async fn scan(&mut self, now: Instant) -> Result<()> {
+        let after = match &self.scan {
+            Scan::Over(at) if now.duration_since(*at) < self.options.scan => return Ok(()),
+            Scan::Due | Scan::Over(_) => None,
+            Scan::After(key) => Some(key.clone()),
+        };
+        let keys = self.store.keys(PREFIX, after.as_deref(), PAGE).await?;
+        for key in &keys {
+            let Some((bytes, _)) = self.store.get(key).await? else { continue };
+            if let Some(due) = value::read_due(&bytes).flatten() {
+                self.known.of(key).due = Some(due);
             }
         }
+        self.scan = match keys.len() {
+            PAGE => keys.into_iter().next_back().map_or(Scan::Over(now), Scan::After),
+            _ => Scan::Over(now),
+        };
+        Ok(())
     }
+}
+
+/// How far the states in the store were looked through.
+enum Scan {
+    Due,
+    /// Up to this key.
+    After(String),
+    /// All of them, then.
+    Over(Instant),
 }
 
 /// Losses are stamped when they are told of, which is no time of the agent's events.
