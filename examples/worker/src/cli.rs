@@ -26,6 +26,8 @@ pub enum Command {
     TelemetryWriter(StoreArgs),
     /// Store alerts.
     AlertWriter(StoreArgs),
+    /// Evaluate rules on telemetry that ingest has accepted, and publish alerts. SIGHUP loads the rules again.
+    Detect(DetectArgs),
 }
 
 /// What every role takes. A flag goes before the configuration.
@@ -51,6 +53,17 @@ pub struct StoreArgs {
     /// The store: `postgres://…` or `sqlite:PATH`.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+}
+
+/// What the role with rules takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DetectArgs {
+    /// What every role takes.
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+    /// A folder with more rules. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    pub rules: Vec<PathBuf>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::WorkerArgs;
+use crate::detect::{DetectionConfig, RulesConfig};
 
 /// The variable that names the configuration.
 pub const VARIABLE: &str = "LAVENDER_WORKER_CONFIG";
@@ -71,6 +72,10 @@ pub struct Config {
     pub transport: TransportConfig,
     /// `[store]`: where events and alerts are kept.
     pub store: StoreConfig,
+    /// `[rules]`: what `detect` looks for.
+    pub rules: RulesConfig,
+    /// `[detection]`: how `detect` does it.
+    pub detection: DetectionConfig,
     /// `[listener]`: `/healthz` and `/metrics`.
     pub listener: ListenerConfig,
 }

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod consumer;
+pub mod detect;
 pub mod exit;
 pub mod health;
 pub mod listener;

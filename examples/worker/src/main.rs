@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use lavender_worker::cli::{Cli, Command};
 use lavender_worker::exit::{Exit, Failure};
-use lavender_worker::{alert_writer, logging, telemetry_writer};
+use lavender_worker::{alert_writer, detect, logging, telemetry_writer};
 
 fn main() -> ExitCode {
     // Ends the process by itself when the command line is wrong, with `Exit::Usage`.
@@ -37,5 +37,6 @@ async fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::TelemetryWriter(args) => telemetry_writer::run(&args).await,
         Command::AlertWriter(args) => alert_writer::run(&args).await,
+        Command::Detect(args) => detect::run(&args).await,
     }
 }
