@@ -1,6 +1,7 @@
 //! `lavender-worker detect` on a real broker: alerts, rules loaded again, a kill, refusals.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
+#![allow(clippy::print_stdout, reason = "tests say why they skip")]
 
 mod setting;
 
