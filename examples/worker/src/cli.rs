@@ -22,10 +22,14 @@ pub struct Cli {
 /// The roles.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check what agents send, and pass it on.
+    Ingest(WorkerArgs),
     /// Store telemetry that ingest has accepted.
     TelemetryWriter(StoreArgs),
     /// Store alerts.
     AlertWriter(StoreArgs),
+    /// Print the events and alerts of messages from stdin (`nats sub 'telemetry.raw.>' --raw`) as JSON lines.
+    Decode,
 }
 
 /// What every role takes. A flag goes before the configuration.
