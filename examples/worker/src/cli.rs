@@ -22,12 +22,16 @@ pub struct Cli {
 /// The roles.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check what agents send, and pass it on.
+    Ingest(WorkerArgs),
     /// Store telemetry that ingest has accepted.
     TelemetryWriter(StoreArgs),
     /// Store alerts.
     AlertWriter(StoreArgs),
     /// Evaluate rules on telemetry that ingest has accepted, and publish alerts. SIGHUP loads the rules again.
     Detect(DetectArgs),
+    /// Print the events and alerts of messages from stdin (`nats sub 'telemetry.raw.>' --raw`) as JSON lines.
+    Decode,
 }
 
 /// What every role takes. A flag goes before the configuration.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use lavender_transport::ingest::IngestOptions;
 use serde::Deserialize;
 
 use crate::cli::WorkerArgs;
@@ -76,6 +77,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// `[detection]`: how `detect` does it.
     pub detection: DetectionConfig,
+    /// `[ingest]`: what agents may send.
+    pub ingest: IngestConfig,
     /// `[listener]`: `/healthz` and `/metrics`.
     pub listener: ListenerConfig,
 }
@@ -124,6 +127,41 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self { url: "postgres://localhost/lavender".into(), retention_days: None }
+    }
+}
+
+/// `[ingest]`: what agents may send.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestConfig {
+    /// The largest body of a message, compressed as it is.
+    pub body_bytes_max: usize,
+    /// How many events an agent may send in a second, by each worker.
+    pub events_per_second: NonZeroU32,
+    /// How many it may send at once.
+    pub burst: NonZeroU32,
+    /// How far an event may be ahead of the clock here.
+    pub ahead_max_secs: u64,
+    /// How far behind it an event may be: as long as agents' spools last.
+    pub behind_max_secs: u64,
+    /// How long a missing number may come late before it counts as lost.
+    pub gap_wait_secs: u64,
+    /// The most bytes that agents' numbers take, which the broker sets aside.
+    pub state_bytes_max: u64,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        let options = IngestOptions::default();
+        Self {
+            body_bytes_max: options.body_bytes_max,
+            events_per_second: options.events_per_second,
+            burst: options.burst,
+            ahead_max_secs: options.ahead_max.as_secs(),
+            behind_max_secs: options.behind_max.as_secs(),
+            gap_wait_secs: options.gap_wait.as_secs(),
+            state_bytes_max: 64 << 20,
+        }
     }
 }
 

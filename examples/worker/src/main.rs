@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use lavender_worker::cli::{Cli, Command};
 use lavender_worker::exit::{Exit, Failure};
-use lavender_worker::{alert_writer, detect, logging, telemetry_writer};
+use lavender_worker::{alert_writer, decode, detect, ingest, logging, telemetry_writer};
 
 fn main() -> ExitCode {
     // Ends the process by itself when the command line is wrong, with `Exit::Usage`.
@@ -35,7 +35,9 @@ fn start(command: Command) -> Result<(), Failure> {
 
 async fn execute(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Ingest(args) => ingest::run(&args).await,
         Command::TelemetryWriter(args) => telemetry_writer::run(&args).await,
+        Command::Decode => decode::run(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::AlertWriter(args) => alert_writer::run(&args).await,
         Command::Detect(args) => detect::run(&args).await,
     }
