@@ -14,7 +14,7 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::event::Event;
 use lavender_core::store::{EventQuery, TimeRange};
 use lavender_core::transport::{Message, Payload, Publisher as _, Topic};
-use lavender_core::{Clock as _, EventStore as _, SystemClock};
+use lavender_core::{Clock as _, SystemClock};
 use lavender_transport::nats::{JetStream, JetStreamOptions};
 
 /// A child that does not outlive its test.
