@@ -63,6 +63,7 @@ pub mod conformance;
 pub mod envelope;
 mod error;
 pub mod event;
+mod fleet;
 mod id;
 #[cfg(feature = "runtime")]
 pub mod pipeline;
@@ -80,6 +81,7 @@ pub use bytes::Bytes;
 
 pub use crate::alert::{AgentIdentity, Alert, AlertStatus};
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::fleet::{AgentDetection, FleetDetector};
 pub use crate::id::{
     AgentId, AlertId, BootDigest, BootId, EventId, ExecId, IdError, IncidentId, Origin, ProcessId,
     Sequencer, TenantId,

@@ -44,6 +44,12 @@ pub trait Detector: fmt::Debug + Send {
         let _ = (now, out);
     }
 
+    /// The time that has to come, by events or by [`idle`](Self::idle), for the next thing to be decided that time alone
+    /// decides; `None` when nothing waits for it.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// What of it must outlive the process, if anything.
     fn state(&mut self) -> Option<&mut dyn Stateful> {
         None

@@ -67,6 +67,7 @@ mod error;
 mod evaluate;
 mod event;
 mod explain;
+mod fleet;
 mod index;
 mod lint;
 mod logsource;
@@ -98,6 +99,7 @@ pub use crate::event::{
     AuditField, AuditRecord, AuditView, EventField, EventRecord, Route, ValueKind,
 };
 pub use crate::explain::Explanation;
+pub use crate::fleet::{FleetOptions, SigmaFleetDetector};
 pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;
 pub use crate::mapping::FieldMapping;
@@ -114,7 +116,7 @@ pub use crate::stats::{
     Budget, BudgetNotice, Excess, OverBudget, RuleState, RuleStats, StatsOptions,
 };
 pub use crate::suppress::{
-    SuppressionCounters, SuppressionKey, SuppressionOptions, SuppressionStage,
+    SuppressionAnchor, SuppressionCounters, SuppressionKey, SuppressionOptions, SuppressionStage,
 };
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

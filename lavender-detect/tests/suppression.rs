@@ -16,7 +16,7 @@ use lavender_core::{
     Alert, AlertId, AlertStage as _, Captured, Certainty, ErrorKind, Repeats, RuleMeta,
     Stateful as _,
 };
-use lavender_detect::{SuppressionKey, SuppressionOptions, SuppressionStage};
+use lavender_detect::{SuppressionAnchor, SuppressionKey, SuppressionOptions, SuppressionStage};
 use proptest::prelude::*;
 use setting::{SECOND, alert, pass, process, rule, save};
 
@@ -276,5 +276,62 @@ proptest! {
             }
         }
         prop_assert_eq!(stored, expected);
+    }
+}
+
+fn by_cells() -> SuppressionStage {
+    let mut options = options(SuppressionKey::TreeAndEvidence);
+    options.anchor = SuppressionAnchor::Cell;
+    SuppressionStage::new(options)
+}
+
+/// Every order, every alert twice, and now and then by another stage that is given what the one before it has saved.
+#[test]
+fn by_cells_of_time_the_same_is_raised_whatever_the_order() {
+    let (rule, tree) = (rule("a", 1, &[]), process(10, 1, None));
+    // Cells end at 60 s and 120 s.
+    let times = [50, 59, 61, 70, 119, 121].map(|second| second * SECOND);
+    let alerts: Vec<Alert> =
+        times.iter().zip(1..).map(|(time, event)| alert(&rule, &tree, *time, event)).collect();
+    let mut expected: Option<BTreeMap<AlertId, u64>> = None;
+    for order in 0..720_usize {
+        let mut left: Vec<&Alert> = alerts.iter().chain(&alerts).collect();
+        let (mut stage, mut number) = (by_cells(), order);
+        let mut told: BTreeMap<AlertId, u64> = BTreeMap::new();
+        let mut saved = BTreeMap::new();
+        while !left.is_empty() {
+            let next = left.swap_remove(number % left.len());
+            number = number / 3 + order;
+            for raised in pass(&mut stage, next) {
+                told.entry(raised.id).or_default();
+            }
+            for (id, count) in updates(&mut stage, true) {
+                let known = told.get_mut(&id).expect("it was raised before");
+                assert!(count > *known, "only what is new is told");
+                *known = count;
+            }
+            if number % 4 == 0 {
+                let mut other = by_cells();
+                save(&mut stage, &mut saved);
+                for (key, value) in &saved {
+                    other.restore(key, value).unwrap();
+                }
+                stage = other;
+            }
+        }
+        assert_eq!(told.values().sum::<u64>(), 3);
+        assert_eq!(told.len(), 3, "one for each cell");
+        assert_eq!(*expected.get_or_insert_with(|| told.clone()), told, "order {order}");
+    }
+}
+
+#[test]
+fn by_cells_of_time_what_has_an_id_of_its_own_cell_is_left_alone() {
+    let (rule, tree) = (rule("a", 1, &[]), process(10, 1, None));
+    let mut stage = by_cells();
+    for second in [1, 2] {
+        let id = AlertId::of_correlation("a", b"group", second);
+        let correlated = Alert { id, ..alert(&rule, &tree, second * SECOND, 1) };
+        assert_eq!(pass(&mut stage, &correlated), std::slice::from_ref(&correlated));
     }
 }

@@ -34,7 +34,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `nats` | [`nats`]: JetStream, on async-nats with rustls |
+//! | `nats` | [`nats`]: JetStream, on async-nats with rustls; [`ingest`]: the checks between agents and everybody else |
 //! | `spool` | [`spool`]: the disk spool |
 //! | `testing` | [`testing`]: faults by a seed |
 
@@ -43,6 +43,8 @@
 mod batch;
 #[cfg(feature = "testing")]
 mod faulty;
+#[cfg(feature = "nats")]
+pub mod ingest;
 mod json_lines;
 mod memory;
 #[cfg(feature = "nats")]

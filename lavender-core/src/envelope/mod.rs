@@ -10,6 +10,7 @@
 //! | `Lav-Tenant`, `Lav-Agent` | whose; the subject must say the same |
 //! | `Lav-Boot` | of events: agent and boot, as the digest that their ids hold ([`Origin`]) |
 //! | `Lav-Seq-First`, `Lav-Seq-Last` | of events: the lowest and the highest sequence number |
+//! | `Lav-Received-At` | when ingest took it, in ns since the epoch; nothing before that |
 //! | `Nats-Msg-Id` | by which a broker knows a message that it has: whose, which, and a digest of the ids inside |
 //!
 //! Bodies above 1 KiB are compressed where that makes them smaller; plain ones stay legal, so that a
@@ -17,6 +18,7 @@
 
 mod body;
 mod headers;
+mod pieces;
 
 use std::sync::Arc;
 
@@ -25,10 +27,12 @@ use bytes::Bytes;
 pub use self::body::MAX_BODY_BYTES;
 use self::body::{compress, decompress};
 pub use self::headers::names;
+pub use self::pieces::{Piece, Pieces};
 use crate::alert::AgentIdentity;
 use crate::codec::{self, CodecError};
 use crate::event::Event;
 use crate::id::{EventId, Origin};
+use crate::time::Timestamp;
 use crate::transport::{Message, Payload, Subject, SubjectError};
 
 /// The error of a message that cannot be put into an envelope, or of bytes that are not one.
@@ -146,6 +150,7 @@ pub struct Envelope {
     encoding: Encoding,
     count: u32,
     id: String,
+    received_at: Option<Timestamp>,
     body: Bytes,
 }
 
@@ -206,7 +211,7 @@ impl Envelope {
             }
         };
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        out.push(Self { subject, content, encoding, count, id, body });
+        out.push(Self { subject, content, encoding, count, id, received_at: None, body });
         Ok(())
     }
 
@@ -276,6 +281,11 @@ impl Envelope {
     /// By what a broker knows that it has the message: `Nats-Msg-Id`.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// When ingest took it; `None` before that.
+    pub const fn received_at(&self) -> Option<Timestamp> {
+        self.received_at
     }
 
     /// The body as it is on the wire.

@@ -42,6 +42,8 @@ pub enum LossStage {
     Queue,
     /// The agent's disk buffer was full.
     Spool,
+    /// It was sent and never arrived: its sequence number is missing.
+    Transport,
     /// The store refused it, or could not take it before the agent had to stop.
     Store,
 }
@@ -55,6 +57,7 @@ impl LossStage {
             Self::Decode => "decode",
             Self::Queue => "queue",
             Self::Spool => "spool",
+            Self::Transport => "transport",
             Self::Store => "store",
         }
     }

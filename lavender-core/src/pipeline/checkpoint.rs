@@ -220,7 +220,7 @@ impl Saver {
             let keys = self.checkpoint.state.keys(&prefix, after.as_deref(), KEYS).await?;
             for key in &keys {
                 let Some((bytes, _)) = self.checkpoint.state.get(key).await? else { continue };
-                if let Err(error) = restore_part(judges, &key[prefix.len()..], &bytes) {
+                if let Err(error) = judges.restore_part(&key[prefix.len()..], &bytes) {
                     tracing::warn!(%error, "a part of what detectors knew is forgotten");
                     self.parts.insert(key.clone(), None);
                 }
@@ -287,16 +287,6 @@ impl Saver {
 
     fn damaged(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(ErrorKind::Invalid, format!("what is kept under {}", self.prefix), error)
-    }
-}
-
-fn restore_part(judges: &mut Judges, key: &str, value: &[u8]) -> Result<()> {
-    let (name, key) = key.split_once('/').unwrap_or_default();
-    match judges.state(name) {
-        Some(state) => state.restore(key, value),
-        None => {
-            Err(Error::new(ErrorKind::Invalid, key.to_owned(), "nothing is there that it is of"))
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::alert::{AgentIdentity, Alert};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::rule::Detection;
 use crate::source::{AlertStage, Detector, Gaps, Stateful};
@@ -46,6 +47,27 @@ impl Judges {
         Raised { raised, repeated }
     }
 
+    /// What has changed about alerts that were raised before.
+    pub(super) fn updates(&mut self, last: bool) -> Vec<Arc<Alert>> {
+        let mut updates = Vec::new();
+        for stage in &mut self.stages {
+            stage.updates(last, &mut updates);
+        }
+        updates.into_iter().map(Arc::new).collect()
+    }
+
+    /// Takes back a part of a state, by the name and the key that [`each_state`](Self::each_state) gave.
+    pub(super) fn restore_part(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        let (name, key) = key.split_once('/').unwrap_or_default();
+        match self.state(name) {
+            Some(state) => state.restore(key, value),
+            None => {
+                let reason = "nothing is there that it is of";
+                Err(Error::new(ErrorKind::Invalid, key.to_owned(), reason))
+            }
+        }
+    }
+
     pub(super) fn suppressed(&self) -> u64 {
         self.stages.iter().map(|stage| stage.suppressed()).sum()
     }
@@ -72,7 +94,7 @@ impl Judges {
     }
 
     /// The state that goes by this name.
-    pub(super) fn state(&mut self, name: &str) -> Option<&mut dyn Stateful> {
+    fn state(&mut self, name: &str) -> Option<&mut dyn Stateful> {
         match name.strip_prefix(STAGE) {
             Some(number) => self.stages.get_mut(number.parse::<usize>().ok()?)?.state(),
             None => self.detectors.get_mut(name.parse::<usize>().ok()?)?.state(),

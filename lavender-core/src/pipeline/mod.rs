@@ -8,6 +8,7 @@
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
 mod checkpoint;
+mod detection;
 mod egress;
 mod judges;
 mod shutdown;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 pub use self::checkpoint::Checkpoint;
 use self::checkpoint::Saver;
+pub use self::detection::{DetectionOptions, DetectionProgress, DetectionReport, DetectionWorker};
 use self::egress::{Egress, LossCounts, queue};
 use self::judges::{Judges, Raised};
 pub use self::shutdown::signal;
@@ -280,7 +282,7 @@ impl Pipeline {
         let intervals = (self.heartbeat_interval, self.idle_after);
         let result = stage.pump(&mut *self.source, intervals, shutdown).await;
         stage.report_losses(When::Now).await;
-        let updates = stage.updates(true);
+        let updates = stage.judges.updates(true);
         stage.egress.push_alerts(updates).await;
         if let Some(saver) = &mut stage.saver {
             saver.finish(&mut stage.judges).await;
@@ -434,7 +436,7 @@ impl Stage {
         if let Some(saver) = &mut self.saver {
             saver.raised(&alerts);
         }
-        alerts.append(&mut self.updates(false));
+        alerts.append(&mut self.judges.updates(false));
         self.egress.push_kept(responses).await;
         self.egress.push_alerts(alerts).await;
     }
@@ -475,15 +477,6 @@ impl Stage {
             found.alerts.extend(raised.into_iter().map(Arc::new));
         }
         self.report_answers(found);
-    }
-
-    /// What has changed about alerts that were raised before.
-    fn updates(&mut self, last: bool) -> Vec<Arc<Alert>> {
-        let mut updates = Vec::new();
-        for stage in &mut self.judges.stages {
-            stage.updates(last, &mut updates);
-        }
-        updates.into_iter().map(Arc::new).collect()
     }
 
     /// Makes events of what was done.

@@ -148,6 +148,18 @@ impl Correlator {
         self.memory.advance(self.rules.correlations(), time, out);
     }
 
+    /// The time of an event, or what [`advance`](Self::advance) is told, with which the next group has something to decide
+    /// or to forget; `None` when there is no group.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.memory.due()
+    }
+
+    /// Whether any correlation is over the detections of a rule of this set.
+    pub fn takes(&self, rule: &Rule) -> bool {
+        let feeds = self.rules.inner_correlations().feeds.get(rule.number as usize);
+        feeds.is_some_and(|feeds| !feeds.is_empty())
+    }
+
     /// Says that no more events come: every window is decided.
     pub fn finish(&mut self, out: &mut Vec<CorrelationAlert>) {
         self.memory.finish(self.rules.correlations(), out);

@@ -225,6 +225,12 @@ impl Memory {
         }
     }
 
+    /// See [`Correlator::due`](super::Correlator::due).
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let Reverse((watermark, _)) = self.timers.peek()?;
+        Some(Timestamp::from_nanos(watermark.saturating_add(self.lateness)))
+    }
+
     /// Decides and forgets what is due, in the order in which it is.
     fn run_timers(
         &mut self,

@@ -80,12 +80,21 @@ pub(super) fn digest(alert: &Alert, key: SuppressionKey) -> u128 {
     hasher.finish128().as_u128()
 }
 
+/// Where those of one cell of time belong.
+pub(super) fn key_in_cell(key: u128, cell: i64) -> u128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(&key.to_be_bytes());
+    hasher.write(&cell.to_be_bytes());
+    hasher.finish128().as_u128()
+}
+
 impl Entry {
-    pub(super) fn new(alert: &Alert) -> Self {
+    /// Of an alert that came by the id `first`, which may not be the one that it is raised by.
+    pub(super) fn new(alert: &Alert, first: AlertId) -> Self {
         Self {
             count: 0,
             last_seen_at: alert.observed_at,
-            known: VecDeque::new(),
+            known: (first != alert.id).then_some(first).into_iter().collect(),
             answered: alert.process.iter().map(|process| process.id()).collect(),
             told: 0,
             told_in_batch: 0,
@@ -136,6 +145,7 @@ impl Entry {
             return None;
         }
         (self.told, self.told_in_batch) = (self.count, batch);
+        self.unsaved = true;
         Some(Alert { repeats: self.repeats(), ..self.alert.clone() })
     }
 }
@@ -154,6 +164,8 @@ struct Written {
     last_seen_at: Timestamp,
     known: VecDeque<AlertId>,
     answered: VecDeque<ProcessId>,
+    #[serde(default)]
+    told: u64,
     alert: Box<RawValue>,
 }
 
@@ -165,12 +177,13 @@ pub(super) fn write(entry: &Entry) -> Option<Bytes> {
         last_seen_at: entry.last_seen_at,
         known: entry.known.clone(),
         answered: entry.answered.clone(),
+        told: entry.told,
         alert: RawValue::from_string(alert).ok()?,
     };
     serde_json::to_vec(&written).ok().map(Bytes::from)
 }
 
-pub(super) fn read(key: &str, value: &[u8]) -> Result<Entry> {
+pub(super) fn read(key: &str, value: &[u8], was_told: bool) -> Result<Entry> {
     let fail = |why: String| Error::new(ErrorKind::Invalid, format!("state {key}"), why);
     let written: Written =
         serde_json::from_slice(value).map_err(|error| fail(error.to_string()))?;
@@ -184,8 +197,8 @@ pub(super) fn read(key: &str, value: &[u8]) -> Result<Entry> {
         last_seen_at: written.last_seen_at,
         known: written.known,
         answered: written.answered,
-        // Told again: whoever keeps alerts knows what was told by its count.
-        told: 0,
+        // Told again otherwise: whoever keeps alerts knows what was told by its count.
+        told: if was_told { written.told } else { 0 },
         told_in_batch: 0,
         unsaved: false,
         saved: true,

@@ -19,12 +19,26 @@ pub enum SuppressionKey {
     TreeAndEvidence,
 }
 
+/// Where the window begins within which repeats are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SuppressionAnchor {
+    /// With the first alert that comes. Its id is its own.
+    #[default]
+    FirstAlert,
+    /// At multiples of the window. Whatever the order in which alerts come, and to whom, what is raised is the same: its
+    /// id is that of rule, key and window, and not of the event that came first. For what several workers share. Alerts
+    /// whose own id is of a cell of time already, those of correlations and of what is new, are left alone.
+    Cell,
+}
+
 /// What is held back, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SuppressionOptions {
     /// What makes an alert a repeat.
     pub key: SuppressionKey,
+    /// Where the window begins.
+    pub anchor: SuppressionAnchor,
     /// For how long after an alert its repeats are counted with it; then one is raised again. Zero: nothing is held
     /// back. 5 min unless said.
     pub window: Duration,
@@ -40,6 +54,7 @@ impl Default for SuppressionOptions {
         let window = Duration::from_secs(300);
         Self {
             key: SuppressionKey::default(),
+            anchor: SuppressionAnchor::default(),
             window,
             alerts_max: 4_096,
             state_bytes_max: 16 << 20,

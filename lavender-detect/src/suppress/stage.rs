@@ -6,8 +6,8 @@ use lavender_core::{
     Alert, AlertId, AlertStage, Bytes, Error, ErrorKind, Gaps, Result, Stateful, Timestamp,
 };
 
-use super::entry::{self, Entry, digest};
-use super::{SuppressionCounters, SuppressionOptions};
+use super::entry::{self, Entry, digest, key_in_cell};
+use super::{SuppressionAnchor, SuppressionCounters, SuppressionOptions};
 
 /// How many alerts are known by their id, so that the same one is not raised again.
 const KNOWN_MAX: usize = 8_192;
@@ -81,17 +81,23 @@ impl SuppressionStage {
     }
 
     /// Whether an alert is raised; otherwise it is counted where it belongs.
-    fn raises(&mut self, alert: &Alert, repeated: &mut Vec<Alert>) -> bool {
+    fn raises(&mut self, alert: &mut Alert, repeated: &mut Vec<Alert>) -> bool {
         if self.known.contains(&alert.id) {
             self.counters.duplicates += 1;
             return false;
         }
-        if alert.rule.unsuppressed || self.window == 0 {
+        let by_cell = self.options.anchor == SuppressionAnchor::Cell;
+        let is_left_alone = alert.rule.unsuppressed || (by_cell && !is_of_events(alert));
+        if is_left_alone || self.window == 0 {
             self.know(alert.id);
             return true;
         }
-        let key = digest(alert, self.options.key);
         let window = self.window;
+        let mut key = digest(alert, self.options.key);
+        let cell = by_cell.then(|| alert.observed_at.as_nanos().div_euclid(window));
+        if let Some(cell) = cell {
+            key = key_in_cell(key, cell);
+        }
         let distance = |entry: &Entry| {
             let (at, first) = (alert.observed_at.as_nanos(), entry.alert.observed_at.as_nanos());
             at.saturating_sub(first).saturating_abs()
@@ -101,7 +107,7 @@ impl SuppressionStage {
                 self.counters.duplicates += 1;
                 false
             }
-            Some(entry) if distance(entry) < window => {
+            Some(entry) if by_cell || distance(entry) < window => {
                 self.counters.suppressed += 1;
                 if !entry.is_untold() {
                     self.untold.push(key);
@@ -113,10 +119,15 @@ impl SuppressionStage {
                 false
             }
             _ => {
+                let first = alert.id;
+                if let Some(cell) = cell {
+                    let start = cell.saturating_mul(window);
+                    alert.id = AlertId::of_correlation(&alert.rule.id, &key.to_be_bytes(), start);
+                }
                 self.know(alert.id);
                 self.forget(key);
                 self.order.insert((alert.observed_at, key));
-                let entry = Entry::new(alert);
+                let entry = Entry::new(alert, first);
                 self.bytes += entry.bytes;
                 self.entries.insert(key, entry);
                 true
@@ -162,9 +173,14 @@ impl SuppressionStage {
     }
 }
 
+/// Whether an alert's id is that of the events that it rests on.
+fn is_of_events(alert: &Alert) -> bool {
+    alert.id == AlertId::new(&alert.rule.id, &alert.events)
+}
+
 impl AlertStage for SuppressionStage {
     fn pass(&mut self, raised: &mut Vec<Alert>, repeated: &mut Vec<Alert>) {
-        raised.retain(|alert| {
+        raised.retain_mut(|alert| {
             self.newest = self.newest.max(alert.observed_at);
             let raises = self.raises(alert, repeated);
             self.counters.raised += u64::from(raises);
@@ -213,7 +229,9 @@ impl Stateful for SuppressionStage {
         let number = number.ok_or_else(|| {
             Error::new(ErrorKind::Invalid, format!("state {key}"), "it is no key of suppression")
         })?;
-        let entry = entry::read(key, value)?;
+        // Whoever shares state with others publishes before it saves, so that what was told was.
+        let was_told = self.options.anchor == SuppressionAnchor::Cell;
+        let entry = entry::read(key, value, was_told)?;
         self.newest = self.newest.max(entry.alert.observed_at);
         if let Some(old) = self.entries.remove(&number) {
             self.order.remove(&(old.alert.observed_at, number));

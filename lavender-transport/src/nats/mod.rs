@@ -146,6 +146,26 @@ impl JetStream {
         .await
     }
 
+    /// Asks the broker for a durable: whether it is there and answers, for checks of health.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or has no such durable.
+    pub async fn check(&self, subscription: &Subscription) -> Result<()> {
+        let Shared { connection, .. } = &*self.shared;
+        let Subscription { topic, durable } = subscription;
+        connection.check_name("durable", durable)?;
+        let stream = streams::stream_of(*topic);
+        let asked = connection
+            .context
+            .get_consumer_from_stream::<pull::Config, _, _>(&**durable, stream)
+            .await;
+        asked.map(|_| ()).map_err(|error| {
+            let why = format!("durable {durable} of stream {stream}: {error}");
+            connection.error(ErrorKind::Unavailable, why)
+        })
+    }
+
     /// State on the same connection.
     ///
     /// # Errors

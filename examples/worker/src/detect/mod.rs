@@ -1,0 +1,92 @@
+//! `detect`: rules on accepted telemetry, from the broker back to it as alerts.
+
+mod config;
+mod metrics;
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::pipeline::{DetectionOptions, DetectionWorker};
+use lavender_core::transport::{Subscription, Topic};
+use lavender_core::{Result, StateStore, async_trait};
+use lavender_detect::SigmaFleetDetector;
+use lavender_transport::nats::BucketOptions;
+
+pub use self::config::{DetectionConfig, RulesConfig};
+use self::metrics::Detected;
+use self::rules::Rules;
+use crate::cli::DetectArgs;
+use crate::connect;
+use crate::exit::{Exit, Failure};
+use crate::health::Dependency;
+use crate::worker::Worker;
+
+/// Runs the role until it is to stop.
+///
+/// # Errors
+///
+/// When it cannot start, the broker does not permit it, or it had to stop while the broker was away.
+pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
+    let mut worker = Worker::start(&args.worker).await?;
+    let rules = Rules::new(&worker.config.rules, &args.rules);
+    let detection = &worker.config.detection;
+    let ack_wait = connect::options(&worker.config.transport)?.consumer.ack_wait;
+    let fleet = detection.fleet(ack_wait)?;
+    let (silence, bucket) = (detection.silence(), detection.bucket());
+    let handle = rules.open()?;
+    let detector = SigmaFleetDetector::new(handle.detector(), fleet)
+        .map_err(|error| Failure::new(Exit::Configuration, error))?;
+    let reload = rules.reload_on_hangup(handle)?;
+
+    let state = state(&worker, bucket).await?;
+    worker.health.depend_on(State(Arc::clone(&state)));
+    let durable = Subscription { topic: Topic::TelemetryAccepted, durable: "detection".into() };
+    let consumer = worker.consume(durable).await?;
+    let publisher = Arc::new(worker.transport.clone());
+    let mut options = DetectionOptions::default();
+    options.silence = silence;
+    let detection =
+        DetectionWorker::new(consumer, detector, state, publisher).with_options(options);
+    Detected::register(&mut worker.registry, detection.progress());
+    let stop = worker.stop.clone();
+    let work = async {
+        tokio::select! {
+            report = detection.run(stop.asked()) => report,
+            never = reload => match never {},
+        }
+    };
+    let report = worker.run(Exit::Transport, work).await?;
+    tracing::info!(events = report.events, alerts = report.alerts, "stopped");
+    Ok(())
+}
+
+/// The bucket that all detection workers share.
+async fn state(
+    worker: &Worker,
+    options: BucketOptions,
+) -> std::result::Result<Arc<dyn StateStore>, Failure> {
+    let state = worker.transport.state(options).await;
+    let state = state.map_err(|error| Failure::of(Exit::Transport, &error))?;
+    Ok(Arc::new(state))
+}
+
+/// The bucket, by a key that nothing has.
+#[derive(Debug)]
+struct State(Arc<dyn StateStore>);
+
+#[async_trait]
+impl Dependency for State {
+    fn name(&self) -> &'static str {
+        "state"
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.0.get("health").await.map(|_| ())
+    }
+}
+
+/// A number of seconds, as configured.
+const fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds as u64)
+}

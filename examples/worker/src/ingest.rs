@@ -1,0 +1,70 @@
+//! `ingest`: what agents send, checked, stamped and passed on.
+
+use std::sync::Arc;
+
+use lavender_transport::ingest::{Ingest, IngestCounts, IngestOptions};
+use lavender_transport::nats::BucketOptions;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+
+use crate::cli::WorkerArgs;
+use crate::config::IngestConfig;
+use crate::connect;
+use crate::exit::{Exit, Failure};
+use crate::health::Broker;
+use crate::worker::Worker;
+
+/// Runs the role until it is to stop.
+///
+/// # Errors
+///
+/// When it cannot start, or had to stop while the broker was away.
+pub async fn run(args: &WorkerArgs) -> Result<(), Failure> {
+    let mut worker = Worker::start(args).await?;
+    let mut bucket = BucketOptions::default();
+    bucket.name = "lavender-ingest".into();
+    bucket.replicas = connect::options(&worker.config.transport)?.streams.replicas;
+    bucket.bytes_max = worker.config.ingest.state_bytes_max;
+    let state = worker.transport.state(bucket).await;
+    let state = state.map_err(|error| Failure::of(Exit::Transport, &error))?;
+    let options = options(&worker.config.ingest);
+    let ingest = Ingest::new(worker.transport.clone(), Arc::new(state), options);
+    let counts = ingest.counts();
+    worker.registry.register_collector(Box::new(Counts(Arc::clone(&counts))));
+    let subscription = Ingest::subscription();
+    worker.health.depend_on(Broker { transport: worker.transport.clone(), subscription });
+    let stop = worker.stop.clone();
+    let work = ingest.run(async move { stop.asked().await });
+    worker.run(Exit::Transport, work).await?;
+    tracing::info!(counts = ?counts.all(), "stopped");
+    Ok(())
+}
+
+fn options(config: &IngestConfig) -> IngestOptions {
+    let mut options = IngestOptions::default();
+    options.body_bytes_max = config.body_bytes_max;
+    options.events_per_second = config.events_per_second;
+    options.burst = config.burst;
+    options.ahead_max = std::time::Duration::from_secs(config.ahead_max_secs);
+    options.behind_max = std::time::Duration::from_secs(config.behind_max_secs);
+    options.gap_wait = std::time::Duration::from_secs(config.gap_wait_secs);
+    options
+}
+
+/// `lavender_ingest_…_total`.
+#[derive(Debug)]
+struct Counts(Arc<IngestCounts>);
+
+impl Collector for Counts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, count) in self.0.all() {
+            let counter = ConstCounter::new(count);
+            let name = format!("lavender_ingest_{name}");
+            let help = "What ingest has passed on, put aside, held back, reported";
+            let metric = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        Ok(())
+    }
+}

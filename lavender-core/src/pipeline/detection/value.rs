@@ -1,0 +1,102 @@
+//! How what is known of an agent stands in a store: one value, so that one swap changes all of it.
+//!
+//! Four bytes that say which format, the time that it waits for (ns since the epoch, little-endian), and its parts: each
+//! the length of its key, the key, the length of its value, the value.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::time::Timestamp;
+
+const FORMAT: [u8; 4] = *b"LVD1";
+/// For nothing.
+const NEVER: i64 = i64::MAX;
+
+/// The parts of a state, by their keys.
+pub(super) type Parts = BTreeMap<String, Bytes>;
+
+/// Writes parts, and what they wait for.
+pub(super) fn write(due: Option<Timestamp>, parts: &Parts) -> Bytes {
+    let mut out = Vec::with_capacity(len(parts));
+    out.extend_from_slice(&FORMAT);
+    out.extend_from_slice(&due.map_or(NEVER, Timestamp::as_nanos).to_le_bytes());
+    for (key, value) in parts {
+        for bytes in [key.as_bytes(), value] {
+            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(bytes);
+        }
+    }
+    out.into()
+}
+
+/// How long the value of these parts is.
+pub(super) fn len(parts: &Parts) -> usize {
+    let parts = parts.iter().map(|(key, value)| 8 + key.len() + value.len());
+    FORMAT.len() + 8 + parts.sum::<usize>()
+}
+
+/// Reads only what a value waits for.
+pub(super) fn read_due(value: &[u8]) -> Option<Option<Timestamp>> {
+    let rest = value.strip_prefix(&FORMAT)?;
+    let due = i64::from_le_bytes(*rest.first_chunk()?);
+    Some((due != NEVER).then_some(Timestamp::from_nanos(due)))
+}
+
+/// Reads the parts that [`write`] wrote.
+pub(super) fn read(value: &Bytes) -> Result<Parts> {
+    let fail = || Error::new(ErrorKind::Corrupt, "the state of an agent", "it was cut, or is none");
+    if read_due(value).is_none() {
+        return Err(fail());
+    }
+    let mut rest = value.slice(FORMAT.len() + 8..);
+    let field = |rest: &mut Bytes| {
+        let len = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+        (rest.len() - 4 >= len).then(|| {
+            let field = rest.slice(4..4 + len);
+            *rest = rest.slice(4 + len..);
+            field
+        })
+    };
+    let mut parts = Parts::new();
+    while !rest.is_empty() {
+        let key = field(&mut rest).ok_or_else(fail)?;
+        let value = field(&mut rest).ok_or_else(fail)?;
+        let key = std::str::from_utf8(&key).map_err(|_| fail())?;
+        parts.insert(key.to_owned(), value);
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_cut_or_damaged_bytes_are_no_panic(
+            due in any::<Option<i64>>().prop_map(|due| due.filter(|due| *due != NEVER)),
+            parts in proptest::collection::btree_map("[a-z/]{0,9}", proptest::collection::vec(any::<u8>(), 0..40), 0..6),
+            cut in any::<prop::sample::Index>(),
+            flip in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let due = due.map(Timestamp::from_nanos);
+            let parts: Parts = parts.into_iter().map(|(key, value)| (key, value.into())).collect();
+            let value = write(due, &parts);
+            prop_assert_eq!(value.len(), len(&parts));
+            prop_assert_eq!(read_due(&value), Some(due));
+            prop_assert_eq!(&read(&value).unwrap(), &parts);
+            let cut = value.slice(..cut.index(value.len()));
+            if let Ok(fewer) = read(&cut) {
+                prop_assert!(fewer.len() < parts.len());
+            }
+            let mut damaged = value.to_vec();
+            let at = flip.0.index(damaged.len());
+            damaged[at] ^= flip.1;
+            let _ = read(&damaged.into());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Rules on the events of many agents.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lavender_core::event::{Event, EventData};
+use lavender_core::{AgentDetection, AlertStage, FleetDetector};
+
+use crate::correlate::{CorrelatingDetector, CorrelatorOptions};
+use crate::detector::SigmaDetector;
+use crate::novelty::{NoveltyOptions, Sighting};
+use crate::risk::{RiskOptions, RiskOptionsError, RiskStage};
+use crate::ruleset::RuleSet;
+use crate::suppress::{SuppressionAnchor, SuppressionOptions, SuppressionStage};
+
+/// How the events of many agents are looked at. Every bound is of one agent.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FleetOptions {
+    /// How detections are correlated.
+    pub correlation: CorrelatorOptions,
+    /// How novelty is learned.
+    pub novelty: NoveltyOptions,
+    /// How scores are kept; `None` for none.
+    pub risk: Option<RiskOptions>,
+    /// What repeats an alert; `None` where nothing is held back. Its anchor is
+    /// [`Cell`](SuppressionAnchor::Cell) whatever it says, since any other depends on the order.
+    pub suppression: Option<SuppressionOptions>,
+    /// The most bytes of the events, with their processes, that are kept for what is raised after them. 64 KiB unless
+    /// said.
+    pub event_bytes_max: usize,
+}
+
+impl FleetOptions {
+    /// Options for events that come late by up to `lateness`: choose it longer than the transport waits for an
+    /// acknowledgement. Bounds come to less than 512 KiB for an agent.
+    pub fn new(lateness: Duration) -> Self {
+        // What a correlation decides when its window is over counts for a score when its time is long past.
+        let risk_lateness = lateness.saturating_mul(3);
+        Self {
+            correlation: CorrelatorOptions { lateness, state_bytes_max: 96 << 10 },
+            novelty: NoveltyOptions {
+                lateness,
+                rule_bytes_max: 32 << 10,
+                state_bytes_max: 96 << 10,
+                baseline: None,
+            },
+            risk: Some(RiskOptions {
+                lateness: risk_lateness,
+                state_bytes_max: 64 << 10,
+                ..RiskOptions::default()
+            }),
+            suppression: Some(SuppressionOptions {
+                state_bytes_max: 128 << 10,
+                ..SuppressionOptions::default()
+            }),
+            event_bytes_max: 64 << 10,
+        }
+    }
+}
+
+/// Evaluates Sigma rules on the events of many agents, with correlation, novelty, scores and suppression for each of
+/// them: what a [`DetectionWorker`](https://docs.rs/lavender-core) is given.
+///
+/// Rules are compiled once for all agents; what is known of each is its own. An event that a rule matches is evaluated
+/// twice, and counted twice by [`RuleHandle::rule_stats`](crate::RuleHandle::rule_stats).
+///
+/// ```
+/// use std::time::Duration;
+/// use lavender_core::FleetDetector;
+/// use lavender_detect::{FleetOptions, RuleHandle, RuleSet, SigmaFleetDetector};
+///
+/// # fn main() -> Result<(), lavender_detect::risk::RiskOptionsError> {
+/// let handle = RuleHandle::new(RuleSet::empty());
+/// let options = FleetOptions::new(Duration::from_secs(60));
+/// let mut detector = SigmaFleetDetector::new(handle.detector(), options)?;
+/// let agent = detector.begin();
+/// assert_eq!(agent.stages.len(), 2); // scores, suppression
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SigmaFleetDetector {
+    sigma: Arc<Mutex<SigmaDetector>>,
+    options: FleetOptions,
+    /// The rules that agents were last told the time for.
+    told: RuleSet,
+}
+
+impl SigmaFleetDetector {
+    /// Evaluates the rules of this detector.
+    ///
+    /// # Errors
+    ///
+    /// [`RiskOptionsError`] when the options of scores cannot be.
+    pub fn new(sigma: SigmaDetector, mut options: FleetOptions) -> Result<Self, RiskOptionsError> {
+        if let Some(risk) = &options.risk {
+            RiskStage::new(risk.clone())?;
+        }
+        if let Some(suppression) = &mut options.suppression {
+            suppression.anchor = SuppressionAnchor::Cell;
+        }
+        let told = sigma.rules().clone();
+        Ok(Self { sigma: Arc::new(Mutex::new(sigma)), options, told })
+    }
+
+    fn sigma(&self) -> MutexGuard<'_, SigmaDetector> {
+        self.sigma.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rules(&self) -> RuleSet {
+        let mut sigma = self.sigma();
+        sigma.refresh();
+        sigma.rules().clone()
+    }
+}
+
+impl FleetDetector for SigmaFleetDetector {
+    fn concerns(&mut self, event: &Arc<Event>) -> bool {
+        if let EventData::Lost(_) = event.data {
+            return true;
+        }
+        let (mut matched, mut undetermined) = (false, Vec::new());
+        let mut judge = |_: &crate::Rule, _: &dyn crate::Record| {
+            matched = true;
+            Sighting::Known
+        };
+        self.sigma().detect_judged(event, &mut judge, &mut undetermined);
+        matched || !undetermined.is_empty()
+    }
+
+    fn begin(&mut self) -> AgentDetection {
+        let FleetOptions { correlation, novelty, risk, suppression, event_bytes_max } =
+            self.options.clone();
+        let detector = CorrelatingDetector::taking_turns(
+            &self.sigma,
+            &self.rules(),
+            correlation,
+            novelty,
+            event_bytes_max,
+        );
+        // The options were checked when this was made.
+        let risk = risk.and_then(|options| RiskStage::new(options).ok());
+        let mut stages: Vec<Box<dyn AlertStage>> = Vec::new();
+        stages.extend(risk.map(|stage| Box::new(stage) as _));
+        stages.extend(suppression.map(|options| Box::new(SuppressionStage::new(options)) as _));
+        AgentDetection { detector: Box::new(detector), stages }
+    }
+
+    fn take_renewed(&mut self) -> bool {
+        let rules = self.rules();
+        let renewed = !rules.is_same(&self.told);
+        self.told = rules;
+        renewed
+    }
+}

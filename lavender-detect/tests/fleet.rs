@@ -1,0 +1,128 @@
+//! Rules on the events of many agents: what concerns one, and what is known of it when another goes on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, reason = "support is shared with other tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
+use lavender_core::{Bytes, Detection, Detector, ErrorKind, FleetDetector as _, Timestamp};
+use lavender_detect::{
+    FleetOptions, RuleHandle, RuleSet, SigmaDetector, SigmaFleetDetector, UndeterminedPolicy,
+};
+use support::{exec, process, truncated};
+
+const RULES: &str = "
+title: Plain\nid: plain\nlogsource: {category: process_creation, product: linux}
+detection: {s: {CommandLine|contains: secret}, condition: s}
+---
+title: Silent\nid: silent\nname: silent\nlogsource: {category: process_creation, product: linux}
+detection: {s: {Image|endswith: /cat}, condition: s}
+---
+title: New\nid: new\nlogsource: {category: process_creation, product: linux}
+detection: {s: {Image|endswith: /ssh}, condition: s}
+lavender: {novelty: {fields: [User], baseline: 1h}}
+---
+title: Few\nid: few\ncorrelation: {type: event_count, rules: [silent], timespan: 5s, condition: {lt: 2}}
+";
+
+fn fleet(policy: UndeterminedPolicy) -> (RuleHandle, SigmaFleetDetector) {
+    let handle = RuleHandle::new(RuleSet::from_yaml(RULES).unwrap());
+    let sigma = SigmaDetector::new(&handle, policy);
+    let options = FleetOptions::new(Duration::from_secs(10));
+    (handle, SigmaFleetDetector::new(sigma, options).unwrap())
+}
+
+fn run(image: &str, arguments: &[&str]) -> Arc<Event> {
+    exec(process(image, arguments, None))
+}
+
+#[test]
+fn an_event_concerns_an_agent_if_a_rule_of_any_kind_matches_it() {
+    let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    assert!(fleet.concerns(&run("/usr/bin/x", &["x", "secret"])));
+    assert!(fleet.concerns(&run("/usr/bin/cat", &["cat"])), "correlations need it");
+    assert!(fleet.concerns(&run("/usr/bin/ssh", &["ssh"])), "it may be new");
+    assert!(!fleet.concerns(&run("/usr/bin/true", &["true"])));
+    let loss = Loss::new(LossStage::Queue, EventKind::Exec, 1);
+    let lost = Event { data: EventData::Lost(loss), ..(*run("/bin/x", &["x"])).clone() };
+    assert!(fleet.concerns(&Arc::new(lost)));
+}
+
+#[test]
+fn what_could_not_be_decided_concerns_an_agent_where_it_is_reported() {
+    let event = || exec(truncated(process("/usr/bin/x", &["x", "y", "secret"], None), 3));
+    let (counting, mut fleet_of_counting) = fleet(UndeterminedPolicy::Count);
+    assert!(!fleet_of_counting.concerns(&event()));
+    assert_eq!(counting.undetermined(), 1);
+    let (_reporting, mut fleet) = fleet(UndeterminedPolicy::Report);
+    assert!(fleet.concerns(&event()));
+}
+
+#[test]
+fn it_says_once_that_rules_were_replaced() {
+    let (handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    assert!(!fleet.take_renewed());
+    handle.swap(RuleSet::empty());
+    assert!(fleet.take_renewed());
+    assert!(!fleet.take_renewed());
+    assert!(!fleet.concerns(&run("/usr/bin/cat", &["cat"])));
+}
+
+fn save(detector: &mut Box<dyn Detector>, saved: &mut BTreeMap<String, Bytes>) {
+    detector.state().unwrap().changed(&mut |key, value| {
+        match value {
+            Some(value) => saved.insert(key.to_owned(), value),
+            None => saved.remove(key),
+        };
+    });
+}
+
+#[test]
+fn who_takes_over_knows_what_is_due_and_the_process_that_it_is_about() {
+    let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    let mut first = fleet.begin().detector;
+    let event = run("/usr/bin/cat", &["cat"]);
+    let mut found: Vec<Detection> = Vec::new();
+    first.detect(&event, &mut found);
+    let mut saved = BTreeMap::new();
+    save(&mut first, &mut saved);
+    assert!(found.is_empty());
+
+    let mut second = fleet.begin().detector;
+    assert_eq!(second.due(), None);
+    for (key, value) in &saved {
+        second.state().unwrap().restore(key, value).unwrap();
+    }
+    assert_eq!(second.due(), first.due());
+    let closed = event.observed_at.saturating_add(Duration::from_secs(5 + 10));
+    second.idle(closed.saturating_sub(Duration::from_millis(1)), &mut found);
+    assert!(found.is_empty(), "not before its time");
+    while let Some(due) = second.due() {
+        second.idle(due, &mut found);
+    }
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].event, event);
+    // Where nothing waits, no event is kept.
+    save(&mut second, &mut saved);
+    assert!(!saved.keys().any(|key| key.starts_with("event/")), "{:?}", saved.keys());
+}
+
+#[test]
+fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
+    let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    let mut detector = fleet.begin().detector;
+    let state = detector.state().unwrap();
+    for value in [&b""[..], b"{}", b"\xff", b"{\"id\":1}"] {
+        let error = state.restore("event/00-00", value).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    let large = "x".repeat(100_000);
+    detector.detect(&run("/usr/bin/cat", &["cat", &large]), &mut Vec::new());
+    assert_eq!(detector.state().unwrap().gaps().forgotten, 1);
+    detector.idle(Timestamp::from_nanos(i64::MAX / 4), &mut Vec::new());
+}
