@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::TransportUrl;
 use crate::exit::Exit;
 
 /// Watches a Linux host: what its processes run, open and connect to; raises alerts by Sigma rules;
@@ -58,8 +57,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// The broker of a fleet: `nats://HOST:PORT`, `tls://HOST:PORT`.
-    #[arg(long, value_name = "URL", value_parser = parse_transport)]
-    pub transport: Option<TransportUrl>,
+    #[arg(long, value_name = "URL")]
+    pub transport: Option<String>,
     /// See only what happens in this control group (v2) and below it. May be repeated.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,
@@ -125,10 +124,6 @@ pub struct CheckConfigArgs {
     /// The configuration; else the one that `run` would use.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-}
-
-fn parse_transport(text: &str) -> Result<TransportUrl, String> {
-    text.to_owned().try_into()
 }
 
 /// Reads a span of time: a whole number and its unit.

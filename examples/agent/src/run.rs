@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
-use crate::config::{self, Config};
+use crate::config::{self, Config, TransportUrl};
 use crate::exit::{Exit, Failure};
 use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
@@ -40,7 +40,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     config.store.url = args.store.clone().unwrap_or(config.store.url);
     if let Some(url) = &args.transport {
-        config.transport.url = url.clone();
+        // Not read by the command line's own parser, which would show what is wrong with it whole.
+        config.transport.url = TransportUrl::try_from(url.clone())
+            .map_err(|error| Failure::new(Exit::Usage, format!("--transport: {error}")))?;
     }
     config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
     config.output.events |= args.events;

@@ -106,9 +106,7 @@ impl Drain {
         let publisher = &*publisher;
         let message = |topic, payload| Message { source: source.clone(), topic, payload };
         tokio::try_join!(
-            events.publish(publisher, |items| {
-                message(telemetry, Payload::Events(items))
-            }),
+            events.publish(publisher, |items| { message(telemetry, Payload::Events(items)) }),
             alerts.publish(publisher, |items| message(Topic::Alerts, Payload::Alerts(items))),
         )?;
         Ok(())

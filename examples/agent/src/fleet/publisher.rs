@@ -11,14 +11,15 @@ use lavender_core::{Publisher, Result};
 use lavender_transport::spool::{SpoolStatus, Spooled};
 use tokio::sync::mpsc;
 
-/// How long the local store is waited for while it keeps up.
-const LOCAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the local store is waited for, by the message. One that is slow makes room in less, and holds telemetry up as it does on a host
+/// alone: the queue sheds what does not fit, and counts it.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of a fault is told.
 const FAULT_CHARS: usize = 300;
 
 /// Publishes to the spool, then to the local store. Whatever the store has, the fleet gets, too: a kill in between leaves
-/// what is told again by the same id. A local store that stands still does not hold up the fleet.
+/// what is told again by the same id. A local store that stands still is left out, so that it does not hold up the fleet.
 #[derive(Debug)]
 pub(super) struct FleetPublisher {
     spool: Arc<Spooled>,
@@ -64,18 +65,23 @@ impl FleetPublisher {
                 message.topic = Topic::TelemetryAccepted;
             }
         }
-        let behind = self.behind.load(Ordering::Relaxed);
-        let patience = if behind { Duration::ZERO } else { LOCAL_PATIENCE };
-        let Ok(result) = tokio::time::timeout(patience, self.local.publish(messages)).await else {
-            if !self.behind.swap(true, Ordering::Relaxed) {
-                tracing::error!(
-                    "the local store does not take what it is given; the fleet still gets it"
-                );
+        for message in messages {
+            let behind = self.behind.load(Ordering::Relaxed);
+            let patience = if behind { Duration::ZERO } else { LOCAL_PATIENCE };
+            match tokio::time::timeout(patience, self.local.publish(vec![message])).await {
+                Ok(result) => {
+                    result?;
+                    self.behind.store(false, Ordering::Relaxed);
+                }
+                Err(_) if !self.behind.swap(true, Ordering::Relaxed) => {
+                    tracing::error!(
+                        "the local store does not take what it is given; the fleet still gets it"
+                    );
+                }
+                Err(_) => {}
             }
-            return Ok(());
-        };
-        self.behind.store(false, Ordering::Relaxed);
-        result
+        }
+        Ok(())
     }
 }
 
