@@ -36,10 +36,9 @@ pub(super) fn options(
     for secret in secrets(&options) {
         check_secret(secret)?;
     }
-    for file in [&options.tls.ca, &options.tls.identity.as_ref().map(|(cert, _)| cert.clone())] {
-        if let Some(file) = file {
-            std::fs::File::open(file).map_err(|error| unreadable(file, &error))?;
-        }
+    let certificate = options.tls.identity.as_ref().map(|(certificate, _)| certificate);
+    for file in options.tls.ca.iter().chain(certificate) {
+        std::fs::File::open(file).map_err(|error| unreadable(file, &error))?;
     }
     Ok(options)
 }
