@@ -148,7 +148,7 @@ fn what_a_full_spool_sheds_is_counted() {
     let (setting, _spool) = joined(&broker.url(), "spool_bytes_max = 1048576\n");
     let mut agent = setting.run(&["--events", "--store", "memory:"]);
     // More than fits, however well it is compressed.
-    let program = r#"for (1..60000) { open(my $f, "<", "/dev/null") }"#;
+    let program = r#"for (1..80000) { open(my $f, "<", "/dev/null") }"#;
     let mut opens = setting.cgroup.command("/usr/bin/perl");
     assert!(opens.args(["-e", program]).status().unwrap().success());
     let mut raised = Vec::new();
