@@ -385,6 +385,12 @@ impl Sequencer {
         self.next.fetch_add(count, Ordering::Relaxed)
     }
 
+    /// Goes on behind `last`, where it is not there already: for who finds, after the sequence was begun, what an earlier
+    /// run has left.
+    pub fn advance_past(&self, last: u64) {
+        self.next.fetch_max(last.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// The sequence number that the next id will have.
     pub fn peek(&self) -> u64 {
         self.next.load(Ordering::Relaxed)

@@ -14,6 +14,7 @@ use crate::rules::RuleSource;
 /// [`Exit::Configuration`], with everything that is wrong.
 pub fn check_config(args: &CheckConfigArgs) -> Result<(), Failure> {
     let (config, path) = config::load(args.file.as_deref())?;
+    config.transport.check()?;
     let rules = RuleSource::new(&config, &[]).load()?;
     let text = toml::to_string(&config).map_err(|error| Failure::new(Exit::Failure, error))?;
     std::io::stdout()

@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// Where events and alerts are stored: `sqlite:PATH`.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// The broker of a fleet: `nats://HOST:PORT`, `tls://HOST:PORT`.
+    #[arg(long, value_name = "URL")]
+    pub transport: Option<String>,
     /// See only what happens in this control group (v2) and below it. May be repeated.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,

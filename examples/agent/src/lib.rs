@@ -8,6 +8,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `live` | yes | the live kernel: `run`, `record`, `doctor`; needs clang and libelf to build |
+//! | `fleet` | yes | joining a fleet: a disk spool, and a broker behind it |
 
 pub mod backend;
 pub mod check_config;
@@ -17,6 +18,8 @@ pub mod config;
 pub mod doctor;
 pub mod exceptions;
 pub mod exit;
+#[cfg_attr(not(feature = "fleet"), path = "no_fleet.rs")]
+pub mod fleet;
 pub mod identity;
 #[cfg(feature = "live")]
 pub mod live;

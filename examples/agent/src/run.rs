@@ -8,16 +8,19 @@ use lavender_bpf::SensorSource;
 use lavender_bpf::host;
 use lavender_core::event::AgentStart;
 use lavender_core::pipeline::{Checkpoint, Overflow, Pipeline, PipelineReport};
+use lavender_core::transport::Topic;
 use lavender_core::{AgentIdentity, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use lavender_transport::{MemoryOptions, MemoryTransport};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
-use crate::config::{self, Config};
+use crate::config::{self, Config, TransportUrl};
 use crate::exit::{Exit, Failure};
+use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
@@ -36,6 +39,11 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         tracing::info!("configured by {}", path.display());
     }
     config.store.url = args.store.clone().unwrap_or(config.store.url);
+    if let Some(url) = &args.transport {
+        // Not read by the command line's own parser, which would show what is wrong with it whole.
+        config.transport.url = TransportUrl::try_from(url.clone())
+            .map_err(|error| Failure::new(Exit::Usage, format!("--transport: {error}")))?;
+    }
     config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
     config.output.events |= args.events;
     let rule_source = RuleSource::new(&config, &args.rules);
@@ -64,8 +72,9 @@ async fn watch(
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let last = store.last_sequence(origin).await.map_err(|e| Failure::new(Exit::Store, e))?;
-    let first = last.map_or(1, |last| last + 1);
-    let sequencer = Sequencer::resume(origin, first);
+    let sequencer = Sequencer::resume(origin, last.map_or(1, |last| last + 1));
+    let mut fleet = Fleet::open(&config.transport, &identity, &sequencer)?;
+    let first = sequencer.peek();
 
     let who = (identity.clone(), boot, sequencer.clone());
     let sensor = live::open(&config.sensor, args.record.as_deref(), who)?;
@@ -78,10 +87,15 @@ async fn watch(
     )
     .await
     .map_err(|error| Failure::new(Exit::Failure, error))?;
+    let (publisher, topic) = match &mut fleet {
+        Some(fleet) => (fleet.publisher(backend.publisher()), Topic::TelemetryRaw),
+        None => (backend.publisher(), Topic::TelemetryAccepted),
+    };
     let responder = PolicyResponder::new(&config.response)?;
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
-    let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), backend.publisher())
+    let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), publisher)
+        .with_telemetry_topic(topic)
         .with_agent_start(start)
         .with_heartbeat(heartbeat)
         .with_queue(config.store.queue_events.get() as usize, Overflow::Shed)
@@ -108,6 +122,9 @@ async fn watch(
         .finish(tokio::time::sleep_until(asked.deadline()))
         .await
         .map_err(|error| Failure::new(Exit::Store, error))?;
+    if let Some(fleet) = fleet {
+        fleet.close(asked.deadline().saturating_duration_since(Instant::now())).await;
+    }
     let Some(ended) = ended else {
         // Not all of them got as far as the transport; each has a number.
         let events = sequencer.peek() - first - tally.events_done();

@@ -252,6 +252,7 @@ impl Sample {
             suppressed: 4,
             forgotten: 5,
             late: 6,
+            spool: None,
         };
         self.event(None, EventData::Heartbeat(data))
     }

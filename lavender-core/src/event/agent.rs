@@ -61,4 +61,22 @@ pub struct Heartbeat {
     /// Detections since it started that came later than correlations and scores wait for.
     #[serde(default)]
     pub late: u64,
+    /// How the agent's spool stands, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolHealth>,
+}
+
+/// How an agent's disk spool stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpoolHealth {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Messages that wait for the broker.
+    pub waiting: u64,
+    /// Events that were given up for want of room since the agent started.
+    pub shed: u64,
+    /// What keeps it from delivering or from writing: a broker that is away, a permission that is missing, a full disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Arc<str>>,
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::agent::{AgentStart, AgentStop, Heartbeat, StopReason};
+pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::kind::{EventKind, Priority};

@@ -35,20 +35,21 @@ pub(super) struct Drain {
     events: LaneDrain<Event>,
     alerts: LaneDrain<Alert>,
     source: AgentIdentity,
+    telemetry: Topic,
     publisher: Arc<dyn Publisher>,
 }
 
 pub(super) fn queue(
     capacity: usize,
     overflow: Overflow,
-    source: AgentIdentity,
+    (source, telemetry): (AgentIdentity, Topic),
     publisher: Arc<dyn Publisher>,
 ) -> (Egress, Drain) {
     let (events, event_drain) = lane(capacity);
     let (alerts, alert_drain) = lane(QUEUED_ALERTS);
     (
         Egress { events, alerts, capacity, overflow },
-        Drain { events: event_drain, alerts: alert_drain, source, publisher },
+        Drain { events: event_drain, alerts: alert_drain, source, telemetry, publisher },
     )
 }
 
@@ -101,13 +102,11 @@ impl Egress {
 impl Drain {
     /// Publishes until the queues are closed and empty. Alerts do not wait behind telemetry.
     pub(super) async fn run(self) -> Result<()> {
-        let Self { events, alerts, source, publisher } = self;
+        let Self { events, alerts, source, telemetry, publisher } = self;
         let publisher = &*publisher;
         let message = |topic, payload| Message { source: source.clone(), topic, payload };
         tokio::try_join!(
-            events.publish(publisher, |items| {
-                message(Topic::TelemetryAccepted, Payload::Events(items))
-            }),
+            events.publish(publisher, |items| { message(telemetry, Payload::Events(items)) }),
             alerts.publish(publisher, |items| message(Topic::Alerts, Payload::Alerts(items))),
         )?;
         Ok(())

@@ -34,7 +34,7 @@ use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
 use crate::source::{AlertStage, Detector, Enricher, Gaps, Source};
 use crate::time::{Clock, SystemClock};
-use crate::transport::Publisher;
+use crate::transport::{Publisher, Topic};
 
 /// What happens when telemetry comes faster than it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,7 @@ pub struct Pipeline {
     queue_events: usize,
     overflow: Overflow,
     publish_telemetry: bool,
+    telemetry_topic: Topic,
     checkpoint: Option<Checkpoint>,
     idle_after: Option<Duration>,
 }
@@ -154,6 +155,7 @@ impl Pipeline {
             queue_events: Self::DEFAULT_QUEUE_EVENTS,
             overflow: Overflow::Shed,
             publish_telemetry: true,
+            telemetry_topic: Topic::TelemetryAccepted,
             checkpoint: None,
             idle_after: None,
         }
@@ -239,6 +241,14 @@ impl Pipeline {
         self
     }
 
+    /// Publishes telemetry as this topic: [`TelemetryRaw`](Topic::TelemetryRaw) where ingest lies between the agent and
+    /// the store; [`TelemetryAccepted`](Topic::TelemetryAccepted) unless said.
+    #[must_use]
+    pub const fn with_telemetry_topic(mut self, topic: Topic) -> Self {
+        self.telemetry_topic = topic;
+        self
+    }
+
     /// Runs until the source ends or `shutdown` resolves; then the source is asked to stop, and what it
     /// still holds is worked off. Returns once the transport owns everything.
     ///
@@ -252,7 +262,7 @@ impl Pipeline {
         let (egress, drain) = queue(
             self.queue_events,
             self.overflow,
-            self.identity.clone(),
+            (self.identity.clone(), self.telemetry_topic),
             Arc::clone(&self.publisher),
         );
         let drain: JoinHandle<Result<()>> = tokio::spawn(drain.run());
@@ -369,6 +379,7 @@ impl Stage {
                         suppressed: self.report.suppressed,
                         forgotten: gaps.forgotten,
                         late: gaps.late,
+                        spool: None,
                     }))
                     .await;
                 }

@@ -23,6 +23,8 @@
 //! | `COMMANDS` | `cmd.<tenant>.<agent>`, `cmd.result.<tenant>.<agent>` | 7 days | |
 //! | `DLQ` | `dlq.<stage>.<tenant>.<agent>` | 30 days | |
 //!
+//! `heartbeat.<tenant>.<agent>` is in no stream; see [`JetStream::heartbeat`].
+//!
 //! - nats-server is 2.11 or newer. Streams and durables are made when they are missing; what is there is read
 //!   back, and refused when it is other than configured.
 //! - A stream that is full refuses: who publishes waits, and no message is dropped for a newer one.
@@ -174,6 +176,19 @@ impl JetStream {
     pub async fn state(&self, options: BucketOptions) -> Result<JetStreamState> {
         let Shared { connection, options: transport, .. } = &*self.shared;
         JetStreamState::open(connection.clone(), transport.setup, options).await
+    }
+
+    /// Says on `heartbeat.<tenant>.<agent>` that an agent lives, over core NATS: who listens just now hears it, and
+    /// nothing keeps it. The body is lines of JSON, as in every message. Takes half a second, in which the server may
+    /// refuse it, and never waits for a server that is away.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](ErrorKind::Denied) when the server does not permit it, [`Unavailable`](ErrorKind::Unavailable) when it
+    /// is not connected.
+    pub async fn heartbeat(&self, message: &Message) -> Result<()> {
+        let Shared { connection, outbox, .. } = &*self.shared;
+        publish::heartbeat(connection, message, outbox.body_bytes_max()).await
     }
 
     fn check_open(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use async_nats::jetstream::message::PublishMessage;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use lavender_core::envelope::Envelope;
+use lavender_core::transport::Message;
 use lavender_core::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
@@ -127,11 +128,8 @@ impl Outbox {
         if self.connection.client.connection_state() != State::Connected {
             return Err(Fault::Other(ErrorKind::Unavailable, "it is not connected".into()));
         }
-        let mut headers = HeaderMap::new();
-        for (name, value) in envelope.headers() {
-            headers.insert(name, &*value);
-        }
-        let message = PublishMessage::build().payload(envelope.body().clone()).headers(headers);
+        let message =
+            PublishMessage::build().payload(envelope.body().clone()).headers(headers(envelope));
         let sent = self.connection.context.send_publish(subject.to_owned(), message).await;
         sent.map_err(|error| self.fault(&error))
     }
@@ -173,6 +171,57 @@ impl Outbox {
 
     pub(super) fn error(&self, fault: Fault) -> Error {
         fault.into_error(&self.connection)
+    }
+}
+
+fn headers(envelope: &Envelope) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in envelope.headers() {
+        headers.insert(name, &*value);
+    }
+    headers
+}
+
+/// How long the server may take to refuse what it does not acknowledge.
+const REFUSAL_WAIT: Duration = Duration::from_millis(500);
+
+/// See [`JetStream::heartbeat`](super::JetStream::heartbeat).
+pub(super) async fn heartbeat(
+    connection: &Connection,
+    message: &Message,
+    body_bytes_max: usize,
+) -> Result<()> {
+    if connection.client.connection_state() != State::Connected {
+        return Err(connection.error(ErrorKind::Unavailable, "it is not connected"));
+    }
+    let mut denials = connection.notices.denials();
+    let subject = format!("heartbeat.{}.{}", message.source.tenant, message.source.agent);
+    let sealed = Envelope::encode(message, body_bytes_max);
+    let sealed = sealed.map_err(|error| connection.error(ErrorKind::Invalid, error))?;
+    let send = async {
+        for envelope in &sealed {
+            let body = envelope.body().clone();
+            connection
+                .client
+                .publish_with_headers(subject.clone(), headers(envelope), body)
+                .await
+                .map_err(|error| connection.error(ErrorKind::Unavailable, error))?;
+        }
+        Ok(())
+    };
+    let late = |_| connection.error(ErrorKind::Timeout, "a heartbeat could not be sent");
+    tokio::time::timeout(connection.timeout, send).await.map_err(late)??;
+    let refused = async {
+        while let Ok(denial) = denials.recv().await {
+            if *denial.subject == *subject {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    match tokio::time::timeout(REFUSAL_WAIT, refused).await {
+        Ok(()) => Err(not_permitted(&subject).into_error(connection)),
+        Err(_) => Ok(()),
     }
 }
 

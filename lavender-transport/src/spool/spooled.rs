@@ -56,7 +56,7 @@ pub struct Spooled {
 
 impl Spooled {
     /// Opens the spool of a directory, which is made where there is none, and begins to deliver what it holds.
-    /// Must be called within a runtime of tokio.
+    /// Must be called within a runtime of tokio. The reporter's sequence goes on behind what the disk knows of it.
     ///
     /// # Errors
     ///
@@ -79,12 +79,17 @@ impl Spooled {
         };
         options.segment_bytes = options.segment_bytes.min(options.bytes_max / 4).max(4_096);
         let queue = Queue::open(directory, options.clone()).map_err(failed)?;
-        let sequences = queue
+        let sequences: Vec<(String, u64)> = queue
             .state
             .sequences
             .iter()
             .map(|(origin, (last, _))| (origin.clone(), *last))
             .collect();
+        // Before anything is reported: a number that is on this disk must not be given again.
+        let own = reporter.sequencer.origin().to_string();
+        if let Some((_, last)) = sequences.iter().find(|(origin, _)| *origin == own) {
+            reporter.sequencer.advance_past(*last);
+        }
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (status_out, status) = watch::channel(queue.status.clone());
         let (stop, stopped) = watch::channel(false);

@@ -1,6 +1,5 @@
-//! `[agent]` and `[transport]`.
+//! `[agent]`.
 
-use std::fmt;
 use std::num::NonZeroU32;
 
 use lavender_core::{AgentId, TenantId};
@@ -27,47 +26,5 @@ impl Default for AgentConfig {
             tenant_id: TenantId::default(),
             heartbeat_interval_secs: NonZeroU32::MIN.saturating_add(14),
         }
-    }
-}
-
-/// `[transport]`: how telemetry and alerts reach the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TransportConfig {
-    /// Where to: `memory:`, inside this process.
-    pub url: TransportUrl,
-}
-
-/// A transport that this build has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "&'static str")]
-pub enum TransportUrl {
-    /// `memory:`: within the process.
-    #[default]
-    Memory,
-}
-
-impl TryFrom<String> for TransportUrl {
-    type Error = String;
-
-    fn try_from(url: String) -> Result<Self, String> {
-        match url.as_str() {
-            "memory:" => Ok(Self::Memory),
-            _ => Err(format!("transport `{url}` is not built in: this agent has `memory:`")),
-        }
-    }
-}
-
-impl From<TransportUrl> for &'static str {
-    fn from(url: TransportUrl) -> Self {
-        match url {
-            TransportUrl::Memory => "memory:",
-        }
-    }
-}
-
-impl fmt::Display for TransportUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str((*self).into())
     }
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,7 @@ impl ConfigError {
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = text.get(start..at).unwrap_or_default().chars().count() + 1;
-        let shown = text.lines().nth(line - 1).unwrap_or_default();
+        let shown = without_credentials(text.lines().nth(line - 1).unwrap_or_default());
         let number = line.to_string();
         let excerpt =
             format!("  {number} | {shown}\n  {:1$} | {2:3$}^", "", number.len(), "", column - 1);
@@ -64,6 +65,15 @@ impl ConfigError {
             excerpt,
         }
     }
+}
+
+/// A line without what stands between `://` and `@`: what is wrong with a URL may be that a secret stands in it.
+fn without_credentials(line: &str) -> Cow<'_, str> {
+    let hidden = line.split_once("://").and_then(|(before, rest)| {
+        let (_, after) = rest.rsplit_once('@')?;
+        Some(format!("{before}://…@{after}"))
+    });
+    hidden.map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
 const fn origin(from_variable: bool) -> &'static str {

@@ -14,10 +14,11 @@ mod risk;
 mod rules;
 mod sensor;
 mod store;
+mod transport;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::agent::{AgentConfig, TransportConfig, TransportUrl};
+pub use self::agent::AgentConfig;
 pub use self::alerts::{AlertsConfig, SuppressBy};
 pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
@@ -29,6 +30,7 @@ pub use self::risk::{PointsConfig, RiskConfig, ThresholdConfig, Thresholds};
 pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
 pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
+pub use self::transport::{TransportConfig, TransportUrl};
 
 /// The whole configuration.
 ///
@@ -49,7 +51,7 @@ pub use self::store::StoreConfig;
 pub struct Config {
     /// `[agent]`: who this agent is.
     pub agent: AgentConfig,
-    /// `[transport]`: how telemetry and alerts reach the store.
+    /// `[transport]`: how telemetry and alerts reach the fleet, where there is one.
     pub transport: TransportConfig,
     /// `[sensor]`: what of the kernel is watched, and with how much memory.
     pub sensor: SensorConfig,
