@@ -10,6 +10,8 @@
 #include "process.h"
 #include "file.h"
 #include "network.h"
+#include "call.h"
+#include "change.h"
 #include "syscall.h"
 #include "snapshot.h"
 

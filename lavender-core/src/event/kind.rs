@@ -26,6 +26,14 @@ pub enum EventKind {
     Exit,
     /// A file was opened.
     FileOpen,
+    /// A name of a file was removed.
+    FileDelete,
+    /// A file was given another name.
+    FileRename,
+    /// A file was given a further name, or a symbolic link was made.
+    FileLink,
+    /// A file's mode or owner was set.
+    FileMode,
     /// A socket was connected.
     NetConnect,
     /// A name was looked up.
@@ -46,11 +54,15 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
         Self::FileOpen,
+        Self::FileDelete,
+        Self::FileRename,
+        Self::FileLink,
+        Self::FileMode,
         Self::NetConnect,
         Self::DnsQuery,
         Self::Heartbeat,
@@ -67,6 +79,10 @@ impl EventKind {
             Self::Fork => "fork",
             Self::Exit => "exit",
             Self::FileOpen => "file_open",
+            Self::FileDelete => "file_delete",
+            Self::FileRename => "file_rename",
+            Self::FileLink => "file_link",
+            Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
@@ -81,7 +97,11 @@ impl EventKind {
     /// How much an event of this kind matters when not all can be kept.
     pub const fn priority(self) -> Priority {
         match self {
-            Self::FileOpen => Priority::File,
+            Self::FileOpen
+            | Self::FileDelete
+            | Self::FileRename
+            | Self::FileLink
+            | Self::FileMode => Priority::File,
             Self::NetConnect | Self::DnsQuery => Priority::Network,
             _ => Priority::Process,
         }

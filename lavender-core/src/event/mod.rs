@@ -1,6 +1,7 @@
 //! Events: what was observed, typed and immutable.
 
 mod agent;
+mod change;
 mod dns;
 mod file;
 mod kind;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, StopReason};
+pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::kind::{EventKind, Priority};
@@ -90,6 +92,14 @@ pub enum EventData {
     Exit(Exit),
     /// A file was opened, or could not be.
     FileOpen(FileOpen),
+    /// A name of a file was removed, or could not be.
+    FileDelete(FileDelete),
+    /// A file was given another name, or could not be.
+    FileRename(FileRename),
+    /// A file was given a further name, or a symbolic link was made, or could not be.
+    FileLink(FileLink),
+    /// A file's mode or owner was set, or could not be.
+    FileMode(FileMode),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
     /// A name was looked up.
@@ -121,6 +131,10 @@ impl EventData {
             Self::Fork(_) => EventKind::Fork,
             Self::Exit(_) => EventKind::Exit,
             Self::FileOpen(_) => EventKind::FileOpen,
+            Self::FileDelete(_) => EventKind::FileDelete,
+            Self::FileRename(_) => EventKind::FileRename,
+            Self::FileLink(_) => EventKind::FileLink,
+            Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,

@@ -8,6 +8,7 @@ use lavender_core::event::{
     SyscallResult,
 };
 
+use super::change;
 use super::field::EventField;
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
@@ -34,13 +35,19 @@ impl<'a> EventRecord<'a> {
             F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
-                _ => FieldValue::Absent,
+                data => change::field(data, field),
             },
+            F::SourceFilename
+            | F::IsDirectory
+            | F::IsSymbolicLink
+            | F::FileMode
+            | F::OwnerId
+            | F::OwnerGroupId => change::field(&self.event.data, field),
             F::Result => match &self.event.data {
                 EventData::FileOpen(open) => result(open.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
-                _ => FieldValue::Absent,
+                data => change::result_of(data).map_or(FieldValue::Absent, result),
             },
             F::Protocol
             | F::Initiated
