@@ -18,7 +18,7 @@ use zerocopy::FromBytes;
 
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
-    ProgramRecord, RecordHeader, kind,
+    ProgramRecord, RecordHeader, SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -38,6 +38,8 @@ pub enum Record<'a> {
     Change(Change<'a>),
     /// A socket was connected, or could not be.
     Connect(&'a ConnectRecord),
+    /// A process sent another a signal.
+    Signal(&'a SignalRecord),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -53,6 +55,7 @@ impl<'a> Record<'a> {
             Self::Open(open) => &open.record.header,
             Self::Change(change) => &change.record.header,
             Self::Connect(record) => &record.header,
+            Self::Signal(record) => &record.header,
         }
     }
 }
@@ -163,6 +166,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             Ok(Record::Change(Change { record, names: [first, second] }))
         }
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
+        kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }
 }

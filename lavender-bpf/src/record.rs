@@ -6,8 +6,9 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The version of this layout; a capture says which one it holds.
-pub const RECORD_VERSION: u32 = 1;
+/// The version of this layout; a capture says which one it holds. Version 2 added kinds of records and changed none, so
+/// that captures of version 1 are read as well.
+pub const RECORD_VERSION: u32 = 2;
 
 /// Which record it is: `record_header.kind`.
 pub mod kind {
@@ -33,8 +34,10 @@ pub mod kind {
     pub const LINK: u16 = 10;
     /// A file's mode or owner was set, or could not be: [`ChangeRecord`](super::ChangeRecord).
     pub const MODE: u16 = 11;
+    /// A process sent another a signal: [`SignalRecord`](super::SignalRecord).
+    pub const SIGNAL: u16 = 12;
     /// One more than the highest.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -306,6 +309,28 @@ pub struct ChangeRecord {
     pub places: [Place; 2],
 }
 
+/// A signal to another process.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct SignalRecord {
+    /// Who sent it and when.
+    pub header: RecordHeader,
+    /// When the target's leader started, on the boot clock in ns.
+    pub target_start_ns: U64,
+    /// The target's thread group id in the initial pid namespace.
+    pub target_tgid: U32,
+    /// The target's exec counter.
+    pub target_generation: U32,
+    /// The thread that it was sent to; 0 for the whole process.
+    pub target_tid: U32,
+    /// The signal's number.
+    pub signal: U32,
+    /// What became of it, as the tracepoint `signal_generate` numbers it.
+    pub outcome: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
 // Held against the C side in `sensor::object` where probes are compiled.
 const _: () = {
     assert!(size_of::<RecordHeader>() == 64);
@@ -316,4 +341,5 @@ const _: () = {
     assert!(size_of::<OpenRecord>() == 64 + 32);
     assert!(size_of::<ConnectRecord>() == 64 + 48);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
+    assert!(size_of::<SignalRecord>() == 64 + 32);
 };

@@ -261,6 +261,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let mut changed = Sample::new("acme", "web-1", 7);
     let shell = changed.process();
     let changes = changed.file_changes(&shell, "/etc/motd");
+    let signals = changed.signals(&shell, &shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -268,6 +269,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     vec![
         ("every-kind", events(Topic::TelemetryRaw, every_kind)),
         ("changes", events(Topic::TelemetryRaw, changes)),
+        ("signals", events(Topic::TelemetryRaw, signals)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, FileDelete,
-    FileLink, FileMode, FileRename, SyscallResult,
+    FileLink, FileMode, FileRename, ProcessTarget, Signal, SignalOutcome, SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -107,6 +107,27 @@ fn changes_of_files_have_the_fields_of_their_kind() {
     assert_eq!(matched("file_mode", "{FileMode: '0644'}", set(Some(0o644), None)), 1);
     assert_eq!(matched("file_mode", "{FileMode: null, OwnerId: 0}", set(None, Some(0))), 1);
     assert_eq!(matched("file_mode", "{OwnerId|exists: true}", set(Some(0o644), None)), 0);
+}
+
+#[test]
+fn a_signal_tells_of_its_target() {
+    let target = process("/usr/sbin/auditd", &["auditd"], None);
+    let id = target.id();
+    let target = ProcessTarget { exec_id: target.exec_id, executable: target.executable.path };
+    let signal = |target: &ProcessTarget| {
+        let (target, outcome) = (target.clone(), SignalOutcome::Delivered);
+        event(lineage(), EventData::Signal(Signal { signal: 9, target, target_tid: None, outcome }))
+    };
+    let search = format!(
+        "{{TargetImage|endswith: /auditd, TargetProcessGuid: {id}, TargetProcessId: {}, \
+         SignalNumber: 9, SignalOutcome: delivered}}",
+        id.tgid()
+    );
+    assert_eq!(detect(rule("signal", &search), &signal(&target)).len(), 1);
+    let unknown = ProcessTarget { executable: Captured::unreadable(), ..target };
+    let found = detect(rule("signal", &search), &signal(&unknown));
+    assert!(matches!(found[0].certainty, Certainty::Undetermined { .. }));
+    assert_eq!(detect(rule("signal", "{SignalNumber: 15}"), &signal(&unknown)), []);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod describe;
 mod names;
 mod observe;
 mod snapshot;
+mod target;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -208,6 +209,14 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Signal(signal) => {
+                if let Some(process) = self.actor(batch, header, waits) {
+                    let data = self.signal(signal);
+                    batch.push(header, process, data);
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }
@@ -286,7 +295,13 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
         let header = incoming.record.header();
         let late = matches!(
             header.kind.get(),
-            kind::OPEN | kind::CONNECT | kind::DELETE | kind::RENAME | kind::LINK | kind::MODE
+            kind::OPEN
+                | kind::CONNECT
+                | kind::DELETE
+                | kind::RENAME
+                | kind::LINK
+                | kind::MODE
+                | kind::SIGNAL
         );
         (header.boot_ns.get(), late)
     });

@@ -59,9 +59,11 @@ pub(super) fn changed(changed: &Change<'_>) -> EventData {
     let has = |bit| record.what.get() & bit != 0;
     let result = SyscallResult(record.result.get());
     match record.header.kind.get() {
-        kind::DELETE => {
-            EventData::FileDelete(FileDelete { path: first(), directory: has(change::DIRECTORY), result })
-        }
+        kind::DELETE => EventData::FileDelete(FileDelete {
+            path: first(),
+            directory: has(change::DIRECTORY),
+            result,
+        }),
         kind::RENAME => EventData::FileRename(FileRename {
             path: second(),
             previous_path: first(),

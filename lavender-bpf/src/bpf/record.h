@@ -3,7 +3,7 @@
  * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
 #pragma once
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 enum record_kind {
 	RECORD_EXEC = 1,
@@ -17,7 +17,8 @@ enum record_kind {
 	RECORD_RENAME = 9,
 	RECORD_LINK = 10,
 	RECORD_MODE = 11,
-	RECORD_KINDS = 12,
+	RECORD_SIGNAL = 12,
+	RECORD_KINDS = 13,
 };
 
 /* record_header.flags */
@@ -129,6 +130,13 @@ struct change_record {
 	s64 result;
 	u32 what, mode, uid, gid;
 	struct place places[2];
+};
+
+struct signal_record {
+	struct record_header header;
+	u64 target_start_ns;
+	u32 target_tgid, target_generation, target_tid; /* tid 0: sent to the whole process */
+	u32 signal, outcome, reserved;
 };
 
 /* What could not be delivered, by kind of record, for one CPU. */

@@ -13,6 +13,7 @@
 #include "call.h"
 #include "change.h"
 #include "syscall.h"
+#include "signal.h"
 #include "snapshot.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -32,9 +32,11 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
             &[15, 16, 94, 95, 182, 198, 207, 212, 298, 306, 452],
         ),
         Probe::NetConnect => (&[42], &[102, 362]),
-        Probe::ProcessFork | Probe::ProcessExec | Probe::ProcessExit | Probe::Snapshot => {
-            (&[], &[])
-        }
+        Probe::ProcessFork
+        | Probe::ProcessExec
+        | Probe::ProcessExit
+        | Probe::Signal
+        | Probe::Snapshot => (&[], &[]),
     }
 }
 

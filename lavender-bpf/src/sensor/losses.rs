@@ -68,6 +68,7 @@ impl Lost {
             kind::RENAME => EventKind::FileRename,
             kind::LINK => EventKind::FileLink,
             kind::MODE => EventKind::FileMode,
+            kind::SIGNAL => EventKind::Signal,
             kind::CONNECT => EventKind::NetConnect,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

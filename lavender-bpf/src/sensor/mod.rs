@@ -234,7 +234,7 @@ impl SensorBuilder {
     /// Process life always, the rest as asked.
     fn probes(&self) -> Vec<Probe> {
         let asked = |probe: &Probe| {
-            !probe.is_of_syscalls()
+            probe.is_of_process_life()
                 || self.kinds.is_empty()
                 || probe.kind().is_some_and(|kind| self.kinds.contains(&kind))
         };

@@ -76,13 +76,15 @@ pub enum Probe {
     FileMode,
     /// Connected sockets.
     NetConnect,
+    /// Signals to other processes.
+    Signal,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -92,6 +94,7 @@ impl Probe {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::Signal,
         Self::Snapshot,
     ];
 
@@ -107,6 +110,7 @@ impl Probe {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::Signal => "signal",
             Self::Snapshot => "snapshot",
         }
     }
@@ -123,16 +127,19 @@ impl Probe {
             Self::FileLink => Some(EventKind::FileLink),
             Self::FileMode => Some(EventKind::FileMode),
             Self::NetConnect => Some(EventKind::NetConnect),
+            Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
         }
     }
 
     /// Whether it is read off the exits of system calls, by the one program for all of them.
     pub(crate) const fn is_of_syscalls(self) -> bool {
-        !matches!(
-            self,
-            Self::ProcessFork | Self::ProcessExec | Self::ProcessExit | Self::Snapshot
-        )
+        !self.is_of_process_life() && !matches!(self, Self::Signal)
+    }
+
+    /// Whether the process table lives on it, so that it is always there.
+    pub(crate) const fn is_of_process_life(self) -> bool {
+        matches!(self, Self::ProcessFork | Self::ProcessExec | Self::ProcessExit | Self::Snapshot)
     }
 
     /// Its row of the capability table.
@@ -146,6 +153,7 @@ impl Probe {
             Self::ProcessFork => "tp_btf/sched_process_fork",
             Self::ProcessExec => "tp_btf/sched_process_exec",
             Self::ProcessExit => "tp_btf/sched_process_exit",
+            Self::Signal => "tp_btf/signal_generate",
             Self::Snapshot => "iter/task",
             _ => "tp_btf/sys_exit",
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
-    ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss, LossStage, Namespaces, NetConnect,
-    NetworkTransport, OpenFlags, Process, StopReason, SyscallResult, Terminal,
+    ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
+    LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal,
+    SignalOutcome, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -237,6 +238,24 @@ impl Sample {
         .into()
     }
 
+    /// Signals are sent to this process, as a whole and to one of its threads.
+    pub fn signals(&mut self, process: &Arc<Process>, target: &Process) -> Vec<Arc<Event>> {
+        let target =
+            ProcessTarget { exec_id: target.exec_id, executable: target.executable.path.clone() };
+        let unknown = ProcessTarget { executable: Captured::unreadable(), ..target.clone() };
+        [
+            Signal { signal: 9, target, target_tid: None, outcome: SignalOutcome::Delivered },
+            Signal {
+                signal: 64,
+                target: unknown,
+                target_tid: Some(u32::MAX),
+                outcome: SignalOutcome::AlreadyPending,
+            },
+        ]
+        .map(|signal| self.event(Some(process), EventData::Signal(signal)))
+        .into()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -347,6 +366,7 @@ impl Sample {
         let alert = AlertId::new("rule", &[self.origin().event(1)]);
         events.extend(self.responses(&shell, alert));
         events.extend(self.file_changes(&shell, "/etc/motd"));
+        events.extend(self.signals(&shell, &extreme));
         events.push(self.agent_stop());
         events
     }

@@ -36,6 +36,8 @@ pub enum EventKind {
     FileMode,
     /// A socket was connected.
     NetConnect,
+    /// A process sent another a signal.
+    Signal,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -54,7 +56,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -64,6 +66,7 @@ impl EventKind {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -84,6 +87,7 @@ impl EventKind {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -102,7 +106,7 @@ impl EventKind {
             | Self::FileRename
             | Self::FileLink
             | Self::FileMode => Priority::File,
-            Self::NetConnect | Self::DnsQuery => Priority::Network,
+            Self::NetConnect | Self::DnsQuery | Self::Signal => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -147,7 +151,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network.
+    /// Network, and signals, which a program may send as fast as it likes.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

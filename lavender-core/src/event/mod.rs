@@ -8,6 +8,7 @@ mod kind;
 mod loss;
 mod network;
 mod process;
+mod target;
 mod tree;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
+pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
 use crate::time::{BootTime, Timestamp};
@@ -102,6 +104,8 @@ pub enum EventData {
     FileMode(FileMode),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
+    /// A process sent another a signal.
+    Signal(Signal),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -136,6 +140,7 @@ impl EventData {
             Self::FileLink(_) => EventKind::FileLink,
             Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
+            Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

@@ -96,6 +96,11 @@ fields! {
     FileMode, "FileMode", Text, "Of a mode that is set, its four octal digits: `4755` with the set-user-id bit.";
     OwnerId, "OwnerId", Number, "Of an owner that is set, the user id.";
     OwnerGroupId, "OwnerGroupId", Number, "Of an owner that is set, the group id.";
+    SignalNumber, "SignalNumber", Number, "Of a signal, its number.";
+    SignalOutcome, "SignalOutcome", Text, "Of a signal, what became of it: `delivered`, `ignored`, `already_pending` or `lost`.";
+    TargetImage, "TargetImage", Text, "Of an act on another process, that one's program.";
+    TargetProcessId, "TargetProcessId", Number, "Of an act on another process, that one's number in the initial pid namespace.";
+    TargetProcessGuid, "TargetProcessGuid", Text, "Of an act on another process, that one's id.";
     ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
     ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";
 }

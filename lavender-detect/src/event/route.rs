@@ -28,13 +28,15 @@ pub enum Route {
     FileMode,
     /// `net_connect`.
     NetworkConnection,
+    /// `signal`.
+    Signal,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -44,6 +46,7 @@ impl Route {
         Self::FileLink,
         Self::FileMode,
         Self::NetworkConnection,
+        Self::Signal,
         Self::DnsQuery,
     ];
 
@@ -59,6 +62,7 @@ impl Route {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetworkConnection => "network_connection",
+            Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -77,9 +81,7 @@ impl Route {
             Self::FileDelete => {
                 "A name of a file or of a directory was removed, or could not be: see `Result`."
             }
-            Self::FileRename => {
-                "A file was given another name, or could not be: see `Result`."
-            }
+            Self::FileRename => "A file was given another name, or could not be: see `Result`.",
             Self::FileLink => {
                 "A file was given a further name, or a symbolic link was made, or could not be: see `Result`. The category is Lavender's own."
             }
@@ -87,6 +89,7 @@ impl Route {
                 "The mode or owner of a file was set, or could not be: see `Result`. The category is Lavender's own."
             }
             Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
+            Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -106,6 +109,7 @@ impl Route {
             EventData::FileLink(_) => [Some(Self::FileLink), None],
             EventData::FileMode(_) => [Some(Self::FileMode), None],
             EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -130,6 +134,7 @@ impl Route {
             Self::FileLink => EventKind::FileLink,
             Self::FileMode => EventKind::FileMode,
             Self::NetworkConnection => EventKind::NetConnect,
+            Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -161,6 +166,11 @@ impl Route {
             F::TargetFilename => self.is_of_files(),
             F::Result => self.is_of_files() || matches!(self, Self::NetworkConnection),
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
+            F::SignalNumber
+            | F::SignalOutcome
+            | F::TargetImage
+            | F::TargetProcessId
+            | F::TargetProcessGuid => matches!(self, Self::Signal),
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
-    SyscallResult,
+    Signal, SyscallResult,
 };
 
 use super::change;
@@ -36,6 +36,14 @@ impl<'a> EventRecord<'a> {
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
                 data => change::field(data, field),
+            },
+            F::SignalNumber
+            | F::SignalOutcome
+            | F::TargetImage
+            | F::TargetProcessId
+            | F::TargetProcessGuid => match &self.event.data {
+                EventData::Signal(signal) => signalled(signal, field),
+                _ => FieldValue::Absent,
             },
             F::SourceFilename
             | F::IsDirectory
@@ -161,6 +169,17 @@ fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
         EventField::TargetFilename => FieldValue::captured_path(&open.path),
         EventField::Access => FieldValue::List,
         _ => FieldValue::Short(ShortText::new(open.flags)),
+    }
+}
+
+fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
+    let target = &signal.target;
+    match field {
+        EventField::SignalNumber => signal.signal.into(),
+        EventField::SignalOutcome => signal.outcome.as_str().into(),
+        EventField::TargetImage => FieldValue::captured_path(&target.executable),
+        EventField::TargetProcessId => target.exec_id.process.tgid().into(),
+        _ => FieldValue::Short(ShortText::new(target.exec_id.process)),
     }
 }
 
