@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +158,24 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
             if connect.destination.port() == port && connect.result.is_ok())
     })?;
     println!("{:?}", connect.data);
+    let changed = |what: &'static str| {
+        find(events, move |event| match &event.data {
+            EventData::FileRename(rename) => {
+                what == "rename"
+                    && rename.previous_path.value == "/tmp/smoke-a"
+                    && rename.path.value == "/tmp/smoke-b"
+            }
+            EventData::FileLink(link) => what == "link" && link.target.value == "/tmp/smoke-b",
+            EventData::FileMode(set) => what == "mode" && set.mode == Some(0o600),
+            EventData::FileDelete(delete) => {
+                what == "delete" && delete.path.value == "/tmp/smoke-b"
+            }
+            _ => false,
+        })
+    };
+    for what in ["rename", "link", "mode", "delete"] {
+        println!("{:?}", changed(what)?.data);
+    }
     Ok(())
 }
 
@@ -182,5 +201,12 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
         return Err("/tmp/not-there is there".into());
     }
     TcpStream::connect(("127.0.0.1", port))?;
+    std::env::set_current_dir("/tmp")?;
+    std::fs::write("smoke-a", "x")?;
+    std::fs::rename("smoke-a", "./smoke-b")?;
+    std::fs::hard_link("smoke-b", "smoke-c")?;
+    std::fs::set_permissions("smoke-b", std::fs::Permissions::from_mode(0o600))?;
+    std::fs::remove_file("smoke-b")?;
+    std::fs::remove_file("smoke-c")?;
     Ok(())
 }

@@ -17,8 +17,8 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord,
-    RecordHeader, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
+    ProgramRecord, RecordHeader, SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -34,8 +34,12 @@ pub enum Record<'a> {
     Exit(&'a ExitRecord),
     /// A file was opened, or could not be.
     Open(Open<'a>),
+    /// A file's names, mode or owner were changed, or could not be.
+    Change(Change<'a>),
     /// A socket was connected, or could not be.
     Connect(&'a ConnectRecord),
+    /// A process sent another a signal.
+    Signal(&'a SignalRecord),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -49,7 +53,9 @@ impl<'a> Record<'a> {
             Self::Fork(record) => &record.header,
             Self::Exit(record) => &record.header,
             Self::Open(open) => &open.record.header,
+            Self::Change(change) => &change.record.header,
             Self::Connect(record) => &record.header,
+            Self::Signal(record) => &record.header,
         }
     }
 }
@@ -74,6 +80,26 @@ pub struct Program<'a> {
 pub struct Open<'a> {
     /// The fixed part.
     pub record: &'a OpenRecord,
+    /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+}
+
+/// A change of a file's names, mode or owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The fixed part.
+    pub record: &'a ChangeRecord,
+    /// The name, and of a rename or a link the new one.
+    pub names: [ChangeName<'a>; 2],
+}
+
+/// One name of a change.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeName<'a> {
+    /// The fixed part.
+    pub place: &'a Place,
     /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
@@ -132,7 +158,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             let (name, _) = take(rest, record.name_length.get().into(), kind)?;
             Ok(Record::Open(Open { record, walk, name: without_nul(name) }))
         }
+        kind::DELETE | kind::RENAME | kind::LINK | kind::MODE => {
+            let (record, rest) = fixed::<ChangeRecord>(bytes, kind)?;
+            let [first, second] = &record.places;
+            let (first, rest) = change_name(first, rest, kind)?;
+            let (second, _) = change_name(second, rest, kind)?;
+            Ok(Record::Change(Change { record, names: [first, second] }))
+        }
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
+        kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }
 }
@@ -144,6 +178,16 @@ fn program(bytes: &[u8], kind: u16) -> Result<Program<'_>, DecodeError> {
     let (directory, rest) = take(rest, record.directory_length.get().into(), kind)?;
     let (arguments, _) = take(rest, record.arguments_length.get() as usize, kind)?;
     Ok(Program { record, name: without_nul(name), program, directory, arguments })
+}
+
+fn change_name<'a>(
+    place: &'a Place,
+    bytes: &'a [u8],
+    kind: u16,
+) -> Result<(ChangeName<'a>, &'a [u8]), DecodeError> {
+    let (walk, rest) = take(bytes, place.walk_length.get().into(), kind)?;
+    let (name, rest) = take(rest, place.name_length.get().into(), kind)?;
+    Ok((ChangeName { place, walk, name: without_nul(name) }, rest))
 }
 
 fn fixed<T>(bytes: &[u8], kind: u16) -> Result<(&T, &[u8]), DecodeError>

@@ -6,8 +6,9 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The version of this layout; a capture says which one it holds.
-pub const RECORD_VERSION: u32 = 1;
+/// The version of this layout; a capture says which one it holds. Version 2 added kinds of records and changed none, so
+/// that captures of version 1 are read as well.
+pub const RECORD_VERSION: u32 = 2;
 
 /// Which record it is: `record_header.kind`.
 pub mod kind {
@@ -25,8 +26,18 @@ pub mod kind {
     pub const CONNECT: u16 = 6;
     /// A process found by the snapshot: [`ProgramRecord`](super::ProgramRecord).
     pub const TASK: u16 = 7;
+    /// A name of a file was removed, or could not be: [`ChangeRecord`](super::ChangeRecord).
+    pub const DELETE: u16 = 8;
+    /// A file was renamed, or could not be: [`ChangeRecord`](super::ChangeRecord).
+    pub const RENAME: u16 = 9;
+    /// A link was made, or could not be: [`ChangeRecord`](super::ChangeRecord).
+    pub const LINK: u16 = 10;
+    /// A file's mode or owner was set, or could not be: [`ChangeRecord`](super::ChangeRecord).
+    pub const MODE: u16 = 11;
+    /// A process sent another a signal: [`SignalRecord`](super::SignalRecord).
+    pub const SIGNAL: u16 = 12;
     /// One more than the highest.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 13;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -64,6 +75,20 @@ pub mod flag {
     pub const PROGRAM_DELETED: u16 = 0x4000;
     /// The program's file lives in memory only.
     pub const PROGRAM_IN_MEMORY: u16 = 0x8000;
+}
+
+/// What a change was: bits of [`ChangeRecord::what`].
+pub mod change {
+    /// A folder was to be removed.
+    pub const DIRECTORY: u32 = 0x1;
+    /// Both names were to stay, and swap their files.
+    pub const EXCHANGE: u32 = 0x2;
+    /// A symbolic link: the first name is what it says.
+    pub const SYMBOLIC: u32 = 0x4;
+    /// The mode was to be set.
+    pub const MODE: u32 = 0x8;
+    /// The owner was to be set.
+    pub const OWNER: u32 = 0x10;
 }
 
 /// The most bytes of arguments that are captured of one exec: 2 MiB, a quarter of the default stack limit,
@@ -250,6 +275,62 @@ pub struct ConnectRecord {
     pub destination: [u8; 16],
 }
 
+/// One name of a change.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Place {
+    /// Bytes of the walk: the folder's that the name is relative to, or the file's.
+    pub walk_length: U16,
+    /// Bytes of the name that the call gave, its NUL included; 0 where the walk is the file's.
+    pub name_length: U16,
+    /// Bits of [`flag`] that are about walks and names.
+    pub flags: U16,
+    /// Zero.
+    pub reserved: U16,
+}
+
+/// A change of a file's names, mode or owner. Then, of each place: the walk, the name.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ChangeRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// Bits of [`change`].
+    pub what: U32,
+    /// The mode to set.
+    pub mode: U32,
+    /// The owner to set; all ones for none.
+    pub uid: U32,
+    /// The owning group to set; all ones for none.
+    pub gid: U32,
+    /// The name, and of a rename or a link the new one behind it.
+    pub places: [Place; 2],
+}
+
+/// A signal to another process.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct SignalRecord {
+    /// Who sent it and when.
+    pub header: RecordHeader,
+    /// When the target's leader started, on the boot clock in ns.
+    pub target_start_ns: U64,
+    /// The target's thread group id in the initial pid namespace.
+    pub target_tgid: U32,
+    /// The target's exec counter.
+    pub target_generation: U32,
+    /// The thread that it was sent to; 0 for the whole process.
+    pub target_tid: U32,
+    /// The signal's number.
+    pub signal: U32,
+    /// What became of it, as the tracepoint `signal_generate` numbers it.
+    pub outcome: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
 // Held against the C side in `sensor::object` where probes are compiled.
 const _: () = {
     assert!(size_of::<RecordHeader>() == 64);
@@ -259,4 +340,6 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == 64 + 8);
     assert!(size_of::<OpenRecord>() == 64 + 32);
     assert!(size_of::<ConnectRecord>() == 64 + 48);
+    assert!(size_of::<ChangeRecord>() == 64 + 40);
+    assert!(size_of::<SignalRecord>() == 64 + 32);
 };

@@ -210,6 +210,20 @@ fn records_of_another_version_are_refused() {
     assert!(error.to_string().contains(&(RECORD_VERSION + 1).to_string()), "{error}");
 }
 
+/// What was added since has kinds of its own.
+#[test]
+fn records_of_earlier_versions_are_read() {
+    let of_version = |record_version| {
+        let header = CaptureHeader { record_version, ..header() };
+        let header = frame(KIND_HEADER, &serde_json::to_vec(&header).unwrap());
+        read(&[MAGIC.to_vec(), header, end()].concat())
+    };
+    for version in 1..=RECORD_VERSION {
+        assert!(of_version(version).is_ok(), "{version}");
+    }
+    assert!(of_version(0).is_err());
+}
+
 #[test]
 fn the_first_frame_is_the_header() {
     let error = read(&[MAGIC.to_vec(), batch(1), end()].concat()).unwrap_err();

@@ -5,8 +5,8 @@ use lavender_bpf::assemble::{Assembler, BatchInput};
 use lavender_bpf::decode::{DecodeError, Record, Records, decode};
 use lavender_bpf::host::NoHost;
 use lavender_bpf::record::{
-    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord,
-    RecordHeader, flag, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
+    ProgramRecord, RecordHeader, change, flag, kind,
 };
 use lavender_core::event::{EventBatch, EventData, EventKind, LossStage};
 use lavender_core::{AgentId, BootId, BootTime, Origin, Provenance, TenantId};
@@ -213,6 +213,63 @@ fn an_open_that_failed_says_what_is_missing() {
     assert_eq!(path(flag::NAME_IN_ROOT, b"jail\0", b"/../x\0").value, "/jail/x");
 }
 
+/// The data of a change with these flags, walks and names.
+fn changed(kind: u16, what: u32, places: [(u16, &[u8], &[u8]); 2]) -> EventData {
+    let place = |(flags, walk, name): (u16, &[u8], &[u8])| Place {
+        walk_length: (walk.len() as u16).into(),
+        name_length: (name.len() as u16).into(),
+        flags: flags.into(),
+        ..Place::default()
+    };
+    let fixed = ChangeRecord {
+        header: header(kind, 1),
+        what: what.into(),
+        uid: 0.into(),
+        gid: u32::MAX.into(),
+        mode: 0o4755.into(),
+        places: places.map(place),
+        ..ChangeRecord::default()
+    };
+    let strings: Vec<u8> =
+        places.iter().flat_map(|(_, walk, name)| [*walk, *name].concat()).collect();
+    assemble(&record(&fixed, &strings)).events[0].data.clone()
+}
+
+#[test]
+fn a_change_says_which_of_its_names_is_missing() {
+    const NONE: (u16, &[u8], &[u8]) = (0, b"", b"");
+    let EventData::FileRename(rename) = changed(
+        kind::RENAME,
+        change::EXCHANGE,
+        [(flag::NAME_UNREADABLE, b"a\0", b""), (0, b"b\0a\0", b"../c\0")],
+    ) else {
+        panic!("no rename")
+    };
+    assert!(rename.exchange);
+    assert_eq!(rename.previous_path.provenance, Provenance::Unreadable);
+    assert!(rename.path.value == "/a/c" && rename.path.is_whole());
+    // What a symbolic link says is not made absolute.
+    let EventData::FileLink(link) =
+        changed(kind::LINK, change::SYMBOLIC, [(0, b"", b"../x\0"), (0, b"", b"/l\0")])
+    else {
+        panic!("no link")
+    };
+    assert_eq!((&link.target.value, &link.path.value), (&"../x".into(), &"/l".into()));
+    let EventData::FileMode(set) =
+        changed(kind::MODE, change::OWNER, [(flag::WALK_IS_FILE, b"f\0", b""), NONE])
+    else {
+        panic!("no mode")
+    };
+    assert_eq!((set.mode, set.uid, set.gid), (None, Some(0), None));
+    assert_eq!(set.path.value, "/f");
+    let EventData::FileDelete(delete) =
+        changed(kind::DELETE, change::DIRECTORY, [(flag::WALK_CUT, b"a\0", b"b\0"), NONE])
+    else {
+        panic!("no delete")
+    };
+    assert!(delete.directory && !delete.path.is_whole());
+}
+
 #[test]
 fn records_of_no_kind_or_length_are_refused() {
     assert!(matches!(decode(&[]), Err(DecodeError::Short { .. })));
@@ -231,7 +288,7 @@ fn records_of_no_kind_or_length_are_refused() {
 
 /// Bytes that begin as a record does, so that they get past the first look.
 fn almost_record() -> impl Strategy<Value = Vec<u8>> {
-    (0_u16..9, any::<u16>(), proptest::collection::vec(any::<u8>(), 60..400), 0_u64..50).prop_map(
+    (0_u16..14, any::<u16>(), proptest::collection::vec(any::<u8>(), 60..400), 0_u64..50).prop_map(
         |(kind, flags, mut bytes, boot_ns)| {
             let length = bytes.len() as u32;
             bytes[..4].copy_from_slice(&length.to_le_bytes());

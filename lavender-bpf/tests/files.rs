@@ -16,6 +16,7 @@ use lavender_core::Provenance;
 use lavender_core::event::{Event, EventData, EventKind, Priority};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 
+use support::compat::{call_32, low_copy};
 use support::{Group, Watch, amount, builder, can_run, lost, of_kind, process, temporary};
 
 fn c(path: &Path) -> CString {
@@ -301,40 +302,4 @@ fn system_calls_of_32_bits_are_read_as_such() {
     assert_eq!(watch.until_ended(child), 0);
     assert!(watch.open_of("/proc/version").1.result.is_ok());
     assert_eq!(watch.open_of("/not-there-32").1.result.errno(), Some(2));
-}
-
-/// Bytes at an address that 32 bits hold.
-fn low_copy(bytes: &[u8]) -> u32 {
-    // SAFETY: a fresh page, larger than the bytes.
-    unsafe {
-        let page = libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
-            -1,
-            0,
-        );
-        assert_ne!(page, libc::MAP_FAILED);
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), page.cast(), bytes.len());
-        page.addr() as u32
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn call_32(number: u32, first: u32, second: u32, third: u32) -> i32 {
-    let result: i32;
-    // SAFETY: a system call; `rbx`, which the compiler keeps for itself, is restored.
-    unsafe {
-        std::arch::asm!(
-            "xchg rbx, {first:r}",
-            "int 0x80",
-            "xchg rbx, {first:r}",
-            first = inout(reg) u64::from(first) => _,
-            inlateout("eax") number => result,
-            in("ecx") second,
-            in("edx") third,
-        );
-    }
-    result
 }

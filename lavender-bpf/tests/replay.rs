@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,11 +27,19 @@ fn record(folder: &Path, max_bytes: u64) -> (PathBuf, EventBatch, CaptureState) 
     let mut watch =
         Watch::with(builder().with_included_cgroup(&group.folder).with_capture(capture));
     for _ in 0..3 {
-        let child = group.fork(|| {
+        let at = folder.to_owned();
+        let child = group.fork(move || {
+            std::env::set_current_dir(at).unwrap();
             let argument = "z".repeat(50_000);
             assert!(Command::new("/bin/true").args([&argument, "b"]).status().unwrap().success());
             let _ = fs::read("no-such-file");
             let _ = fs::read("/proc/version");
+            fs::write("a", "x").unwrap();
+            fs::rename("a", "b").unwrap();
+            fs::hard_link("b", "c").unwrap();
+            fs::set_permissions("b", fs::Permissions::from_mode(0o600)).unwrap();
+            fs::remove_file("b").unwrap();
+            fs::remove_file("c").unwrap();
             UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:40009").unwrap();
         });
         assert_eq!(watch.until_ended(child), 0);

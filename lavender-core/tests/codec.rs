@@ -7,8 +7,9 @@ use std::sync::Arc;
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
-    DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileOpen,
-    Fork, Loss, LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Priority, Process,
+    DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileDelete,
+    FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces, NetConnect,
+    NetworkTransport, OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome,
     SyscallResult, Terminal,
 };
 use lavender_core::{
@@ -150,6 +151,31 @@ fn data() -> impl Strategy<Value = EventData> {
                     answers: Captured::new(answers, provenance),
                 })
             }),
+        (captured(), any::<bool>(), any::<i64>()).prop_map(|(path, directory, result)| {
+            EventData::FileDelete(FileDelete { path, directory, result: SyscallResult(result) })
+        }),
+        (captured(), captured(), any::<bool>()).prop_map(|(path, previous_path, exchange)| {
+            let result = SyscallResult(-17);
+            EventData::FileRename(FileRename { path, previous_path, exchange, result })
+        }),
+        (captured(), captured(), any::<bool>()).prop_map(|(path, target, symbolic)| {
+            let result = SyscallResult(0);
+            EventData::FileLink(FileLink { path, target, symbolic, result })
+        }),
+        (captured(), any::<[Option<u32>; 3]>()).prop_map(|(path, [mode, uid, gid])| {
+            EventData::FileMode(FileMode { path, mode, uid, gid, result: SyscallResult(0) })
+        }),
+        (process(), any::<u32>(), any::<Option<u32>>(), 0_u32..5).prop_map(
+            |(target, signal, target_tid, outcome)| {
+                let (exec_id, executable) = (target.exec_id, target.executable.path);
+                EventData::Signal(Signal {
+                    signal,
+                    target: ProcessTarget { exec_id, executable },
+                    target_tid,
+                    outcome: SignalOutcome::from_kernel(outcome),
+                })
+            }
+        ),
         any::<u64>().prop_map(|count| {
             EventData::Lost(Loss {
                 cpu: Some(3),

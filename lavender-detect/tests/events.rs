@@ -7,7 +7,8 @@ mod support;
 use std::sync::Arc;
 
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
+    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, FileDelete,
+    FileLink, FileMode, FileRename, ProcessTarget, Signal, SignalOutcome, SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -66,6 +67,67 @@ fn every_field_of_a_process_is_there() {
     for search in ["{ParentImage|endswith: /systemd}", "{AncestorImages|endswith: /cron}"] {
         assert_eq!(detect(rule("process_creation", search), &event), [], "{search}");
     }
+}
+
+#[test]
+fn changes_of_files_have_the_fields_of_their_kind() {
+    let path = |text: &str| Captured::complete(text.into());
+    let result = SyscallResult(0);
+    let matched = |category: &str, search: &str, data: EventData| {
+        detect(rule(category, search), &event(lineage(), data)).len()
+    };
+    let delete = || {
+        let path = path("/var/log/auth.log");
+        EventData::FileDelete(FileDelete { path, directory: false, result: SyscallResult(-13) })
+    };
+    let search = "{TargetFilename: /var/log/auth.log, IsDirectory: false, Result: EACCES}";
+    assert_eq!(matched("file_delete", search, delete()), 1);
+    assert_eq!(matched("file_delete", "{Result: success}", delete()), 0);
+    assert_eq!(matched("file_event", "{TargetFilename|exists: true}", delete()), 0);
+    let rename = EventData::FileRename(FileRename {
+        path: path("/etc/cron.d/x"),
+        previous_path: path("/tmp/x"),
+        exchange: false,
+        result,
+    });
+    let search = "{SourceFilename: /tmp/x, TargetFilename|startswith: /etc/cron.d/}";
+    assert_eq!(matched("file_rename", search, rename), 1);
+    let link = |symbolic| {
+        let (path, target) = (path("/tmp/l"), path("../etc/shadow"));
+        EventData::FileLink(FileLink { path, target, symbolic, result })
+    };
+    let search = "{SourceFilename|endswith: /etc/shadow, IsSymbolicLink: true}";
+    assert_eq!(matched("file_link", search, link(true)), 1);
+    assert_eq!(matched("file_link", search, link(false)), 0);
+    let set = |mode, uid| {
+        let path = path("/tmp/sh");
+        EventData::FileMode(FileMode { path, mode, uid, gid: None, result })
+    };
+    assert_eq!(matched("file_mode", "{FileMode|re: '^[2467]'}", set(Some(0o4755), None)), 1);
+    assert_eq!(matched("file_mode", "{FileMode: '0644'}", set(Some(0o644), None)), 1);
+    assert_eq!(matched("file_mode", "{FileMode: null, OwnerId: 0}", set(None, Some(0))), 1);
+    assert_eq!(matched("file_mode", "{OwnerId|exists: true}", set(Some(0o644), None)), 0);
+}
+
+#[test]
+fn a_signal_tells_of_its_target() {
+    let target = process("/usr/sbin/auditd", &["auditd"], None);
+    let id = target.id();
+    let target = ProcessTarget { exec_id: target.exec_id, executable: target.executable.path };
+    let signal = |target: &ProcessTarget| {
+        let (target, outcome) = (target.clone(), SignalOutcome::Delivered);
+        event(lineage(), EventData::Signal(Signal { signal: 9, target, target_tid: None, outcome }))
+    };
+    let search = format!(
+        "{{TargetImage|endswith: /auditd, TargetProcessGuid: {id}, TargetProcessId: {}, \
+         SignalNumber: 9, SignalOutcome: delivered}}",
+        id.tgid()
+    );
+    assert_eq!(detect(rule("signal", &search), &signal(&target)).len(), 1);
+    let unknown = ProcessTarget { executable: Captured::unreadable(), ..target };
+    let found = detect(rule("signal", &search), &signal(&unknown));
+    assert!(matches!(found[0].certainty, Certainty::Undetermined { .. }));
+    assert_eq!(detect(rule("signal", "{SignalNumber: 15}"), &signal(&unknown)), []);
 }
 
 #[test]

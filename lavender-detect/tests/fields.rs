@@ -12,7 +12,8 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    Exec, Exit, ExitStatus, NetConnect, NetworkTransport, SyscallResult, Terminal,
+    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetConnect,
+    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -142,6 +143,7 @@ fn full() -> Vec<Arc<Event>> {
         destination: "192.0.2.1:53".parse().unwrap(),
         result: SyscallResult(0),
     };
+    let path = || Captured::complete("/etc/motd".into());
     let exit = |status| event(shell.clone(), EventData::Exit(Exit { status }));
     vec![
         event(shell.clone(), program),
@@ -149,6 +151,54 @@ fn full() -> Vec<Arc<Event>> {
         exit(ExitStatus::Code(1)),
         exit(ExitStatus::Signal(9)),
         open(shell.clone(), "/etc/motd", 0o2, 3),
+        event(
+            shell.clone(),
+            EventData::FileDelete(FileDelete {
+                path: path(),
+                directory: true,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::FileRename(FileRename {
+                path: path(),
+                previous_path: path(),
+                exchange: false,
+                result: SyscallResult(-13),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::FileLink(FileLink {
+                path: path(),
+                target: path(),
+                symbolic: true,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::FileMode(FileMode {
+                path: path(),
+                mode: Some(0o4755),
+                uid: Some(0),
+                gid: Some(0),
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::Signal(Signal {
+                signal: 9,
+                target: ProcessTarget {
+                    exec_id: shell.exec_id,
+                    executable: shell.executable.path.clone(),
+                },
+                target_tid: None,
+                outcome: SignalOutcome::Delivered,
+            }),
+        ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),
         event(shell.clone(), EventData::NetConnect(connected)),
         event(

@@ -8,6 +8,7 @@ mod describe;
 mod names;
 mod observe;
 mod snapshot;
+mod target;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -192,10 +193,25 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Change(change) => {
+                if let Some(process) = self.actor(batch, header, waits) {
+                    batch.push(header, process, observe::changed(&change));
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
             Record::Connect(connect) => {
                 // Another address family never leaves the kernel.
                 let Some(data) = observe::connect(connect) else { return };
                 if let Some(process) = self.actor(batch, header, waits) {
+                    batch.push(header, process, data);
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
+            Record::Signal(signal) => {
+                if let Some(process) = self.actor(batch, header, waits) {
+                    let data = self.signal(signal);
                     batch.push(header, process, data);
                 } else {
                     self.wait(waits, bytes);
@@ -277,7 +293,16 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
     // Equal times: process life first. The sort is stable, and each ring is nearly in order already.
     records.sort_by_key(|incoming| {
         let header = incoming.record.header();
-        let late = matches!(header.kind.get(), kind::OPEN | kind::CONNECT);
+        let late = matches!(
+            header.kind.get(),
+            kind::OPEN
+                | kind::CONNECT
+                | kind::DELETE
+                | kind::RENAME
+                | kind::LINK
+                | kind::MODE
+                | kind::SIGNAL
+        );
         (header.boot_ns.get(), late)
     });
     (records, damaged)

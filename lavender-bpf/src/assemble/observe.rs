@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lavender_core::event::{
-    EventData, FileOpen, NetConnect, NetworkTransport, OpenFlags, SyscallResult,
+    EventData, FileDelete, FileLink, FileMode, FileOpen, FileRename, NetConnect, NetworkTransport,
+    OpenFlags, SyscallResult,
 };
 use lavender_core::{ByteString, Captured, Provenance};
 
-use crate::decode::Open;
+use crate::decode::{Change, ChangeName, Open};
 use crate::path;
-use crate::record::{ConnectRecord, flag};
+use crate::record::{ConnectRecord, change, flag, kind};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -20,7 +21,7 @@ const IPPROTO_TCP: u16 = 6;
 pub(super) fn open(open: &Open<'_>) -> EventData {
     let record = open.record;
     EventData::FileOpen(FileOpen {
-        path: open_path(open),
+        path: path_of(record.header.flags.get(), open.walk, open.name),
         flags: OpenFlags(record.open_flags.get()),
         mode: record.mode.get(),
         result: SyscallResult(record.result.get()),
@@ -29,8 +30,8 @@ pub(super) fn open(open: &Open<'_>) -> EventData {
     })
 }
 
-fn open_path(open: &Open<'_>) -> Captured<ByteString> {
-    let flags = open.record.header.flags.get();
+/// The path of a file by its own walk, or by a name and the walk of its folder.
+fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
     let has = |flag| flags & flag != 0;
     let cut = Provenance::Truncated { true_length: 0 };
     if has(flag::WALK_IS_FILE) {
@@ -38,15 +39,67 @@ fn open_path(open: &Open<'_>) -> Captured<ByteString> {
             return Captured::unreadable();
         }
         let provenance = if has(flag::WALK_CUT) { cut } else { Provenance::Complete };
-        return Captured::new(path::from_walk(open.walk).into(), provenance);
+        return Captured::new(path::from_walk(walk).into(), provenance);
     }
     if has(flag::NAME_UNREADABLE) {
         return Captured::unreadable();
     }
     let folder_missing = has(flag::WALK_CUT) || has(flag::WALK_UNREADABLE);
     let provenance = if folder_missing || has(flag::NAME_CUT) { cut } else { Provenance::Complete };
-    let path = path::join(open.walk, open.name, has(flag::NAME_IN_ROOT));
+    let path = path::join(walk, name, has(flag::NAME_IN_ROOT));
     Captured::new(path.into(), provenance)
+}
+
+pub(super) fn changed(changed: &Change<'_>) -> EventData {
+    let record = changed.record;
+    let [first, second] = changed.names.map(|name| {
+        let flags = name.place.flags.get();
+        move || path_of(flags, name.walk, name.name)
+    });
+    let has = |bit| record.what.get() & bit != 0;
+    let result = SyscallResult(record.result.get());
+    match record.header.kind.get() {
+        kind::DELETE => EventData::FileDelete(FileDelete {
+            path: first(),
+            directory: has(change::DIRECTORY),
+            result,
+        }),
+        kind::RENAME => EventData::FileRename(FileRename {
+            path: second(),
+            previous_path: first(),
+            exchange: has(change::EXCHANGE),
+            result,
+        }),
+        kind::LINK => {
+            let symbolic = has(change::SYMBOLIC);
+            let target = if symbolic { text_of(&changed.names[0]) } else { first() };
+            EventData::FileLink(FileLink { path: second(), target, symbolic, result })
+        }
+        _ => {
+            let id = |id: u32| (has(change::OWNER) && id != u32::MAX).then_some(id);
+            EventData::FileMode(FileMode {
+                path: first(),
+                mode: has(change::MODE).then_some(record.mode.get()),
+                uid: id(record.uid.get()),
+                gid: id(record.gid.get()),
+                result,
+            })
+        }
+    }
+}
+
+/// A name as it was given, relative to nothing.
+fn text_of(name: &ChangeName<'_>) -> Captured<ByteString> {
+    let flags = name.place.flags.get();
+    if flags & flag::NAME_UNREADABLE != 0 {
+        return Captured::unreadable();
+    }
+    let provenance = if flags & flag::NAME_CUT != 0 {
+        Provenance::Truncated { true_length: 0 }
+    } else {
+        Provenance::Complete
+    };
+    Captured::new(name.name.into(), provenance)
 }
 
 /// `None` for an address family that is not IP.

@@ -202,6 +202,9 @@ struct task_struct {
 	unsigned int sessionid;
 	u64 self_exec_id;
 };
+struct kernel_siginfo {
+	int si_code;
+};
 struct linux_binprm {
 	const char *filename;
 };

@@ -3,7 +3,7 @@
  * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
 #pragma once
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 enum record_kind {
 	RECORD_EXEC = 1,
@@ -13,7 +13,12 @@ enum record_kind {
 	RECORD_OPEN = 5,
 	RECORD_CONNECT = 6,
 	RECORD_TASK = 7, /* a process found by the snapshot */
-	RECORD_KINDS = 8,
+	RECORD_DELETE = 8,
+	RECORD_RENAME = 9,
+	RECORD_LINK = 10,
+	RECORD_MODE = 11,
+	RECORD_SIGNAL = 12,
+	RECORD_KINDS = 13,
 };
 
 /* record_header.flags */
@@ -105,6 +110,35 @@ struct connect_record {
 	u8 source[16], destination[16];
 };
 
+/* change_record.what */
+#define CHANGE_DIRECTORY 0x1 /* a folder was to be removed */
+#define CHANGE_EXCHANGE 0x2 /* both names were to stay, and swap their files */
+#define CHANGE_SYMBOLIC 0x4 /* a symbolic link: the first name is what it says */
+#define CHANGE_MODE 0x8
+#define CHANGE_OWNER 0x10
+
+/* One name of a change. */
+struct place {
+	u16 walk_length, name_length;
+	u16 flags; /* the same bits as in the header: WALK_..., NAME_... */
+	u16 reserved;
+};
+
+/* RECORD_DELETE, RECORD_RENAME, RECORD_LINK, RECORD_MODE. Then, of each place: the walk, the name. */
+struct change_record {
+	struct record_header header;
+	s64 result;
+	u32 what, mode, uid, gid;
+	struct place places[2];
+};
+
+struct signal_record {
+	struct record_header header;
+	u64 target_start_ns;
+	u32 target_tgid, target_generation, target_tid; /* tid 0: sent to the whole process */
+	u32 signal, outcome, reserved;
+};
+
 /* What could not be delivered, by kind of record, for one CPU. */
 struct loss_counters {
 	u64 ring[RECORD_KINDS];
@@ -133,8 +167,8 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {
 	u32 wake_bytes[RINGS];
-	u32 opens, connects;
-	u32 include_count, exclude_count, uid_count;
+	u32 opens, connects, changes;
+	u32 include_count, exclude_count, uid_count, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */

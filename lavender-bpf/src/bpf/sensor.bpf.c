@@ -10,7 +10,10 @@
 #include "process.h"
 #include "file.h"
 #include "network.h"
+#include "call.h"
+#include "change.h"
 #include "syscall.h"
+#include "signal.h"
 #include "snapshot.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -21,12 +21,6 @@
 #define X32_SYSCALL_BIT 0x40000000
 #define O_CREAT_WRONLY_TRUNC 01101
 
-struct syscall {
-	u64 nr;
-	u64 argument[4];
-	s64 result;
-};
-
 static __always_inline void exit_openat2(struct task_struct *task, struct syscall *call)
 {
 	struct open_how how = {};
@@ -90,6 +84,8 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		exit_openat2(task, call);
 	else if (config.opens && read_open(call, compat, &open))
 		emit_open(task, &open, call->result);
+	else if (config.changes)
+		exit_change(task, call, compat);
 }
 
 static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
@@ -109,12 +105,14 @@ static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 		call.argument[1] = (u32)regs->cx;
 		call.argument[2] = (u32)regs->dx;
 		call.argument[3] = (u32)regs->si;
+		call.argument[4] = (u32)regs->di;
 		call.result = (s32)result;
 	} else {
 		call.argument[0] = regs->di;
 		call.argument[1] = regs->si;
 		call.argument[2] = regs->dx;
 		call.argument[3] = regs->r10;
+		call.argument[4] = regs->r8;
 	}
 	dispatch(task, &call, compat);
 }

@@ -108,11 +108,11 @@ impl FrameReader {
             Some(_) => return Err(reader.damaged(MAGIC.len() as u64, "no header".into())),
             None => return Err(reader.truncated(MAGIC.len() as u64, "no header")),
         };
-        if header.record_version != RECORD_VERSION {
+        if !(1..=RECORD_VERSION).contains(&header.record_version) {
             return Err(CaptureError::Format {
                 path: reader.path,
                 reason: format!(
-                    "records of version {} are not known; this build reads version {RECORD_VERSION}",
+                    "records of version {} are not known; this build reads versions 1 to {RECORD_VERSION}",
                     header.record_version
                 ),
             });

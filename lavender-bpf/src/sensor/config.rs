@@ -21,10 +21,24 @@ const RING_MAX_BYTES: u32 = 1 << 30;
 const UIDS_MAX: usize = 16;
 
 /// Calls on x86-64, and in the 32-bit table, by number: `arch/x86/entry/syscalls`.
-const OPENS: [usize; 4] = [2, 85, 257, 437];
-const OPENS_COMPAT: [usize; 4] = [5, 8, 295, 437];
-const CONNECTS: [usize; 1] = [42];
-const CONNECTS_COMPAT: [usize; 2] = [102, 362];
+const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
+    match probe {
+        Probe::FileOpen => (&[2, 85, 257, 437], &[5, 8, 295, 437]),
+        Probe::FileDelete => (&[84, 87, 263], &[10, 40, 301]),
+        Probe::FileRename => (&[82, 264, 316], &[38, 302, 353]),
+        Probe::FileLink => (&[86, 88, 265, 266], &[9, 83, 303, 304]),
+        Probe::FileMode => (
+            &[90, 91, 92, 93, 94, 260, 268, 452],
+            &[15, 16, 94, 95, 182, 198, 207, 212, 298, 306, 452],
+        ),
+        Probe::NetConnect => (&[42], &[102, 362]),
+        Probe::ProcessFork
+        | Probe::ProcessExec
+        | Probe::ProcessExit
+        | Probe::Signal
+        | Probe::Snapshot => (&[], &[]),
+    }
+}
 
 /// `struct cgroup_filter`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
@@ -42,9 +56,11 @@ pub(super) struct Config {
     wake_bytes: [u32; 3],
     opens: u32,
     connects: u32,
+    changes: u32,
     include_count: u32,
     exclude_count: u32,
     uid_count: u32,
+    reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
@@ -77,13 +93,12 @@ impl Config {
         let has = |probe| probes.contains(&probe);
         self.opens = has(Probe::FileOpen).into();
         self.connects = has(Probe::NetConnect).into();
-        if has(Probe::FileOpen) {
-            set_bits(&mut self.wanted, &OPENS);
-            set_bits(&mut self.wanted_compat, &OPENS_COMPAT);
-        }
-        if has(Probe::NetConnect) {
-            set_bits(&mut self.wanted, &CONNECTS);
-            set_bits(&mut self.wanted_compat, &CONNECTS_COMPAT);
+        let changes = [Probe::FileDelete, Probe::FileRename, Probe::FileLink, Probe::FileMode];
+        self.changes = changes.into_iter().any(has).into();
+        for probe in probes {
+            let (native, compat) = calls(*probe);
+            set_bits(&mut self.wanted, native);
+            set_bits(&mut self.wanted_compat, compat);
         }
     }
 }

@@ -64,6 +64,11 @@ impl Lost {
             kind::FORK => EventKind::Fork,
             kind::EXIT => EventKind::Exit,
             kind::OPEN => EventKind::FileOpen,
+            kind::DELETE => EventKind::FileDelete,
+            kind::RENAME => EventKind::FileRename,
+            kind::LINK => EventKind::FileLink,
+            kind::MODE => EventKind::FileMode,
+            kind::SIGNAL => EventKind::Signal,
             kind::CONNECT => EventKind::NetConnect,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

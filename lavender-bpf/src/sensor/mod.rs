@@ -233,11 +233,10 @@ impl SensorBuilder {
 
     /// Process life always, the rest as asked.
     fn probes(&self) -> Vec<Probe> {
-        let asked = |probe: &Probe| match probe {
-            Probe::FileOpen | Probe::NetConnect => {
-                self.kinds.is_empty() || probe.kind().is_some_and(|kind| self.kinds.contains(&kind))
-            }
-            _ => true,
+        let asked = |probe: &Probe| {
+            probe.is_of_process_life()
+                || self.kinds.is_empty()
+                || probe.kind().is_some_and(|kind| self.kinds.contains(&kind))
         };
         Probe::ALL.into_iter().filter(asked).collect()
     }

@@ -10,8 +10,8 @@ use zerocopy::IntoBytes;
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, ProgramRecord,
-    RecordHeader, TaskBody, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord,
+    ProgramRecord, RecordHeader, SignalRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -48,6 +48,8 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == size_of::<types::exit_record>());
     assert!(size_of::<OpenRecord>() == size_of::<types::open_record>());
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
+    assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
+    assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };
@@ -100,17 +102,17 @@ impl SyscallHook {
             (Probe::ProcessFork, _) => "process_fork",
             (Probe::ProcessExec, _) => "process_exec",
             (Probe::ProcessExit, _) => "process_exit",
+            (Probe::Signal, _) => "signal_generate",
             (Probe::Snapshot, _) => "snapshot",
-            (Probe::FileOpen | Probe::NetConnect, Self::BtfTracepoint) => "syscall_exit",
-            (Probe::FileOpen | Probe::NetConnect, Self::Tracepoint) => "syscall_exit_classic",
+            // All that is left is read off the exits of system calls.
+            (_, Self::BtfTracepoint) => "syscall_exit",
+            (_, Self::Tracepoint) => "syscall_exit_classic",
         }
     }
 
     const fn mechanism(self, probe: Probe) -> &'static str {
-        match (probe, self) {
-            (Probe::FileOpen | Probe::NetConnect, Self::Tracepoint) => {
-                "tracepoint/raw_syscalls/sys_exit"
-            }
+        match self {
+            Self::Tracepoint if probe.is_of_syscalls() => "tracepoint/raw_syscalls/sys_exit",
             _ => probe.mechanism(),
         }
     }

@@ -66,20 +66,35 @@ pub enum Probe {
     ProcessExit,
     /// Opened files.
     FileOpen,
+    /// Removed names of files.
+    FileDelete,
+    /// Renamed files.
+    FileRename,
+    /// Hard and symbolic links.
+    FileLink,
+    /// Files' modes and owners.
+    FileMode,
     /// Connected sockets.
     NetConnect,
+    /// Signals to other processes.
+    Signal,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
         Self::FileOpen,
+        Self::FileDelete,
+        Self::FileRename,
+        Self::FileLink,
+        Self::FileMode,
         Self::NetConnect,
+        Self::Signal,
         Self::Snapshot,
     ];
 
@@ -90,7 +105,12 @@ impl Probe {
             Self::ProcessExec => "process_exec",
             Self::ProcessExit => "process_exit",
             Self::FileOpen => "file_open",
+            Self::FileDelete => "file_delete",
+            Self::FileRename => "file_rename",
+            Self::FileLink => "file_link",
+            Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::Signal => "signal",
             Self::Snapshot => "snapshot",
         }
     }
@@ -102,9 +122,24 @@ impl Probe {
             Self::ProcessExec => Some(EventKind::Exec),
             Self::ProcessExit => Some(EventKind::Exit),
             Self::FileOpen => Some(EventKind::FileOpen),
+            Self::FileDelete => Some(EventKind::FileDelete),
+            Self::FileRename => Some(EventKind::FileRename),
+            Self::FileLink => Some(EventKind::FileLink),
+            Self::FileMode => Some(EventKind::FileMode),
             Self::NetConnect => Some(EventKind::NetConnect),
+            Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
         }
+    }
+
+    /// Whether it is read off the exits of system calls, by the one program for all of them.
+    pub(crate) const fn is_of_syscalls(self) -> bool {
+        !self.is_of_process_life() && !matches!(self, Self::Signal)
+    }
+
+    /// Whether the process table lives on it, so that it is always there.
+    pub(crate) const fn is_of_process_life(self) -> bool {
+        matches!(self, Self::ProcessFork | Self::ProcessExec | Self::ProcessExit | Self::Snapshot)
     }
 
     /// Its row of the capability table.
@@ -118,8 +153,9 @@ impl Probe {
             Self::ProcessFork => "tp_btf/sched_process_fork",
             Self::ProcessExec => "tp_btf/sched_process_exec",
             Self::ProcessExit => "tp_btf/sched_process_exit",
-            Self::FileOpen | Self::NetConnect => "tp_btf/sys_exit",
+            Self::Signal => "tp_btf/signal_generate",
             Self::Snapshot => "iter/task",
+            _ => "tp_btf/sys_exit",
         }
     }
 }

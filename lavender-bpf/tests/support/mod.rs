@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
 
+pub mod compat;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

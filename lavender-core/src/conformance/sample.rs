@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
-    ExitStatus, FileOpen, Fork, Heartbeat, Loss, LossStage, Namespaces, NetConnect,
-    NetworkTransport, OpenFlags, Process, StopReason, SyscallResult, Terminal,
+    ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
+    LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal,
+    SignalOutcome, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -194,6 +195,67 @@ impl Sample {
         self.event(Some(process), EventData::FileOpen(data))
     }
 
+    /// A file is removed, renamed, linked in both ways, and its mode and owner are set.
+    pub fn file_changes(&mut self, process: &Arc<Process>, path: &str) -> Vec<Arc<Event>> {
+        let path = || Captured::complete(ByteString::from(path));
+        let odd = || {
+            let bytes = ByteString::from(vec![b'/', 0xff, b'"', b'\n']);
+            Captured::new(bytes, Provenance::Truncated { true_length: 0 })
+        };
+        let result = SyscallResult(0);
+        let failed = SyscallResult(-13);
+        [
+            EventData::FileDelete(FileDelete { path: path(), directory: true, result: failed }),
+            EventData::FileRename(FileRename {
+                path: odd(),
+                previous_path: path(),
+                exchange: true,
+                result,
+            }),
+            EventData::FileLink(FileLink { path: path(), target: odd(), symbolic: true, result }),
+            EventData::FileLink(FileLink {
+                path: Captured::unreadable(),
+                target: path(),
+                symbolic: false,
+                result: failed,
+            }),
+            EventData::FileMode(FileMode {
+                path: path(),
+                mode: Some(0o4755),
+                uid: None,
+                gid: None,
+                result,
+            }),
+            EventData::FileMode(FileMode {
+                path: odd(),
+                mode: None,
+                uid: Some(0),
+                gid: Some(u32::MAX - 1),
+                result,
+            }),
+        ]
+        .map(|data| self.event(Some(process), data))
+        .into()
+    }
+
+    /// Signals are sent to this process, as a whole and to one of its threads.
+    pub fn signals(&mut self, process: &Arc<Process>, target: &Process) -> Vec<Arc<Event>> {
+        let target =
+            ProcessTarget { exec_id: target.exec_id, executable: target.executable.path.clone() };
+        let unknown = ProcessTarget { executable: Captured::unreadable(), ..target.clone() };
+        [
+            Signal { signal: 9, target, target_tid: None, outcome: SignalOutcome::Delivered },
+            Signal {
+                signal: 64,
+                target: unknown,
+                target_tid: Some(u32::MAX),
+                outcome: SignalOutcome::AlreadyPending,
+            },
+        ]
+        .map(|signal| self.event(Some(process), EventData::Signal(signal)))
+        .into()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -304,6 +366,8 @@ impl Sample {
         ];
         let alert = AlertId::new("rule", &[self.origin().event(1)]);
         events.extend(self.responses(&shell, alert));
+        events.extend(self.file_changes(&shell, "/etc/motd"));
+        events.extend(self.signals(&shell, &extreme));
         events.push(self.agent_stop());
         events
     }

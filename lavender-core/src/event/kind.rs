@@ -26,8 +26,18 @@ pub enum EventKind {
     Exit,
     /// A file was opened.
     FileOpen,
+    /// A name of a file was removed.
+    FileDelete,
+    /// A file was given another name.
+    FileRename,
+    /// A file was given a further name, or a symbolic link was made.
+    FileLink,
+    /// A file's mode or owner was set.
+    FileMode,
     /// A socket was connected.
     NetConnect,
+    /// A process sent another a signal.
+    Signal,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -46,12 +56,17 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
         Self::FileOpen,
+        Self::FileDelete,
+        Self::FileRename,
+        Self::FileLink,
+        Self::FileMode,
         Self::NetConnect,
+        Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -67,7 +82,12 @@ impl EventKind {
             Self::Fork => "fork",
             Self::Exit => "exit",
             Self::FileOpen => "file_open",
+            Self::FileDelete => "file_delete",
+            Self::FileRename => "file_rename",
+            Self::FileLink => "file_link",
+            Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -81,8 +101,12 @@ impl EventKind {
     /// How much an event of this kind matters when not all can be kept.
     pub const fn priority(self) -> Priority {
         match self {
-            Self::FileOpen => Priority::File,
-            Self::NetConnect | Self::DnsQuery => Priority::Network,
+            Self::FileOpen
+            | Self::FileDelete
+            | Self::FileRename
+            | Self::FileLink
+            | Self::FileMode => Priority::File,
+            Self::NetConnect | Self::DnsQuery | Self::Signal => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -127,7 +151,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network.
+    /// Network, and signals, which a program may send as fast as it likes.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

@@ -1,12 +1,14 @@
 //! Events: what was observed, typed and immutable.
 
 mod agent;
+mod change;
 mod dns;
 mod file;
 mod kind;
 mod loss;
 mod network;
 mod process;
+mod target;
 mod tree;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
+pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::kind::{EventKind, Priority};
@@ -23,6 +26,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
+pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
 use crate::time::{BootTime, Timestamp};
@@ -90,8 +94,18 @@ pub enum EventData {
     Exit(Exit),
     /// A file was opened, or could not be.
     FileOpen(FileOpen),
+    /// A name of a file was removed, or could not be.
+    FileDelete(FileDelete),
+    /// A file was given another name, or could not be.
+    FileRename(FileRename),
+    /// A file was given a further name, or a symbolic link was made, or could not be.
+    FileLink(FileLink),
+    /// A file's mode or owner was set, or could not be.
+    FileMode(FileMode),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
+    /// A process sent another a signal.
+    Signal(Signal),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -121,7 +135,12 @@ impl EventData {
             Self::Fork(_) => EventKind::Fork,
             Self::Exit(_) => EventKind::Exit,
             Self::FileOpen(_) => EventKind::FileOpen,
+            Self::FileDelete(_) => EventKind::FileDelete,
+            Self::FileRename(_) => EventKind::FileRename,
+            Self::FileLink(_) => EventKind::FileLink,
+            Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
+            Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

@@ -74,7 +74,7 @@ fields! {
     Terminal, "Terminal", Text, "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
     ContainerId, "ContainerId", Text, "The container's id, as its runtime names it.";
     ContainerRuntime, "ContainerRuntime", Text, "The container's runtime: `docker`, `containerd`, …";
-    TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path.";
+    TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path; of a renamed file, the new one.";
     Access, "Access", List, "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";
     OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
     Result, "Result", Text, "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
@@ -90,6 +90,17 @@ fields! {
     QueryType, "QueryType", Text, "Of a look-up in the DNS, the type of record asked for: `A`, `TXT`, `TYPE65280`.";
     QueryStatus, "QueryStatus", Number, "Of a look-up in the DNS, the answer as Sysmon numbers it: 0 found, 9003 no such name (9000 and the response code).";
     QueryResults, "QueryResults", List, "Of a look-up in the DNS, what the answer's records say. A list: any of them.";
+    SourceFilename, "SourceFilename", Text, "Of a renamed file, the path before; of a hard link, the path that the file has already; of a symbolic link, the text that it holds.";
+    IsDirectory, "IsDirectory", Boolean, "Of a removed file, whether a directory was to be removed.";
+    IsSymbolicLink, "IsSymbolicLink", Boolean, "Of a link, whether it is a symbolic one.";
+    FileMode, "FileMode", Text, "Of a mode that is set, its four octal digits: `4755` with the set-user-id bit.";
+    OwnerId, "OwnerId", Number, "Of an owner that is set, the user id.";
+    OwnerGroupId, "OwnerGroupId", Number, "Of an owner that is set, the group id.";
+    SignalNumber, "SignalNumber", Number, "Of a signal, its number.";
+    SignalOutcome, "SignalOutcome", Text, "Of a signal, what became of it: `delivered`, `ignored`, `already_pending` or `lost`.";
+    TargetImage, "TargetImage", Text, "Of an act on another process, that one's program.";
+    TargetProcessId, "TargetProcessId", Number, "Of an act on another process, that one's number in the initial pid namespace.";
+    TargetProcessGuid, "TargetProcessGuid", Text, "Of an act on another process, that one's id.";
     ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
     ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";
 }

@@ -1,6 +1,7 @@
 //! Lavender's own events as records.
 
 pub(crate) mod audit;
+mod change;
 mod field;
 mod route;
 mod view;

@@ -18,20 +18,35 @@ pub enum Route {
     FileEvent,
     /// `file_open` for reading, whether it succeeded or not (see the field `Result`).
     FileAccess,
+    /// `file_delete`, whether it succeeded or not.
+    FileDelete,
+    /// `file_rename`, whether it succeeded or not.
+    FileRename,
+    /// `file_link`, whether it succeeded or not.
+    FileLink,
+    /// `file_mode`, whether it succeeded or not.
+    FileMode,
     /// `net_connect`.
     NetworkConnection,
+    /// `signal`.
+    Signal,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
         Self::FileAccess,
+        Self::FileDelete,
+        Self::FileRename,
+        Self::FileLink,
+        Self::FileMode,
         Self::NetworkConnection,
+        Self::Signal,
         Self::DnsQuery,
     ];
 
@@ -42,7 +57,12 @@ impl Route {
             Self::ProcessTermination => "process_termination",
             Self::FileEvent => "file_event",
             Self::FileAccess => "file_access",
+            Self::FileDelete => "file_delete",
+            Self::FileRename => "file_rename",
+            Self::FileLink => "file_link",
+            Self::FileMode => "file_mode",
             Self::NetworkConnection => "network_connection",
+            Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -58,7 +78,18 @@ impl Route {
             Self::FileAccess => {
                 "A file was opened for reading, or could not be: see `Result`. One opened for both is of both."
             }
+            Self::FileDelete => {
+                "A name of a file or of a directory was removed, or could not be: see `Result`."
+            }
+            Self::FileRename => "A file was given another name, or could not be: see `Result`.",
+            Self::FileLink => {
+                "A file was given a further name, or a symbolic link was made, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::FileMode => {
+                "The mode or owner of a file was set, or could not be: see `Result`. The category is Lavender's own."
+            }
             Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
+            Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -73,7 +104,12 @@ impl Route {
         let routes = match &event.data {
             EventData::Exec(_) => [Some(Self::ProcessCreation), None],
             EventData::Exit(_) => [Some(Self::ProcessTermination), None],
+            EventData::FileDelete(_) => [Some(Self::FileDelete), None],
+            EventData::FileRename(_) => [Some(Self::FileRename), None],
+            EventData::FileLink(_) => [Some(Self::FileLink), None],
+            EventData::FileMode(_) => [Some(Self::FileMode), None],
             EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -93,7 +129,12 @@ impl Route {
             Self::ProcessCreation => EventKind::Exec,
             Self::ProcessTermination => EventKind::Exit,
             Self::FileEvent | Self::FileAccess => EventKind::FileOpen,
+            Self::FileDelete => EventKind::FileDelete,
+            Self::FileRename => EventKind::FileRename,
+            Self::FileLink => EventKind::FileLink,
+            Self::FileMode => EventKind::FileMode,
             Self::NetworkConnection => EventKind::NetConnect,
+            Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -103,18 +144,36 @@ impl Route {
         EventField::ALL.iter().copied().filter(move |field| self.carries(*field))
     }
 
+    const fn is_of_files(self) -> bool {
+        matches!(
+            self,
+            Self::FileEvent
+                | Self::FileAccess
+                | Self::FileDelete
+                | Self::FileRename
+                | Self::FileLink
+                | Self::FileMode
+        )
+    }
+
     /// Whether its events can have a field.
     pub(crate) const fn carries(self, field: EventField) -> bool {
         use EventField as F;
         match field {
             F::ScriptPath | F::PreviousImage => matches!(self, Self::ProcessCreation),
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
-            F::TargetFilename | F::Access | F::OpenFlags => {
-                matches!(self, Self::FileEvent | Self::FileAccess)
-            }
-            F::Result => {
-                matches!(self, Self::FileEvent | Self::FileAccess | Self::NetworkConnection)
-            }
+            F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
+            F::TargetFilename => self.is_of_files(),
+            F::Result => self.is_of_files() || matches!(self, Self::NetworkConnection),
+            F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
+            F::SignalNumber
+            | F::SignalOutcome
+            | F::TargetImage
+            | F::TargetProcessId
+            | F::TargetProcessGuid => matches!(self, Self::Signal),
+            F::IsDirectory => matches!(self, Self::FileDelete),
+            F::IsSymbolicLink => matches!(self, Self::FileLink),
+            F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),
             F::Protocol
             | F::Initiated
             | F::SourceIp

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
-    SyscallResult,
+    Signal, SyscallResult,
 };
 
+use super::change;
 use super::field::EventField;
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
@@ -34,13 +35,27 @@ impl<'a> EventRecord<'a> {
             F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
+                data => change::field(data, field),
+            },
+            F::SignalNumber
+            | F::SignalOutcome
+            | F::TargetImage
+            | F::TargetProcessId
+            | F::TargetProcessGuid => match &self.event.data {
+                EventData::Signal(signal) => signalled(signal, field),
                 _ => FieldValue::Absent,
             },
+            F::SourceFilename
+            | F::IsDirectory
+            | F::IsSymbolicLink
+            | F::FileMode
+            | F::OwnerId
+            | F::OwnerGroupId => change::field(&self.event.data, field),
             F::Result => match &self.event.data {
                 EventData::FileOpen(open) => result(open.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
-                _ => FieldValue::Absent,
+                data => change::result_of(data).map_or(FieldValue::Absent, result),
             },
             F::Protocol
             | F::Initiated
@@ -154,6 +169,17 @@ fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
         EventField::TargetFilename => FieldValue::captured_path(&open.path),
         EventField::Access => FieldValue::List,
         _ => FieldValue::Short(ShortText::new(open.flags)),
+    }
+}
+
+fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
+    let target = &signal.target;
+    match field {
+        EventField::SignalNumber => signal.signal.into(),
+        EventField::SignalOutcome => signal.outcome.as_str().into(),
+        EventField::TargetImage => FieldValue::captured_path(&target.executable),
+        EventField::TargetProcessId => target.exec_id.process.tgid().into(),
+        _ => FieldValue::Short(ShortText::new(target.exec_id.process)),
     }
 }
 

@@ -1,0 +1,38 @@
+//! System calls of the 32-bit table from a program of 64 bits.
+
+/// Bytes at an address that 32 bits hold.
+pub fn low_copy(bytes: &[u8]) -> u32 {
+    // SAFETY: a fresh page, larger than the bytes.
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+            -1,
+            0,
+        );
+        assert_ne!(page, libc::MAP_FAILED);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), page.cast(), bytes.len());
+        page.addr() as u32
+    }
+}
+
+/// A call of the 32-bit table, by its own entry.
+#[cfg(target_arch = "x86_64")]
+pub fn call_32(number: u32, first: u32, second: u32, third: u32) -> i32 {
+    let result: i32;
+    // SAFETY: a system call; `rbx`, which the compiler keeps for itself, is restored.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first:r}",
+            "int 0x80",
+            "xchg rbx, {first:r}",
+            first = inout(reg) u64::from(first) => _,
+            inlateout("eax") number => result,
+            in("ecx") second,
+            in("edx") third,
+        );
+    }
+    result
+}
