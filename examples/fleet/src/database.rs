@@ -1,0 +1,92 @@
+//! The database server.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, geteuid};
+use tokio::process::Command;
+
+use crate::broker::free_port;
+use crate::error::{FleetError, Result};
+use crate::process::Process;
+
+/// Who runs the server where the fleet is started by root, since PostgreSQL refuses to be: nobody.
+const NOBODY: u32 = 65_534;
+
+/// A PostgreSQL server on a free port of the loopback, whose user needs a password.
+#[derive(Debug)]
+pub struct Database {
+    /// The process.
+    pub process: Process,
+    /// Its URL, with the password in it: for files that only their owner reads.
+    pub url: String,
+}
+
+/// The folder of the newest PostgreSQL that is installed.
+fn programs() -> Result<PathBuf> {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = installed.map(|version| version.path().join("bin")).collect();
+    found.sort();
+    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let has = |bin: &PathBuf| bin.join("postgres").exists() && bin.join("initdb").exists();
+    let missing = || {
+        FleetError::Missing("there is no PostgreSQL (Debian: apt-get install postgresql)".into())
+    };
+    found.into_iter().rev().find(has).ok_or_else(missing)
+}
+
+impl Database {
+    /// Makes a database in a folder of the directory, and starts its server.
+    ///
+    /// # Errors
+    ///
+    /// When there is no PostgreSQL, or it does not become ready.
+    pub async fn start(directory: &Path) -> Result<Self> {
+        let programs = programs()?;
+        let root = geteuid().is_root();
+        let home = directory.join("postgresql");
+        let at = |what: &str| FleetError::io(format!("{what} {}", home.display()));
+        fs::create_dir(&home).map_err(at("making"))?;
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).map_err(at("opening"))?;
+        let password = nkeys::KeyPair::new_user().public_key();
+        fs::write(home.join("password"), &password).map_err(at("writing into"))?;
+        if root {
+            for path in [&home, &home.join("password")] {
+                chown(path, Some(NOBODY), Some(NOBODY)).map_err(at("giving away"))?;
+            }
+        }
+        let command = |program: &str| {
+            let mut command = Command::new(programs.join(program));
+            command.current_dir(&home).env_clear().env("PATH", &programs);
+            if root {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            command
+        };
+        let made = command("initdb")
+            .args(["-D", "data", "-U", "lavender", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .args(["--auth=scram-sha-256", "--pwfile=password"])
+            .output()
+            .await
+            .map_err(FleetError::io("running initdb"))?;
+        if !made.status.success() {
+            let said = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(FleetError::Ended {
+                name: "initdb".into(),
+                status: made.status.to_string(),
+                said,
+            });
+        }
+        let port = free_port()?;
+        let mut server = command("postgres");
+        server.args(["-D", "data", "-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""]);
+        let mut process = Process::start("postgresql", server, directory)?
+            // Smart shutdown would wait for the connections of others.
+            .stopped_by(Signal::INT);
+        process.wait_until_it_says("ready to accept connections").await?;
+        let url =
+            format!("postgres://lavender:{password}@127.0.0.1:{port}/postgres?sslmode=disable");
+        Ok(Self { process, url })
+    }
+}

@@ -1,0 +1,171 @@
+//! All of it, started and stopped.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lavender_store::Store;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::acts::Cgroup;
+use crate::broker::Broker;
+use crate::database::Database;
+use crate::error::{FleetError, Result};
+use crate::process::Process;
+use crate::site::{AGENTS, Site, TENANT};
+
+/// The workers' roles, in the order that they are started in.
+const ROLES: [&str; 4] = ["ingest", "detect", "telemetry-writer", "alert-writer"];
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The folder of `lavender-agent` and `lavender-worker`.
+    pub folder: PathBuf,
+    /// `nats-server`.
+    pub nats_server: PathBuf,
+}
+
+/// A fleet that runs.
+#[derive(Debug)]
+pub struct Fleet {
+    agent: Option<Process>,
+    workers: Vec<Process>,
+    /// What the agent watches.
+    pub cgroup: Cgroup,
+    /// Where everything ends up.
+    pub store: Arc<dyn Store>,
+    /// The broker.
+    pub broker: Broker,
+    database: Database,
+    /// Who is who.
+    pub site: Site,
+    directory: TempDir,
+}
+
+impl Fleet {
+    /// Starts everything; returns once the agent watches.
+    ///
+    /// # Errors
+    ///
+    /// When a part does not become ready, with what it said.
+    pub async fn start(programs: &Programs) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("lavender-fleet-").tempdir();
+        let directory = directory.map_err(FleetError::io("a temporary directory"))?;
+        let path = directory.path();
+        // The database's user has to reach its own folder.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o711))
+            .map_err(FleetError::io(path.display().to_string()))?;
+        let site = Site::make(path)?;
+        let broker = Broker::start(&programs.nats_server, &site, path).await?;
+        let database = Database::start(path).await?;
+        let store = lavender_store::open(&database.url)?;
+        let mut workers = Vec::new();
+        for role in ROLES {
+            workers.push(worker(programs, role, &site, &broker, &database, path).await?);
+        }
+        let cgroup = Cgroup::make()?;
+        let agent = agent(programs, &site, &broker, &cgroup, path).await?;
+        let agent = Some(agent);
+        Ok(Self { agent, workers, cgroup, store, broker, database, site, directory })
+    }
+
+    /// Looks whether everything runs.
+    ///
+    /// # Errors
+    ///
+    /// When something has ended.
+    pub fn look(&mut self) -> Result<()> {
+        self.agent.iter_mut().chain(&mut self.workers).try_for_each(Process::look)?;
+        self.broker.process.look()?;
+        self.database.process.look()
+    }
+
+    /// Stops the agent, which delivers what it has.
+    ///
+    /// # Errors
+    ///
+    /// When it ends with an error.
+    pub async fn stop_agent(&mut self) -> Result<()> {
+        match self.agent.take() {
+            Some(agent) => agent.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops everything in the order in which things flow, so that nothing is left on its way.
+    ///
+    /// # Errors
+    ///
+    /// When a part ends with an error.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop_agent().await?;
+        for worker in self.workers {
+            worker.stop().await?;
+        }
+        self.store.close().await?;
+        self.broker.process.stop().await?;
+        self.database.process.stop().await?;
+        self.directory.close().map_err(FleetError::io("removing the temporary directory"))
+    }
+}
+
+/// Writes a file that only its owner reads: it may hold a password.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let failed = || FleetError::io(format!("writing {}", path.display()));
+    fs::write(path, text).map_err(failed())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed())
+}
+
+async fn worker(
+    programs: &Programs,
+    role: &str,
+    site: &Site,
+    broker: &Broker,
+    database: &Database,
+    directory: &Path,
+) -> Result<Process> {
+    let file = directory.join(format!("{role}.toml"));
+    let text = format!(
+        "[transport]\nurl = {:?}\n[store]\nurl = {:?}\n[detection]\nsuppress_secs = 0\n[ingest]\ngap_wait_secs = 5\n",
+        site.url(broker.port, "worker"),
+        database.url
+    );
+    write(&file, &text)?;
+    let mut command = Command::new(programs.folder.join("lavender-worker"));
+    command.arg(role).arg("--config").arg(&file);
+    let mut process = Process::start(role, command, directory)?;
+    process.wait_until_it_says("/healthz").await?;
+    Ok(process)
+}
+
+async fn agent(
+    programs: &Programs,
+    site: &Site,
+    broker: &Broker,
+    cgroup: &Cgroup,
+    directory: &Path,
+) -> Result<Process> {
+    let name = AGENTS[0];
+    let file = directory.join("lavender.toml");
+    let text = format!(
+        "[agent]\ntenant_id = {TENANT:?}\nagent_id = {name:?}\nheartbeat_interval_secs = 1\n\
+         [alerts]\nsuppress_secs = 0\n[store]\nurl = \"sqlite:{}\"\n\
+         [transport]\nurl = \"tls://127.0.0.1:{}\"\nspool_dir = {:?}\nca_file = {:?}\ncertificate_file = {:?}\nkey_file = {:?}\nnkey_file = {:?}\n",
+        directory.join("agent.db").display(),
+        broker.port,
+        directory.join("spool"),
+        site.file("ca.pem"),
+        site.file("client.pem"),
+        site.file("client.key"),
+        site.file(&format!("{name}.nk")),
+    );
+    write(&file, &text)?;
+    let mut command = Command::new(programs.folder.join("lavender-agent"));
+    command.arg("run").arg("--config").arg(&file).arg("--cgroup").arg(cgroup.path());
+    let mut process = Process::start("agent", command, directory)?;
+    process.wait_until_it_says("Lavender is watching").await?;
+    Ok(process)
+}

@@ -1,0 +1,110 @@
+//! `lavender-fleet`: see the README beside it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use lavender_core::store::{AlertQuery, TimeRange};
+use lavender_fleet::check::check;
+use lavender_fleet::error::{FleetError, Result};
+use lavender_fleet::fleet::{Fleet, Programs};
+
+/// A whole fleet of Lavender on one machine: nats-server, PostgreSQL, every worker, and an agent on the live kernel.
+/// Everything is in one temporary directory, listens on the loopback only, and is gone at the end.
+#[derive(Debug, Parser)]
+#[command(name = "lavender-fleet", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start it, act like an attacker once, and show alerts as they are stored, until SIGINT or SIGTERM.
+    Up(Where),
+    /// Show that it does what it should; the last line is the figures. Fails when something does not hold.
+    Check {
+        #[command(flatten)]
+        place: Where,
+        /// How many acts to time.
+        #[arg(long, default_value_t = 50)]
+        acts: usize,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Where {
+    /// The nats-server, 2.11 or newer.
+    #[arg(long, value_name = "FILE", default_value = "nats-server")]
+    nats_server: PathBuf,
+}
+
+impl Where {
+    /// `lavender-agent` and `lavender-worker` are built into the folder that this program is in.
+    fn programs(self) -> Result<Programs> {
+        let own = std::env::current_exe().map_err(FleetError::io("the own program"))?;
+        let folder = own.parent().map(PathBuf::from).unwrap_or_default();
+        Ok(Programs { folder, nats_server: self.nats_server })
+    }
+}
+
+fn main() -> ExitCode {
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(FleetError::io("starting"))
+        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(FleetError::io("stdout"))
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(place) => up(&place.programs()?).await,
+        Command::Check { place, acts } => {
+            let mut fleet = Fleet::start(&place.programs()?).await?;
+            let checked = check(&mut fleet, acts).await?;
+            fleet.stop().await?;
+            say(format!("fleet-check: {checked}"))
+        }
+    }
+}
+
+async fn up(programs: &Programs) -> Result<()> {
+    let stop = lavender_core::pipeline::signal()?;
+    let mut fleet = Fleet::start(programs).await?;
+    say(format!(
+        "The fleet is up; the agent watches {}. Ctrl+C to stop",
+        fleet.cgroup.path().display()
+    ))?;
+    fleet.cgroup.decode_and_run("hello").await?;
+    tokio::select! {
+        name = stop => say(format!("{name}: stopping"))?,
+        failed = show(&mut fleet) => failed?,
+    }
+    fleet.stop().await
+}
+
+/// Shows alerts as they are stored, for ever.
+async fn show(fleet: &mut Fleet) -> Result<()> {
+    let mut shown = std::collections::HashSet::new();
+    loop {
+        fleet.look()?;
+        let page = fleet.store.alerts(&AlertQuery::new(TimeRange::ALL)).await?;
+        for alert in page.items.iter().rev().filter(|alert| shown.insert(alert.id)) {
+            let (agent, rule) = (&alert.source.agent, &alert.rule.title);
+            say(format!("{} {agent} {}: {rule}", alert.observed_at, alert.severity))?;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
