@@ -5,12 +5,13 @@ CARGO ?= cargo
 
 # What building the sensor needs, by Debian's names, and what the tests need besides.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
+FLEET_PACKAGES := postgresql python3-venv
 TEST_PACKAGES := qemu-system-x86 busybox-static cpio postgresql python3-venv
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run replay test bench bench-peers build-packages test-packages rust
+.PHONY: run replay fleet fleet-check test bench bench-peers build-packages fleet-packages test-packages rust
 
 ## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
 run: rust build-packages
@@ -21,6 +22,16 @@ run: rust build-packages
 replay: rust
 	@$(CARGO) build --release -p lavender-agent --no-default-features
 	@$(TARGET_DIR)/release/lavender-agent replay $(ARGS)
+
+## A whole fleet on this machine: broker, database, every worker, an agent; shows alerts as they are stored.
+fleet: rust build-packages fleet-packages
+	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-fleet
+	@nats=$$(.ci/nats-server) && $(SUDO) $(TARGET_DIR)/release/lavender-fleet up --nats-server "$$nats" $(ARGS)
+
+## The same, to show that it does what it should; the last line is the figures. make fleet-check ARGS="--acts 200"
+fleet-check: rust build-packages fleet-packages
+	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-fleet
+	@nats=$$(.ci/nats-server) && $(SUDO) $(TARGET_DIR)/release/lavender-fleet check --nats-server "$$nats" $(ARGS)
 
 ## The whole suite: formatting, lints, tests, documentation, a second kernel under QEMU.
 test: rust build-packages test-packages
@@ -43,6 +54,9 @@ rust:
 ifndef SKIP_INSTALL
 build-packages:
 	@.ci/install $(BUILD_PACKAGES)
+
+fleet-packages:
+	@.ci/install $(FLEET_PACKAGES)
 
 test-packages:
 	@.ci/install $(TEST_PACKAGES)
