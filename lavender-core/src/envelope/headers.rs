@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Content, Encoding, Envelope, EnvelopeError, same};
 use crate::codec;
 use crate::id::EventId;
+use crate::time::Timestamp;
 use crate::transport::{Subject, Topic};
 
 /// The names of the headers.
@@ -30,6 +31,8 @@ pub mod names {
     pub const SEQ_FIRST: &str = "Lav-Seq-First";
     /// The highest sequence number.
     pub const SEQ_LAST: &str = "Lav-Seq-Last";
+    /// When ingest took it, in ns since the epoch.
+    pub const RECEIVED_AT: &str = "Lav-Received-At";
     /// By what a broker knows that it has the message.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 }
@@ -68,7 +71,9 @@ impl Envelope {
             ]),
             Content::Alerts => None,
         };
-        always.into_iter().chain(of_events.into_iter().flatten())
+        let received =
+            self.received_at.map(|at| (names::RECEIVED_AT, Cow::Owned(at.as_nanos().to_string())));
+        always.into_iter().chain(of_events.into_iter().flatten()).chain(received)
     }
 
     /// Reads an envelope: the subject that it came on, its headers by name, its body. The body stays closed.
@@ -127,7 +132,17 @@ impl Envelope {
             let why = format!("`{}` is not 1 to {ID_MAX} visible characters", shown(id));
             return Err(EnvelopeError::Header { name: names::MESSAGE_ID, why });
         }
-        Ok(Self { subject, content, encoding, count, id: id.to_owned(), body })
+        let received_at = header(names::RECEIVED_AT)
+            .map(|text| parse(names::RECEIVED_AT, text).map(Timestamp::from_nanos))
+            .transpose()?;
+        Ok(Self { subject, content, encoding, count, id: id.to_owned(), received_at, body })
+    }
+
+    /// The same, with when it was received; what it said of that before is gone.
+    #[must_use]
+    pub const fn with_received_at(mut self, at: Timestamp) -> Self {
+        self.received_at = Some(at);
+        self
     }
 
     /// The same body for another topic: what a hop does that has checked it. Both topics must carry the

@@ -44,6 +44,8 @@ pub enum LossStage {
     Spool,
     /// The store refused it, or could not take it before the agent had to stop.
     Store,
+    /// Numbers of the agent's sequence that never came to ingest, or that it did not let pass.
+    Transport,
 }
 
 impl LossStage {
@@ -56,6 +58,7 @@ impl LossStage {
             Self::Queue => "queue",
             Self::Spool => "spool",
             Self::Store => "store",
+            Self::Transport => "transport",
         }
     }
 }
