@@ -5,6 +5,7 @@
 mod allowed;
 mod cluster;
 mod conforms;
+mod ingest;
 mod killed;
 mod load;
 mod poison;
