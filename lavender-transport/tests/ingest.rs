@@ -95,7 +95,7 @@ proptest! {
     fn what_is_kept_is_bounded(
         messages in proptest::collection::vec(
             (
-                proptest::collection::vec((0_u64..(1 << 48), proptest::option::of(any::<u64>())), 1..200),
+                proptest::collection::vec((prop_oneof![0_u64..(1 << 48), any::<u64>()], proptest::option::of(any::<u64>())), 1..200),
                 any::<bool>(),
                 0_i64..10_000,
             ),
@@ -106,7 +106,7 @@ proptest! {
         for (events, missed, millis) in messages {
             let now = Timestamp::from_millis(millis);
             if missed {
-                continuity.miss(events[0].0, now);
+                continuity.refuse(events[0].0, events[0].0.saturating_add(1_000), now);
             } else {
                 continuity.see(&Seen::new(events), now);
             }
@@ -230,9 +230,23 @@ fn too_many_holes_are_gaps_before_their_time() {
 fn what_was_not_let_pass_is_missing() {
     let mut continuity = Continuity::default();
     continuity.see(&numbers(1..=10), START);
-    continuity.miss(20, START);
-    continuity.miss(15, START);
-    assert_eq!(continuity.settle(after(120), WAIT), [Gap { first: 11, count: 10 }]);
+    // 11 to 20 may still come; 24 has come.
+    continuity.see(&told(24, 0), START);
+    continuity.refuse(21, 30, START);
+    continuity.refuse(31, 40, after(60));
+    // What is refused when it comes again has passed all the same.
+    continuity.refuse(5, 10, after(60));
+    continuity.refuse(15, 16, after(60));
+    continuity.see(&numbers(11..=14), after(60));
+    let gaps = continuity.settle(after(120), WAIT);
+    let gap = |first, count| Gap { first, count };
+    assert_eq!(gaps, [gap(17, 4), gap(21, 3), gap(25, 16)]);
+    assert_eq!(continuity.settle(after(180), WAIT), [gap(15, 2)]);
+    // However many: one after the other they are one.
+    for first in (41..10_041).step_by(10) {
+        assert_eq!(continuity.refuse(first, first + 9, after(200)), None);
+    }
+    assert_eq!(continuity.settle(after(320), WAIT), [Gap { first: 41, count: 10_000 }]);
 }
 
 #[test]

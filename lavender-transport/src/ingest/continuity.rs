@@ -11,8 +11,10 @@
 
 use std::time::Duration;
 
-use lavender_core::Timestamp;
+use lavender_core::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::holes::{Hole, Holes, Run};
 
 /// The most holes of a sequence that are watched.
 const HOLES_MAX: usize = 64;
@@ -22,10 +24,6 @@ const AHEAD_MAX: usize = 64;
 
 /// The most losses told by the agent that are remembered apart from each other.
 const GIVEN_UP_MAX: usize = 64;
-
-/// Numbers from `0` to `1`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Run(u64, u64);
 
 /// The sequence numbers of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +38,9 @@ pub struct Seen {
 impl Seen {
     /// Of a message's events: the number of each and, if it tells of a loss, how many numbers the agent gave up.
     pub fn new(mut events: Vec<(u64, Option<u64>)>) -> Self {
+        for (number, _) in &mut events {
+            *number = (*number).min(EventId::MAX_SEQUENCE);
+        }
         events.sort_unstable();
         events.dedup_by_key(|(number, _)| *number);
         let mut seen = Self { only_losses: !events.is_empty(), ..Self::default() };
@@ -56,15 +57,6 @@ impl Seen {
         }
         seen
     }
-}
-
-/// Numbers that are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Hole {
-    first: u64,
-    last: u64,
-    /// Since when it is waited for, in ms since the epoch.
-    since_ms: i64,
 }
 
 /// So many numbers that the agent gave up, all of them below one.
@@ -104,9 +96,12 @@ pub struct Gap {
 pub struct Continuity {
     /// The highest number up to which all have come or are in a hole.
     highest: u64,
-    /// In order, apart from each other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    holes: Vec<Hole>,
+    /// Those that may still come.
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    holes: Holes,
+    /// Those that were there, and will not come.
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    refused: Holes,
     /// Losses above the highest number; in order, apart from each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ahead: Vec<Run>,
@@ -128,7 +123,9 @@ impl Continuity {
         }
         let mut early = None;
         for run in &seen.runs {
-            self.fill(*run, now);
+            // What is left of a hole waits anew: the sequence still goes through it.
+            self.holes.take(*run, Some(now.as_millis()));
+            self.refused.take(*run, None);
             if run.1 <= self.highest {
             } else if seen.only_losses && self.ahead.len() < AHEAD_MAX {
                 self.note_ahead(Run(run.0.max(self.highest + 1), run.1));
@@ -138,27 +135,46 @@ impl Continuity {
             self.bound_holes(&mut early);
         }
         self.bound_given_up();
-        early.filter(|gap| gap.count > 0)
+        early
     }
 
-    /// Takes it that numbers up to one were there and will not come.
-    pub fn miss(&mut self, last: u64, now: Timestamp) -> Option<Gap> {
+    /// Takes it that numbers from `first` to `last` were there, and were not let pass. Those of them that have passed
+    /// at another time are not missing.
+    pub fn refuse(&mut self, first: u64, last: u64, now: Timestamp) -> Option<Gap> {
+        let last = last.min(EventId::MAX_SEQUENCE);
+        if first > last {
+            return None;
+        }
+        let mut refused = self.holes.take(Run(first, last), None);
         if last > self.highest {
-            self.go_on(last + 1, last, now);
+            let mut from = first.max(self.highest + 1);
+            for run in self.ahead.iter().take_while(|run| run.0 <= last) {
+                if from < run.0 {
+                    refused.push(Run(from, run.0 - 1));
+                }
+                from = from.max(run.1 + 1);
+            }
+            if from <= last {
+                refused.push(Run(from, last));
+            }
+            self.go_on(first, last, now);
+        }
+        for run in refused {
+            self.refused.add(run, now.as_millis());
         }
         let mut early = None;
         self.bound_holes(&mut early);
-        early.filter(|gap| gap.count > 0)
+        early
     }
 
     /// Gives up the holes that have waited for so long; what is left of them when that is taken off which the agent
     /// tells of is missing.
     pub fn settle(&mut self, now: Timestamp, wait: Duration) -> Vec<Gap> {
+        let until_ms = now.saturating_sub(wait).as_millis();
+        let mut due = self.holes.take_due(until_ms);
+        due.extend(self.refused.take_due(until_ms));
+        due.sort_unstable_by_key(|hole| hole.first);
         let mut gaps = Vec::new();
-        let until = now.saturating_sub(wait).as_millis();
-        let (due, waiting): (Vec<Hole>, Vec<Hole>) =
-            self.holes.drain(..).partition(|hole| hole.since_ms <= until);
-        self.holes = waiting;
         for hole in due {
             let count = self.unexplained(hole);
             if count > 0 {
@@ -171,7 +187,8 @@ impl Continuity {
 
     /// When the first hole has waited for so long; `None` when there is none.
     pub fn due(&self, wait: Duration) -> Option<Timestamp> {
-        let since = self.holes.iter().map(|hole| hole.since_ms).min()?;
+        let oldest = [self.holes.oldest_ms(), self.refused.oldest_ms()];
+        let since = oldest.into_iter().flatten().min()?;
         Some(Timestamp::from_millis(since).saturating_add(wait))
     }
 
@@ -181,22 +198,7 @@ impl Continuity {
             let at = self.ahead.partition_point(|run| run.1 < number);
             return self.ahead.get(at).is_none_or(|run| run.0 > number);
         }
-        let at = self.holes.partition_point(|hole| hole.last < number);
-        self.holes.get(at).is_some_and(|hole| hole.first <= number)
-    }
-
-    /// Closes what of the holes has come. What is left of such a hole waits anew: the sequence still goes through it.
-    fn fill(&mut self, run: Run, now: Timestamp) {
-        let from = self.holes.partition_point(|hole| hole.last < run.0);
-        let to = self.holes.partition_point(|hole| hole.first <= run.1);
-        if from >= to {
-            return;
-        }
-        let (lowest, highest) = (self.holes[from].first, self.holes[to - 1].last);
-        let since_ms = now.as_millis();
-        let below = (lowest < run.0).then(|| Hole { first: lowest, last: run.0 - 1, since_ms });
-        let above = (highest > run.1).then(|| Hole { first: run.1 + 1, last: highest, since_ms });
-        self.holes.splice(from..to, below.into_iter().chain(above));
+        self.holes.contains(number) || self.refused.contains(number)
     }
 
     /// The highest number is now `last`, and what is missing below `first` is holes.
@@ -208,12 +210,12 @@ impl Continuity {
                 break;
             }
             if from < run.0 {
-                self.holes.push(Hole { first: from, last: run.0 - 1, since_ms });
+                self.holes.add(Run(from, run.0 - 1), since_ms);
             }
             from = from.max(run.1 + 1);
         }
         if from < first {
-            self.holes.push(Hole { first: from, last: first - 1, since_ms });
+            self.holes.add(Run(from, first - 1), since_ms);
         }
         self.highest = last.max(self.highest);
         self.ahead.retain(|run| run.1 > self.highest);
@@ -237,8 +239,9 @@ impl Continuity {
     }
 
     fn bound_holes(&mut self, early: &mut Option<Gap>) {
-        let excess = self.holes.len().saturating_sub(HOLES_MAX);
-        for hole in self.holes.drain(..excess).collect::<Vec<_>>() {
+        let mut excess = self.holes.take_excess(HOLES_MAX);
+        excess.extend(self.refused.take_excess(HOLES_MAX));
+        for hole in excess {
             let count = self.unexplained(hole);
             if count > 0 {
                 early.get_or_insert(Gap { first: hole.first, count: 0 }).count += count;
@@ -248,7 +251,7 @@ impl Continuity {
 
     /// How many numbers of a hole the agent does not tell of; what it tells of is used up.
     fn unexplained(&mut self, hole: Hole) -> u64 {
-        let mut count = hole.last - hole.first + 1;
+        let mut count = hole.len();
         for told in self.given_up.iter_mut().filter(|told| told.below > hole.first) {
             let used = told.count.min(count);
             (told.count, count) = (told.count - used, count - used);
@@ -258,7 +261,7 @@ impl Continuity {
 
     /// Forgets what the agent told of that is used up, or has no hole below it and gets none.
     fn bound_given_up(&mut self) {
-        let lowest = self.holes.first().map(|hole| hole.first);
+        let lowest = [self.holes.lowest(), self.refused.lowest()].into_iter().flatten().min();
         let highest = self.highest;
         self.given_up.retain(|told| {
             let needed = told.below > highest || lowest.is_some_and(|first| first < told.below);

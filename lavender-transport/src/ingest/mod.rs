@@ -42,6 +42,7 @@ mod continuity;
 mod counts;
 #[cfg(feature = "nats")]
 mod dead_letters;
+mod holes;
 #[cfg(feature = "nats")]
 mod ledger;
 #[cfg(feature = "nats")]

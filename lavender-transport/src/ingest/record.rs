@@ -87,8 +87,8 @@ pub(super) struct Note {
 pub(super) enum Noted {
     /// These numbers were passed on.
     Seen(Seen),
-    /// Numbers up to this were not let pass.
-    Missed(u64),
+    /// Numbers from one to another were not let pass.
+    Refused(u64, u64),
 }
 
 impl AgentRecord {
@@ -105,7 +105,7 @@ impl AgentRecord {
             let continuity = self.boot(note.origin, now);
             let early = match &note.what {
                 Noted::Seen(seen) => continuity.see(seen, now),
-                Noted::Missed(last) => continuity.miss(*last, now),
+                Noted::Refused(first, last) => continuity.refuse(*first, *last, now),
             };
             self.decide(note.origin, early, now);
         }

@@ -296,8 +296,8 @@ impl Bench {
 fn held_up(verdict: Verdict, envelope: &Envelope, agent: Agent) -> Judgement {
     match (verdict, envelope.content()) {
         (Verdict::Later(delay), _) => Judgement::Waits(delay),
-        (Verdict::Refused, Content::Events { origin, last, .. }) => {
-            let note = Note { origin, what: Noted::Missed(last) };
+        (Verdict::Refused, Content::Events { origin, first, last }) => {
+            let note = Note { origin, what: Noted::Refused(first, last) };
             Judgement::Refused(AgentNote { agent, host: None, note })
         }
         (Verdict::Refused, Content::Alerts) => Judgement::NoGood("it is no telemetry".into()),

@@ -97,7 +97,11 @@ async fn each_kind_of_poison_is_put_aside_and_the_rest_flows() {
         ("acme.w\u{fc}b", changed(15, &[]), "is not a subject"),
         ("acme.*", changed(16, &[(names::AGENT, "*")]), "is not a subject"),
         ("acme.>", changed(17, &[(names::AGENT, ">")]), "is not a subject"),
-        ("acme.web-1", changed(18, &[(names::AGENT, "web 1")]), "Lav-Agent"),
+        (
+            "acme.web-1",
+            changed(18, &[(names::AGENT, "web 1")]),
+            "the agent of the headers is web 1",
+        ),
         ("acme.web-1", edited(19, "\"agent\":\"web-1\"", "\"agent\":\"we b\""), "not a valid name"),
         ("acme.web-1", edited(20, "\"agent\":\"web-1\"", "\"agent\":\"*\""), "not a valid name"),
         (
