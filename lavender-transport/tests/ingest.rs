@@ -95,11 +95,11 @@ proptest! {
     fn what_is_kept_is_bounded(
         messages in proptest::collection::vec(
             (
-                proptest::collection::vec((prop_oneof![0_u64..(1 << 48), any::<u64>()], proptest::option::of(any::<u64>())), 1..200),
+                proptest::collection::vec((prop_oneof![0_u64..(1 << 48), any::<u64>()], proptest::option::of(any::<u64>())), 1..100),
                 any::<bool>(),
                 0_i64..10_000,
             ),
-            1..12,
+            1..6,
         ),
     ) {
         let mut continuity = Continuity::default();

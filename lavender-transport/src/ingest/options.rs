@@ -35,7 +35,8 @@ pub struct IngestOptions {
     /// million at once unless said, so that a spool that was cut off for a while can empty itself.
     pub events_per_agent: Option<Rate>,
     /// How many messages of one agent are kept as dead letters; more are discarded and counted, so that one that
-    /// sends nothing else does not fill the stream. 20 a second and 1,000 at once unless said.
+    /// sends nothing else does not fill the stream. 5 a second and 200 at once unless said: while the
+    /// stream is full they wait, and take the place of others as those do that [wait](Self::waiting_max).
     pub dead_letters_per_agent: Rate,
     /// The most messages of one agent that wait since it sends more than it may; of more, the events are lost and
     /// told of as gaps. 32 unless said.
@@ -68,7 +69,7 @@ impl Default for IngestOptions {
         Self {
             checks: Checks::default(),
             events_per_agent: Some(Rate::new(50_000, 1_000_000)),
-            dead_letters_per_agent: Rate::new(20, 1_000),
+            dead_letters_per_agent: Rate::new(5, 200),
             waiting_per_agent: 32,
             waiting_max: 128,
             gap_wait: Duration::from_secs(120),

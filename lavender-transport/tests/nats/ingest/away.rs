@@ -158,3 +158,40 @@ async fn a_broker_that_is_killed_loses_nothing_and_makes_no_gap() {
         assert_eq!(worker.stop().await.dead_letters, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_takes_what_is_accepted_it_stays_with_the_agents() {
+    if !available() {
+        return;
+    }
+    let site = Site::start_with(|options| options.streams.messages_max = Some(20)).await;
+    let worker = site.worker(options()).await;
+    let mut sample = agent("acme", "web-1", 1);
+    publish(&site.transport, (0..20).map(|_| batch(&mut sample, 5)).collect()).await;
+    site.until_worked_off().await;
+    publish(&site.transport, (0..20).map(|_| batch(&mut sample, 5)).collect()).await;
+    worker.until(|counts| counts.publish_retries >= 3).await;
+    assert_eq!(site.waiting().await, 20);
+    let mut reader = site.reader().await;
+    let got = reader.take(40).await;
+    assert_eq!(gaps(&got), BTreeMap::new());
+    site.until_worked_off().await;
+    let counts = worker.stop().await;
+    assert_eq!((counts.messages, counts.dead_letters), (40, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_said_by_its_key() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let state = site.state().await;
+    let key = "ingest/sequence/acme/web-1";
+    state.put(key, Bytes::from_static(b"{"), PutMode::Create, None).await.unwrap();
+    let worker = site.worker(options()).await;
+    publish(&site.transport, vec![batch(&mut agent("acme", "web-1", 1), 5)]).await;
+    let error = worker.failure().await;
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(key), "{error}");
+}

@@ -122,3 +122,29 @@ async fn a_gap_that_a_dead_worker_watched_is_told_by_the_next() {
     assert_eq!(worker.monitor.watched(), 0);
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_watched_is_found_by_the_next_scan() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let mut reader = site.reader().await;
+    let mut options = options();
+    (options.watched_max, options.scan_interval) = (1, Duration::from_secs(1));
+    let worker = site.worker(options).await;
+    let (mut sent, mut missing) = (0, BTreeMap::new());
+    for number in 0..4 {
+        let mut sample = agent("acme", &format!("web-{number}"), number);
+        let mut messages: Vec<_> = (0..3).map(|_| batch(&mut sample, 5)).collect();
+        messages.remove(1);
+        sent += messages.len();
+        missing.insert((format!("web-{number}"), 6, 5), 1);
+        publish(&site.transport, messages).await;
+    }
+    let got = reader.take_at_least(sent + missing.len()).await;
+    assert_eq!(gaps(&got), missing);
+    let watched = worker.monitor.watched();
+    let counts = worker.stop().await;
+    assert!(counts.unwatched > 0 && watched <= 1, "{counts:?}");
+}

@@ -8,7 +8,7 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::envelope::Envelope;
 use lavender_core::event::{Event, EventData, LossStage};
 use lavender_core::transport::{Ack as _, Message, Payload, Publisher as _, Subscription, Topic};
-use lavender_core::{Clock as _, Result, StateStore, SystemClock};
+use lavender_core::{Clock as _, Error, Result, StateStore, SystemClock};
 use lavender_transport::ingest::{Ingest, IngestCounts, IngestMonitor, IngestOptions};
 use lavender_transport::nats::{
     BucketOptions, EnvelopeConsumer, JetStream, JetStreamOptions, JetStreamState,
@@ -117,6 +117,11 @@ impl Worker {
         self.stop.send(()).unwrap();
         tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
         self.monitor.counts()
+    }
+
+    /// Why it ended by itself.
+    pub(super) async fn failure(self) -> Error {
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap_err()
     }
 
     /// Ends it in the middle of whatever it does.
