@@ -300,3 +300,25 @@ fn sizes_times_and_topics_have_bounds() {
     let alerts = Envelope::encode(&message, 1 << 20).unwrap().remove(0);
     assert!(matches!(checks.check(&alerts, last), Err(Refusal::Topic { .. })));
 }
+
+#[test]
+fn a_host_has_a_name_that_can_be_shown() {
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let events = Payload::Events(sample.busy(3));
+    for (host, passes) in [
+        (String::new(), true),
+        ("h\u{fc}tte.example".to_owned(), true),
+        ("x".repeat(255), true),
+        ("x".repeat(256), false),
+        ("web\0".to_owned(), false),
+        ("web\n1".to_owned(), false),
+        ("\u{1b}[2J".to_owned(), false),
+    ] {
+        let mut source = sample.source().clone();
+        source.host = host.as_str().into();
+        let message = Message { source, topic: Topic::TelemetryRaw, payload: events.clone() };
+        let envelope = Envelope::encode(&message, 1 << 20).unwrap().remove(0);
+        let checked = Checks::default().check(&envelope, sample.now());
+        assert_eq!(checked.is_ok(), passes, "{host:?}: {checked:?}");
+    }
+}

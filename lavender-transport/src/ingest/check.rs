@@ -9,6 +9,9 @@ use lavender_core::{AgentIdentity, Origin, Timestamp};
 
 use super::continuity::Seen;
 
+/// The longest name of a host.
+const HOST_BYTES_MAX: usize = 255;
+
 /// Bounds of what passes. Every message is opened and read whole: what passes can be read by whoever comes next.
 ///
 /// ```
@@ -75,6 +78,11 @@ pub enum Refusal {
     /// It cannot be read, or its subject, its headers and its body do not agree.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// A name of a host that no host has: it would stand wherever the agent is shown.
+    #[error(
+        "the host's name is none: it is longer than {HOST_BYTES_MAX} bytes, or holds control characters"
+    )]
+    Host,
     /// An event of the future.
     #[error(
         "the agent's clock is wrong, or this one: an event is of {observed_at}, and now is {now}"
@@ -131,6 +139,10 @@ impl Checks {
         let Payload::Events(events) = message.payload else {
             return Err(Refusal::Topic { topic });
         };
+        let host = &message.source.host;
+        if host.len() > HOST_BYTES_MAX || host.chars().any(char::is_control) {
+            return Err(Refusal::Host);
+        }
         let (latest, earliest) =
             (now.saturating_add(self.ahead_max), now.saturating_sub(self.age_max));
         let mut seen = Vec::with_capacity(events.len());

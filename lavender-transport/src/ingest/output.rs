@@ -130,7 +130,8 @@ impl Output {
                 let stamp = |envelope: Envelope| envelope.with_received_at(gap.decided_at());
                 envelopes.extend(sealed.into_iter().map(stamp));
             }
-            for error in self.until_taken(&envelopes).await?.into_iter().flatten() {
+            let mut refused = self.until_taken(&envelopes).await?.into_iter().flatten();
+            if let Some(error) = refused.next() {
                 return Err(Halt::Failed(error));
             }
             let published = || self.ledger.published(agent, &standing.gaps);

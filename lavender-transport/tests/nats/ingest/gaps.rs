@@ -1,6 +1,5 @@
 //! What is missing is told once, whoever tells it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lavender_core::conformance::sample::Sample;
@@ -8,7 +7,7 @@ use lavender_core::event::{EventKind, LossStage};
 use lavender_core::transport::Message;
 use lavender_transport::ingest::IngestOptions;
 
-use super::support::{Site, agent, batch, gaps, publish, raw_message};
+use super::support::{Gaps, Site, agent, batch, gaps, publish, raw_message};
 use crate::server::available;
 
 fn options() -> IngestOptions {
@@ -19,8 +18,8 @@ fn options() -> IngestOptions {
 }
 
 /// Messages of which every fifth is not sent, and what is missing by that.
-fn with_holes(sample: &mut Sample) -> (Vec<Message>, BTreeMap<(String, u64, u64), u32>) {
-    let (mut sent, mut missing) = (Vec::new(), BTreeMap::new());
+fn with_holes(sample: &mut Sample) -> (Vec<Message>, Gaps) {
+    let (mut sent, mut missing) = (Vec::new(), Gaps::new());
     let mut next = 1;
     for number in 0..51 {
         let length = 1 + number % 7;
@@ -44,7 +43,7 @@ async fn two_workers_tell_of_each_gap_once() {
     let site = Site::start().await;
     let mut reader = site.reader().await;
     let workers = [site.worker(options()).await, site.worker(options()).await];
-    let mut missing = BTreeMap::new();
+    let mut missing = Gaps::new();
     let mut sent = Vec::new();
     for number in 0..4 {
         let (messages, holes) = with_holes(&mut agent("acme", &format!("web-{number}"), number));
@@ -93,7 +92,7 @@ async fn what_comes_late_is_no_gap_and_what_the_agent_tells_of_is_not_told_again
     publish(&site.transport, vec![raw_message(&sample, with_word)]).await;
     let mut got = reader.take_at_least(11).await;
     got.extend(reader.rest(Duration::from_secs(4)).await);
-    assert_eq!(gaps(&got), BTreeMap::new());
+    assert_eq!(gaps(&got), Gaps::new());
     assert_eq!(worker.stop().await.lost, 0);
 }
 
@@ -133,7 +132,7 @@ async fn who_is_not_watched_is_found_by_the_next_scan() {
     let mut options = options();
     (options.watched_max, options.scan_interval) = (1, Duration::from_secs(1));
     let worker = site.worker(options).await;
-    let (mut sent, mut missing) = (0, BTreeMap::new());
+    let (mut sent, mut missing) = (0, Gaps::new());
     for number in 0..4 {
         let mut sample = agent("acme", &format!("web-{number}"), number);
         let mut messages: Vec<_> = (0..3).map(|_| batch(&mut sample, 5)).collect();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lavender_core::envelope::Envelope;
-use lavender_core::{Clock as _, SystemClock};
+use lavender_core::{Clock as _, SystemClock, Timestamp};
+use lavender_transport::EnvelopePublisher as _;
 use lavender_transport::ingest::IngestOptions;
 
 use super::support::{Site, agent, batch, gaps, publish};
@@ -24,7 +25,14 @@ async fn what_agents_send_comes_out_as_it_came() {
         let mut sample = agent(tenant, name, seed);
         sent.extend((0..10).map(|number| batch(&mut sample, 1 + number * 10)));
     }
-    publish(&site.transport, sent.clone()).await;
+    let (first, rest) = sent.split_first().unwrap();
+    publish(&site.transport, rest.to_vec()).await;
+    // When it was received is not the agent's to say.
+    let first = Envelope::encode(first, 1 << 20).unwrap().remove(0);
+    let claims = first.with_received_at(Timestamp::from_millis(1));
+    for result in site.transport.publish_envelopes(&[claims]).await {
+        result.unwrap();
+    }
     let got = reader.take(30).await;
     let after = SystemClock.now();
     let by_id: BTreeMap<_, _> = got.iter().map(|got| (got.id().to_owned(), got)).collect();

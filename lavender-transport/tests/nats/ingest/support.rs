@@ -188,9 +188,12 @@ impl Reader {
     }
 }
 
-/// What of it tells of gaps: agent, first missing number, how many; sorted, and how often each was told.
-pub(super) fn gaps(envelopes: &[Envelope]) -> BTreeMap<(String, u64, u64), u32> {
-    let mut found = BTreeMap::new();
+/// Gaps: agent, first missing number, how many; and how often each was told.
+pub(super) type Gaps = BTreeMap<(String, u64, u64), u32>;
+
+/// What of it tells of gaps.
+pub(super) fn gaps(envelopes: &[Envelope]) -> Gaps {
+    let mut found = Gaps::new();
     for message in envelopes.iter().map(|envelope| envelope.decode().unwrap()) {
         let Payload::Events(events) = message.payload else { panic!() };
         for event in events {
