@@ -325,6 +325,10 @@ impl EventId {
     /// The highest sequence number: 48 bits.
     pub const MAX_SEQUENCE: u64 = (1 << 48) - 1;
 
+    /// The highest sequence number of a run, which counts from 1. Those above are of captures and replays: each
+    /// begins somewhere, so that it has numbers of its own.
+    pub const MAX_RUN_SEQUENCE: u64 = (1 << 46) - 1;
+
     /// The position of the event in what its agent saw in this boot, from 1.
     pub const fn sequence(self) -> u64 {
         v8::unpack(self.0).1 & Self::MAX_SEQUENCE

@@ -9,7 +9,7 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::envelope::{Envelope, EnvelopeError};
 use lavender_core::event::{Event, EventKind, LossStage};
 use lavender_core::transport::{Message, Payload, Topic};
-use lavender_core::{Severity, Timestamp};
+use lavender_core::{EventId, Severity, Timestamp};
 use lavender_transport::ingest::{Checks, Continuity, Gap, Refusal, Seen};
 use proptest::prelude::*;
 
@@ -321,4 +321,19 @@ fn a_host_has_a_name_that_can_be_shown() {
         let checked = Checks::default().check(&envelope, sample.now());
         assert_eq!(checked.is_ok(), passes, "{host:?}: {checked:?}");
     }
+}
+
+#[test]
+fn numbers_of_captures_and_replays_are_not_missing() {
+    let mut continuity = Continuity::default();
+    let above = EventId::MAX_RUN_SEQUENCE + 1;
+    continuity.see(&numbers(1..=10), START);
+    continuity.see(&numbers([above, above + 1_000, EventId::MAX_SEQUENCE]), START);
+    continuity.see(&told(above + 5, 7), START);
+    continuity.see(&numbers(12..=13), START);
+    assert_eq!(continuity.settle(after(120), WAIT), [Gap { first: 11, count: 1 }]);
+    // What was refused of them is.
+    let gap = Gap { first: above, count: 10 };
+    assert_eq!(continuity.refuse(above, above + 9, START), Some(gap));
+    assert_eq!(continuity.due(WAIT), None);
 }

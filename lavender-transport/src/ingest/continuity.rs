@@ -7,6 +7,8 @@
 //!   once.
 //! - Word of losses may be sent long before what has lower numbers: a spool puts it where it gave up. So a message
 //!   that holds nothing else opens no hole.
+//! - Captures and replays have numbers [above those of runs](EventId::MAX_RUN_SEQUENCE), which begin anywhere: of those
+//!   nothing can be said to be missing but what was refused.
 //! - All of it is bounded; where there are too many holes, the lowest are gaps before their time.
 
 use std::time::Duration;
@@ -38,9 +40,7 @@ pub struct Seen {
 impl Seen {
     /// Of a message's events: the number of each and, if it tells of a loss, how many numbers the agent gave up.
     pub fn new(mut events: Vec<(u64, Option<u64>)>) -> Self {
-        for (number, _) in &mut events {
-            *number = (*number).min(EventId::MAX_SEQUENCE);
-        }
+        events.retain(|(number, _)| *number <= EventId::MAX_RUN_SEQUENCE);
         events.sort_unstable();
         events.dedup_by_key(|(number, _)| *number);
         let mut seen = Self { only_losses: !events.is_empty(), ..Self::default() };
@@ -144,6 +144,9 @@ impl Continuity {
         let last = last.min(EventId::MAX_SEQUENCE);
         if first > last {
             return None;
+        }
+        if last > EventId::MAX_RUN_SEQUENCE {
+            return Some(Gap { first, count: last - first + 1 });
         }
         let mut refused = self.holes.take(Run(first, last), None);
         if last > self.highest {
