@@ -78,6 +78,14 @@ pub enum Refusal {
     /// It cannot be read, or its subject, its headers and its body do not agree.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// A message id that could be another agent's: the stream would take that one's message for known.
+    #[error("message id `{id}` is not of the agent: it does not begin with `{begin}`")]
+    MessageId {
+        /// What it is.
+        id: String,
+        /// What ids of this agent begin with.
+        begin: String,
+    },
     /// A name of a host that no host has: it would stand wherever the agent is shown.
     #[error(
         "the host's name is none: it is longer than {HOST_BYTES_MAX} bytes, or holds control characters"
@@ -163,6 +171,10 @@ impl Checks {
                 _ => None,
             };
             seen.push((event.id.sequence(), given_up));
+        }
+        let begin = format!("{}/{}/", message.source.tenant, message.source.agent);
+        if !envelope.id().starts_with(&begin) {
+            return Err(Refusal::MessageId { id: envelope.id().to_owned(), begin });
         }
         let seen = Seen::new(seen);
         Ok(Checked { source: message.source, origin, events: events.len(), seen })

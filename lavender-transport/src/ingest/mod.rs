@@ -7,16 +7,13 @@
 #![cfg_attr(feature = "nats", doc = "```no_run")]
 #![cfg_attr(not(feature = "nats"), doc = "```ignore")]
 //! use std::sync::Arc;
-//! use lavender_core::transport::{Subscription, Topic};
 //! use lavender_transport::ingest::{Ingest, IngestOptions};
 //! use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions};
 //!
 //! # async fn run(shutdown: impl Future<Output = ()>) -> lavender_core::Result<()> {
 //! let transport = JetStream::open(JetStreamOptions::from_url("nats://127.0.0.1:4222")?).await?;
-//! let raw = Subscription { topic: Topic::TelemetryRaw, durable: "ingest".into() };
-//! let consumer = transport.subscribe_envelopes(raw).await?;
-//! let state = transport.state(BucketOptions::default()).await?;
-//! let ingest = Ingest::new(consumer, Arc::new(transport), Arc::new(state), IngestOptions::default());
+//! let state = Arc::new(transport.state(BucketOptions::default()).await?);
+//! let ingest = Ingest::open(&transport, state, IngestOptions::default()).await?;
 //! let monitor = ingest.monitor();
 //! ingest.run(shutdown).await?;
 //! println!("{} events", monitor.counts().events);

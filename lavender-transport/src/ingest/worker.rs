@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lavender_core::envelope::{Content, Envelope};
-use lavender_core::transport::{Ack as _, Topic};
+use lavender_core::transport::{Ack as _, Subscription, Topic};
 use lavender_core::{Clock, Result, StateStore, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use super::output::{Halt, Output};
 use super::pace::{Pace, Verdict};
 use super::record::{Note, Noted};
 use super::{Checks, watch as watcher};
-use crate::nats::{EnvelopeConsumer, EnvelopeDelivery, Hold, JetStreamAck};
+use crate::nats::{EnvelopeConsumer, EnvelopeDelivery, Hold, JetStream, JetStreamAck};
 use crate::{AgentLimits, EnvelopePublisher};
 
 /// How often those are forgotten who are within their limits.
@@ -56,8 +56,27 @@ impl IngestMonitor {
 }
 
 impl Ingest {
-    /// A worker on a consumer of [`telemetry.raw`](Topic::TelemetryRaw). Its state may lie anywhere that all workers
-    /// reach.
+    /// What it reads: `telemetry.raw`, by the durable `ingest`.
+    pub fn subscription() -> Subscription {
+        Subscription { topic: Topic::TelemetryRaw, durable: "ingest".into() }
+    }
+
+    /// A worker that reads from a transport and publishes there.
+    ///
+    /// # Errors
+    ///
+    /// When the durable cannot be read.
+    pub async fn open(
+        transport: &JetStream,
+        state: Arc<dyn StateStore>,
+        options: IngestOptions,
+    ) -> Result<Self> {
+        let consumer = transport.subscribe_envelopes(Self::subscription()).await?;
+        Ok(Self::new(consumer, Arc::new(transport.clone()), state, options))
+    }
+
+    /// A worker on a consumer of [its subscription](Self::subscription), that publishes wherever. Its state may lie
+    /// anywhere that all workers reach.
     pub fn new(
         consumer: EnvelopeConsumer,
         publisher: Arc<dyn EnvelopePublisher>,

@@ -149,20 +149,17 @@ async fn ingest_that_may_not_publish_says_so_and_does_not_try_for_ever() {
     sample.set_now(SystemClock.now());
     agent.publish(vec![telemetry(&mut sample)]).await.unwrap();
     let transport = JetStream::open(site.options("ingest")).await.unwrap();
-    let raw = Subscription { topic: Topic::TelemetryRaw, durable: "ingest".into() };
-    let consumer = transport.subscribe_envelopes(raw.clone()).await.unwrap();
     let mut bucket = BucketOptions::default();
     bucket.bytes_max = 8 << 20;
     let state = Arc::new(transport.state(bucket).await.unwrap());
-    let publisher = Arc::new(transport.clone());
-    let ingest = Ingest::new(consumer, publisher, state, IngestOptions::default());
+    let ingest = Ingest::open(&transport, state, IngestOptions::default()).await.unwrap();
     let run = ingest.run(std::future::pending::<()>());
     let error = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.to_string().contains("telemetry.accepted.acme.web-1"), "{error}");
     // It was not acknowledged.
     let worker = JetStream::open(site.options("worker")).await.unwrap();
-    let mut consumer = worker.subscribe_envelopes(raw).await.unwrap();
+    let mut consumer = worker.subscribe_envelopes(Ingest::subscription()).await.unwrap();
     let again = tokio::time::timeout(Duration::from_secs(20), consumer.next(1)).await.unwrap();
     assert_eq!(again.unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lavender_core::conformance::sample::Sample;
 use lavender_core::envelope::Envelope;
 use lavender_core::event::{Event, EventData, LossStage};
-use lavender_core::transport::{Ack as _, Message, Payload, Publisher as _, Subscription, Topic};
+use lavender_core::transport::{Ack as _, Message, Payload, Publisher as _, Topic};
 use lavender_core::{Clock as _, Error, Result, StateStore, SystemClock};
 use lavender_transport::ingest::{Ingest, IngestCounts, IngestMonitor, IngestOptions};
 use lavender_transport::nats::{
@@ -35,7 +35,7 @@ impl Site {
     pub(super) async fn start_with(change: impl FnOnce(&mut JetStreamOptions)) -> Self {
         let server = Server::start().await;
         let mut options = small(server.options());
-        options.durables = vec![raw(), writer()];
+        options.durables = vec![Ingest::subscription(), writer()];
         change(&mut options);
         let transport = JetStream::open(options).await.unwrap();
         Self { server, transport }
@@ -56,8 +56,7 @@ impl Site {
         state: Arc<dyn StateStore>,
         options: IngestOptions,
     ) -> Worker {
-        let consumer = self.transport.subscribe_envelopes(raw()).await.unwrap();
-        let ingest = Ingest::new(consumer, Arc::new(self.transport.clone()), state, options);
+        let ingest = Ingest::open(&self.transport, state, options).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let monitor = ingest.monitor();
         let task = tokio::spawn(ingest.run(stopped));
@@ -85,10 +84,6 @@ impl Site {
         }
         panic!("{} messages still wait for ingest", self.waiting().await);
     }
-}
-
-fn raw() -> Subscription {
-    Subscription { topic: Topic::TelemetryRaw, durable: "ingest".into() }
 }
 
 pub(super) struct Worker {
