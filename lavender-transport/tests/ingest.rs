@@ -173,6 +173,31 @@ fn a_sequence_begins_at_one() {
 }
 
 #[test]
+fn what_was_before_the_first_start_that_was_heard_of_is_not_missing() {
+    let start = |range: std::ops::RangeInclusive<u64>| {
+        let first = *range.start();
+        numbers(range).with_start(first)
+    };
+    let mut continuity = Continuity::default();
+    continuity.see(&start(501..=510), START);
+    assert_eq!(continuity.due(WAIT), None);
+    // It starts again, and what was between has to come.
+    continuity.see(&start(521..=530), START);
+    assert_eq!(continuity.settle(after(120), WAIT), [Gap { first: 511, count: 10 }]);
+    // What comes first need not be the start.
+    let mut continuity = Continuity::default();
+    continuity.see(&numbers(511..=520), START);
+    continuity.see(&start(501..=505), START);
+    assert_eq!(continuity.settle(after(120), WAIT), [Gap { first: 506, count: 5 }]);
+    // Of what has sent here, all has to come.
+    let mut continuity = Continuity::default();
+    continuity.see(&numbers(2..=3), START);
+    continuity.see(&start(501..=505), START);
+    let gaps = [Gap { first: 1, count: 1 }, Gap { first: 4, count: 497 }];
+    assert_eq!(continuity.settle(after(120), WAIT), gaps);
+}
+
+#[test]
 fn what_the_agent_gave_up_itself_is_told_once() {
     // Its queue: 11 to 20 were shed, and 21 says so.
     let mut continuity = Continuity::default();
@@ -260,6 +285,9 @@ fn what_passes_is_what_it_says() {
     assert_eq!(checked.events, 5);
     let of = vec![(1, None), (2, None), (3, None), (4, Some(7)), (5, Some(0))];
     assert_eq!(checked.seen, Seen::new(of));
+    let started = vec![sample.agent_start("0.1.0")];
+    let checked = Checks::default().check(&sealed(&sample, started), sample.now()).unwrap();
+    assert_eq!(checked.seen, numbers([6]).with_start(6));
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Checks {
         }
         let (latest, earliest) =
             (now.saturating_add(self.ahead_max), now.saturating_sub(self.age_max));
-        let mut seen = Vec::with_capacity(events.len());
+        let (mut seen, mut start) = (Vec::with_capacity(events.len()), None);
         for event in &events {
             let observed_at = event.observed_at;
             if observed_at > latest {
@@ -161,6 +161,9 @@ impl Checks {
             }
             if observed_at < earliest {
                 return Err(Refusal::TooOld { observed_at, now });
+            }
+            if matches!(event.data, EventData::AgentStart(_)) {
+                start.get_or_insert(event.id.sequence());
             }
             // What the agent gave up itself, after it was numbered.
             let given_up = match &event.data {
@@ -176,7 +179,10 @@ impl Checks {
         if !envelope.id().starts_with(&begin) {
             return Err(Refusal::MessageId { id: envelope.id().to_owned(), begin });
         }
-        let seen = Seen::new(seen);
+        let mut seen = Seen::new(seen);
+        if let Some(start) = start {
+            seen = seen.with_start(start);
+        }
         Ok(Checked { source: message.source, origin, events: events.len(), seen })
     }
 }

@@ -3,6 +3,8 @@
 //! An agent numbers its events from 1 in each boot. What is missing below the highest number that came is a hole;
 //! holes close when what was late comes after all, and what is still missing after a wait is a [`Gap`].
 //!
+//! - What lies below the first start of an agent that was heard of, and of which nothing has come, was of a run that did not
+//!   send here.
 //! - What the agent gave up itself, and says so, leaves holes too: they are taken off, so that a loss is told
 //!   once.
 //! - Word of losses may be sent long before what has lower numbers: a spool puts it where it gave up. So a message
@@ -35,6 +37,8 @@ pub struct Seen {
     given_up: Vec<(u64, u64)>,
     /// Whether they all do.
     only_losses: bool,
+    /// The number with which the agent said that it starts.
+    start: Option<u64>,
 }
 
 impl Seen {
@@ -56,6 +60,13 @@ impl Seen {
             }
         }
         seen
+    }
+
+    /// With the number of the event by which the agent says that it starts.
+    #[must_use]
+    pub const fn with_start(mut self, number: u64) -> Self {
+        self.start = Some(number);
+        self
     }
 }
 
@@ -133,6 +144,9 @@ impl Continuity {
                 self.go_on(run.0, run.1, now);
             }
             self.bound_holes(&mut early);
+        }
+        if let Some(before) = seen.start.and_then(|start| start.checked_sub(1)) {
+            self.holes.take_exactly(Run(1, before));
         }
         self.bound_given_up();
         early

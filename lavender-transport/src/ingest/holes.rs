@@ -78,6 +78,11 @@ impl Holes {
         self.0.splice(from..to, below.into_iter().chain(above)).map(cut).collect()
     }
 
+    /// Takes out the one that is this, and no more than this.
+    pub(super) fn take_exactly(&mut self, run: Run) {
+        self.0.retain(|hole| (hole.first, hole.last) != (run.0, run.1));
+    }
+
     /// Takes out those that are as old as this.
     pub(super) fn take_due(&mut self, until_ms: i64) -> Vec<Hole> {
         self.0.extract_if(.., |hole| hole.since_ms <= until_ms).collect()
