@@ -147,3 +147,25 @@ async fn who_is_not_watched_is_found_by_the_next_scan() {
     let counts = worker.stop().await;
     assert!(counts.unwatched > 0 && watched <= 1, "{counts:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_aside_is_missing() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let mut reader = site.reader().await;
+    let worker = site.worker(options()).await;
+    let mut sample = agent("acme", "web-1", 1);
+    let before = batch(&mut sample, 5);
+    let now = sample.now();
+    sample.set_now(now.saturating_add(Duration::from_secs(86_400)));
+    let ahead = batch(&mut sample, 7);
+    sample.set_now(now);
+    let after = batch(&mut sample, 5);
+    publish(&site.transport, vec![before, ahead, after]).await;
+    let got = reader.take(3).await;
+    assert_eq!(gaps(&got), Gaps::from([(("web-1".to_owned(), 6, 7), 1)]));
+    let counts = worker.stop().await;
+    assert_eq!((counts.messages, counts.dead_letters, counts.lost), (2, 1, 7));
+}

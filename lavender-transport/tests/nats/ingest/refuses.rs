@@ -201,3 +201,29 @@ async fn who_sends_nothing_but_poison_does_not_fill_the_dead_letters() {
     assert_eq!(counts.dead_letters + counts.dead_letters_discarded, 200);
     assert!((10..100).contains(&counts.dead_letters), "{counts:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_next_stream_does_not_take_is_put_aside_and_the_rest_flows() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let mut reader = site.reader().await;
+    let client = async_nats::connect(site.server.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let mut stream = context.get_stream("TELEMETRY_CANONICAL").await.unwrap();
+    let mut config = stream.info().await.unwrap().config.clone();
+    config.max_message_size = 4_000;
+    context.update_stream(config).await.unwrap();
+    let worker = site.worker(IngestOptions::default()).await;
+    let mut sample = agent("acme", "web-1", 1);
+    let sent = [3, 500, 3].map(|events| batch(&mut sample, events));
+    publish(&site.transport, sent.into()).await;
+    assert_eq!(reader.take(2).await.len(), 2);
+    let letters = dead_letters(&site.server, 1).await;
+    let reason = letters[0].1.get(dead_letter::REASON).unwrap().as_str();
+    assert!(reason.contains("message size exceeds maximum"), "{reason}");
+    site.until_worked_off().await;
+    let counts = worker.stop().await;
+    assert_eq!((counts.messages, counts.dead_letters, counts.publish_retries), (2, 1, 0));
+}
