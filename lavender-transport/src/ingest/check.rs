@@ -165,10 +165,10 @@ impl Checks {
             if matches!(event.data, EventData::AgentStart(_)) {
                 start.get_or_insert(event.id.sequence());
             }
-            // What the agent gave up itself, after it was numbered.
+            // What the agent gave up itself, between numbering and sending.
             let given_up = match &event.data {
                 EventData::Lost(loss) => Some(match loss.stage {
-                    LossStage::Queue | LossStage::Spool | LossStage::Store => loss.count,
+                    LossStage::Queue | LossStage::Spool => loss.count,
                     _ => 0,
                 }),
                 _ => None,

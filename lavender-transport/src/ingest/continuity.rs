@@ -1,17 +1,4 @@
 //! Which numbers of a sequence have come, and which never will.
-//!
-//! An agent numbers its events from 1 in each boot. What is missing below the highest number that came is a hole;
-//! holes close when what was late comes after all, and what is still missing after a wait is a [`Gap`].
-//!
-//! - What lies below the first start of an agent that was heard of, and of which nothing has come, was of a run that did not
-//!   send here.
-//! - What the agent gave up itself, and says so, leaves holes too: they are taken off, so that a loss is told
-//!   once.
-//! - Word of losses may be sent long before what has lower numbers: a spool puts it where it gave up. So a message
-//!   that holds nothing else opens no hole.
-//! - Captures and replays have numbers [above those of runs](EventId::MAX_RUN_SEQUENCE), which begin anywhere: of those
-//!   nothing can be said to be missing but what was refused.
-//! - All of it is bounded; where there are too many holes, the lowest are gaps before their time.
 
 use std::time::Duration;
 
@@ -86,7 +73,19 @@ pub struct Gap {
     pub count: u64,
 }
 
-/// What has come of a sequence. See the [module](super).
+/// What has come of a sequence, and what may still come.
+///
+/// An agent numbers its events from 1 in each boot. What is missing below the highest number that came is a hole;
+/// holes close when what was late comes after all, and what is still missing after a wait is a [`Gap`].
+///
+/// - What the agent gave up itself, and says so, leaves holes too: they are taken off, so that a loss is told once.
+/// - Word of losses may be sent long before what has lower numbers: a spool puts it where it gave up. So a message
+///   that holds nothing else opens no hole.
+/// - What lies below the first start of an agent that was heard of, and of which nothing has come, was of a run that
+///   did not send here.
+/// - Captures and replays have numbers [above those of runs](EventId::MAX_RUN_SEQUENCE), which begin anywhere: of
+///   those nothing can be said to be missing but what was refused.
+/// - All of it is bounded; where there are too many holes, the lowest are gaps before their time.
 ///
 /// ```
 /// use std::time::Duration;

@@ -20,6 +20,9 @@ pub(super) async fn watch(output: &Output, scan_interval: Duration) -> Result<()
             next_scan = Instant::now() + scan_interval;
         }
         for agent in due(output) {
+            if output.is_stopping() {
+                break;
+            }
             let standing = output.until_kept(|| output.ledger.settle(&agent)).await?;
             output.follow(&agent, standing).await?;
         }
