@@ -253,17 +253,30 @@ impl Origin {
     /// The origin of what this agent sees in this boot.
     pub fn new(tenant: &TenantId, agent: &AgentId, boot: BootId) -> Self {
         // Names hold no `/`, so the joined text is unambiguous.
-        let digest =
-            Uuid::new_v5(&NAMESPACE, format!("event/{tenant}/{agent}/{boot}").as_bytes()).as_u128();
-        // Version and variant bits of the digest are constant, so take what lies around them.
-        let high = ((digest >> 68) as u64) & ((1 << 60) - 1);
-        Self { high, low: (digest as u64) & ((1 << 14) - 1) }
+        Self::from_digest(Uuid::new_v5(
+            &NAMESPACE,
+            format!("event/{tenant}/{agent}/{boot}").as_bytes(),
+        ))
     }
 
     /// The id of the event with this sequence number; only its low 48 bits count, which at a million
     /// events a second last nine years.
     pub const fn event(self, sequence: u64) -> EventId {
         EventId(v8::pack(self.high, (self.low << 48) | (sequence & EventId::MAX_SEQUENCE)))
+    }
+
+    /// The origin of what ingest says of gaps in this one: the numbers of its events are the first that are
+    /// missing. One of its own, so that an event that comes after all does not find its id taken.
+    #[must_use]
+    pub fn of_gaps(self) -> Self {
+        Self::from_digest(Uuid::new_v5(&NAMESPACE, format!("gaps/{self}").as_bytes()))
+    }
+
+    /// Version and variant bits of a digest are constant: what lies around them.
+    const fn from_digest(digest: Uuid) -> Self {
+        let digest = digest.as_u128();
+        let high = ((digest >> 68) as u64) & ((1 << 60) - 1);
+        Self { high, low: (digest as u64) & ((1 << 14) - 1) }
     }
 
     /// Whether an event id is of this origin.
@@ -311,6 +324,10 @@ uuid_text!(EventId, "event id", v8::check);
 impl EventId {
     /// The highest sequence number: 48 bits.
     pub const MAX_SEQUENCE: u64 = (1 << 48) - 1;
+
+    /// The highest sequence number of a run, which counts from 1. Those above are of captures and replays: each
+    /// begins somewhere, so that it has numbers of its own.
+    pub const MAX_RUN_SEQUENCE: u64 = (1 << 46) - 1;
 
     /// The position of the event in what its agent saw in this boot, from 1.
     pub const fn sequence(self) -> u64 {

@@ -10,7 +10,7 @@ use lavender_core::codec::CodecError;
 use lavender_core::conformance::sample::Sample;
 use lavender_core::envelope::{Encoding, Envelope, EnvelopeError, MAX_BODY_BYTES, names};
 use lavender_core::transport::{Message, Payload, Topic};
-use lavender_core::{Repeats, Severity};
+use lavender_core::{Repeats, Severity, Timestamp};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -217,6 +217,38 @@ fn a_bomb_is_refused_unopened() {
     // Many frames in a row.
     let frame = zstd::bulk::compress(&[b'\n'; 200], 1).unwrap();
     assert!(matches!(with_body(frame.repeat(1_000)), Err(EnvelopeError::Compression { .. })));
+}
+
+#[test]
+fn a_reader_may_allow_less() {
+    let sealed = Envelope::encode(&telemetry(&mut Sample::new("acme", "web-1", 1), 10), ROOMY);
+    let sealed = sealed.unwrap().remove(0);
+    let plain = sealed.plain_body().unwrap().len();
+    assert!(sealed.decode_within(plain).is_ok());
+    let error = sealed.decode_within(plain - 1).unwrap_err();
+    assert!(
+        matches!(error, EnvelopeError::TooLarge { found, allowed }
+            if (found, allowed) == (plain as u64, plain - 1)),
+        "{error}"
+    );
+}
+
+#[test]
+fn when_it_was_received_is_read_back() {
+    let subject = "telemetry.raw.acme.web-1";
+    let sealed = Envelope::encode(&telemetry(&mut Sample::new("acme", "web-1", 1), 3), ROOMY);
+    let sealed = sealed.unwrap().remove(0);
+    assert_eq!(reread(&sealed, subject, &[]).unwrap().received_at(), None);
+    for nanos in [0, -1, 1_700_000_000_000_000_001, i64::MAX] {
+        let stamped = sealed.clone().with_received_at(Timestamp::from_nanos(nanos));
+        let back = reread(&stamped, subject, &[]).unwrap();
+        assert_eq!(back.received_at(), Some(Timestamp::from_nanos(nanos)));
+        assert_eq!(back.decode().unwrap(), sealed.decode().unwrap());
+    }
+    for wrong in ["", "now", "1.5", "99999999999999999999"] {
+        let read = reread(&sealed, subject, &[(names::RECEIVED_AT, Some(wrong))]);
+        assert!(read.is_err(), "{wrong:?} is taken");
+    }
 }
 
 #[test]

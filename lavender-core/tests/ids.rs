@@ -20,6 +20,9 @@ proptest! {
         prop_assert!(origin("web-1", boot).made(id));
         prop_assert!(!origin("web-2", boot).made(id));
         prop_assert!(!origin("web-1", boot ^ 1).made(id));
+        // Word of a gap takes no event's id.
+        prop_assert!(!origin("web-1", boot).of_gaps().made(id));
+        prop_assert_eq!(origin("web-1", boot).of_gaps().event(sequence).sequence(), sequence);
         prop_assert_eq!(id.to_string().parse::<EventId>().unwrap(), id);
         prop_assert_eq!(EventId::from_u128(id.as_u128()).unwrap(), id);
         prop_assert_eq!(uuid::Uuid::parse_str(&id.to_string()).unwrap().get_version_num(), 8);

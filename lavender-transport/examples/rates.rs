@@ -1,5 +1,5 @@
 //! What the transport costs beside the bare thing, in one run: publishing beside what async-nats alone publishes of the
-//! same bytes, and the spool beside writing and syncing them.
+//! same bytes, the spool beside writing and syncing them, and ingest beside reading the same messages and no more.
 //!
 //! ```sh
 //! cargo run --release -p lavender-transport --all-features --example rates [-- ROUNDS]
@@ -26,7 +26,8 @@ use lavender_core::envelope::Envelope;
 use lavender_core::transport::{Message, Payload, Publisher as _, Topic};
 use lavender_core::{BootId, Clock as _, Origin, Sequencer, SystemClock};
 use lavender_transport::EnvelopePublisher;
-use lavender_transport::nats::{JetStream, JetStreamOptions};
+use lavender_transport::ingest::{Checks, Ingest, IngestOptions};
+use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions};
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -167,9 +168,55 @@ async fn main() -> Result<()> {
             100.0 * ours / alone
         ));
     }
+    ratios.extend(ingest(&transport, &context, rounds).await?);
     ratios.extend(spool(&mut sample, rounds).await?);
     println!("{}", ratios.join("\n"));
     Ok(())
+}
+
+/// A worker that has a backlog, beside what it does with each message at least: opening and reading it.
+async fn ingest(
+    transport: &JetStream,
+    context: &jetstream::Context,
+    rounds: usize,
+) -> Result<Vec<String>> {
+    const COUNT: usize = 400;
+    let mut sample = Sample::new("acme", "web-2", 2);
+    let state = Arc::new(transport.state(BucketOptions::default()).await?);
+    let checks = Checks::default();
+    let mut options = IngestOptions::default();
+    options.events_per_agent = None;
+    let (mut alone, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        sample.set_now(SystemClock.now());
+        let envelopes = sealed(&messages(&mut sample, COUNT, 256))?;
+        let check = async {
+            for envelope in &envelopes {
+                checks.check(envelope, sample.now())?;
+            }
+            Ok(())
+        };
+        alone.push(timed(check).await?);
+        for result in transport.publish_envelopes(&envelopes).await {
+            result?;
+        }
+        let worker = Ingest::open(transport, state.clone(), options.clone()).await?;
+        let monitor = worker.monitor();
+        let all = envelopes.len() as u64;
+        let done = async {
+            while monitor.counts().messages < all {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        ours.push(timed(async { Ok(worker.run(done).await?) }).await?);
+        context.get_stream("TELEMETRY_CANONICAL").await?.purge().await?;
+    }
+    let rate = |seconds| (COUNT * 256) as f64 / median(seconds);
+    let (alone, ours) = (rate(alone), rate(ours));
+    println!(
+        "ingest, batches of 256: reading alone {alone:.0} events/s, one worker {ours:.0} events/s"
+    );
+    Ok(vec![format!("ingest, batches of 256: {:.0} % of reading alone", 100.0 * ours / alone)])
 }
 
 /// The spool beside writing and syncing the same bytes.

@@ -23,6 +23,7 @@
 //! - [`MemoryTransport`] joins the stages of one process. What it passes on is typed and shared; nothing
 //!   is serialised. It is bounded: who publishes waits while it is full.
 //! - [`nats`] joins processes over JetStream (feature `nats`), and keeps state there.
+//! - [`ingest`] checks what agents send before others read it (feature `ingest`; its worker also needs `nats`).
 //! - [`spool`] puts what is published on disk until the broker has it (feature `spool`).
 //! - [`Retry`], [`RateLimited`] and [`Batched`] wrap a publisher; [`testing`] lets a transport fail (feature
 //!   `testing`).
@@ -34,7 +35,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `nats` | [`nats`]: JetStream, on async-nats with rustls; [`ingest`]: the checks between agents and everybody else |
+//! | `nats` | [`nats`]: JetStream, on async-nats with rustls |
+//! | `ingest` | [`ingest`]: checks, continuity, and with `nats` the worker |
 //! | `spool` | [`spool`]: the disk spool |
 //! | `testing` | [`testing`]: faults by a seed |
 
@@ -43,7 +45,7 @@
 mod batch;
 #[cfg(feature = "testing")]
 mod faulty;
-#[cfg(feature = "nats")]
+#[cfg(feature = "ingest")]
 pub mod ingest;
 mod json_lines;
 mod memory;

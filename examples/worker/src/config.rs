@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use lavender_transport::ingest::IngestOptions;
+use lavender_transport::ingest::{IngestOptions, Rate};
 use serde::Deserialize;
 
 use crate::cli::WorkerArgs;
@@ -143,7 +143,7 @@ pub struct IngestConfig {
     /// How far an event may be ahead of the clock here.
     pub ahead_max_secs: u64,
     /// How far behind it an event may be: as long as agents' spools last.
-    pub behind_max_secs: u64,
+    pub age_max_secs: u64,
     /// How long a missing number may come late before it counts as lost.
     pub gap_wait_secs: u64,
     /// The most bytes that agents' numbers take, which the broker sets aside.
@@ -153,12 +153,13 @@ pub struct IngestConfig {
 impl Default for IngestConfig {
     fn default() -> Self {
         let options = IngestOptions::default();
+        let rate = options.events_per_agent.unwrap_or(Rate::new(50_000, 1_000_000));
         Self {
-            body_bytes_max: options.body_bytes_max,
-            events_per_second: options.events_per_second,
-            burst: options.burst,
-            ahead_max_secs: options.ahead_max.as_secs(),
-            behind_max_secs: options.behind_max.as_secs(),
+            body_bytes_max: options.checks.body_bytes_max,
+            events_per_second: rate.per_second,
+            burst: rate.burst,
+            ahead_max_secs: options.checks.ahead_max.as_secs(),
+            age_max_secs: options.checks.age_max.as_secs(),
             gap_wait_secs: options.gap_wait.as_secs(),
             state_bytes_max: 64 << 20,
         }

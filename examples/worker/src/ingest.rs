@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lavender_transport::ingest::{Ingest, IngestCounts, IngestOptions};
+use lavender_transport::ingest::{Ingest, IngestMonitor, IngestOptions, Rate};
 use lavender_transport::nats::BucketOptions;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -29,36 +29,37 @@ pub async fn run(args: &WorkerArgs) -> Result<(), Failure> {
     let state = worker.transport.state(bucket).await;
     let state = state.map_err(|error| Failure::of(Exit::Transport, &error))?;
     let options = options(&worker.config.ingest);
-    let ingest = Ingest::new(worker.transport.clone(), Arc::new(state), options);
-    let counts = ingest.counts();
-    worker.registry.register_collector(Box::new(Counts(Arc::clone(&counts))));
+    let ingest = Ingest::open(&worker.transport, Arc::new(state), options).await;
+    let ingest = ingest.map_err(|error| Failure::of(Exit::Transport, &error))?;
+    let monitor = ingest.monitor();
+    worker.registry.register_collector(Box::new(Counts(monitor.clone())));
     let subscription = Ingest::subscription();
     worker.health.depend_on(Broker { transport: worker.transport.clone(), subscription });
     let stop = worker.stop.clone();
     let work = ingest.run(async move { stop.asked().await });
     worker.run(Exit::Transport, work).await?;
-    tracing::info!(counts = ?counts.all(), "stopped");
+    tracing::info!(counts = ?monitor.counts(), "stopped");
     Ok(())
 }
 
 fn options(config: &IngestConfig) -> IngestOptions {
     let mut options = IngestOptions::default();
-    options.body_bytes_max = config.body_bytes_max;
-    options.events_per_second = config.events_per_second;
-    options.burst = config.burst;
-    options.ahead_max = std::time::Duration::from_secs(config.ahead_max_secs);
-    options.behind_max = std::time::Duration::from_secs(config.behind_max_secs);
+    options.checks.body_bytes_max = config.body_bytes_max;
+    options.checks.ahead_max = std::time::Duration::from_secs(config.ahead_max_secs);
+    options.checks.age_max = std::time::Duration::from_secs(config.age_max_secs);
+    options.events_per_agent =
+        Some(Rate { per_second: config.events_per_second, burst: config.burst });
     options.gap_wait = std::time::Duration::from_secs(config.gap_wait_secs);
     options
 }
 
 /// `lavender_ingest_…_total`.
 #[derive(Debug)]
-struct Counts(Arc<IngestCounts>);
+struct Counts(IngestMonitor);
 
 impl Collector for Counts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, count) in self.0.all() {
+        for (name, count) in self.0.counts().each() {
             let counter = ConstCounter::new(count);
             let name = format!("lavender_ingest_{name}");
             let help = "What ingest has passed on, put aside, held back, reported";

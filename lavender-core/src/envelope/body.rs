@@ -46,8 +46,12 @@ pub(super) fn compress(plain: Vec<u8>) -> Result<(Encoding, Bytes), EnvelopeErro
     Ok((Encoding::Zstd, packed.into()))
 }
 
-/// The body as it was, and never more than it says or than is allowed.
-pub(super) fn decompress(encoding: Encoding, body: &Bytes) -> Result<Bytes, EnvelopeError> {
+/// The body as it was, and never more bytes than it says or than are allowed.
+pub(super) fn decompress(
+    encoding: Encoding,
+    body: &Bytes,
+    allowed: usize,
+) -> Result<Bytes, EnvelopeError> {
     let claimed = match encoding {
         Encoding::Identity => body.len() as u64,
         Encoding::Zstd => match get_frame_content_size(body) {
@@ -62,8 +66,8 @@ pub(super) fn decompress(encoding: Encoding, body: &Bytes) -> Result<Bytes, Enve
             }
         },
     };
-    let allowed = usize::try_from(claimed).ok().filter(|size| *size <= MAX_BODY_BYTES);
-    let size = allowed.ok_or(EnvelopeError::TooLarge { found: claimed })?;
+    let size = usize::try_from(claimed).ok().filter(|size| *size <= allowed);
+    let size = size.ok_or(EnvelopeError::TooLarge { found: claimed, allowed })?;
     if encoding == Encoding::Identity {
         return Ok(body.clone());
     }

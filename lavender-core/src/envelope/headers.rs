@@ -31,7 +31,7 @@ pub mod names {
     pub const SEQ_FIRST: &str = "Lav-Seq-First";
     /// The highest sequence number.
     pub const SEQ_LAST: &str = "Lav-Seq-Last";
-    /// When ingest took the message, in ns since the epoch.
+    /// When ingest took it, in ns since the epoch.
     pub const RECEIVED_AT: &str = "Lav-Received-At";
     /// By what a broker knows that it has the message.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -138,7 +138,7 @@ impl Envelope {
         Ok(Self { subject, content, encoding, count, id: id.to_owned(), received_at, body })
     }
 
-    /// The same envelope, with the time at which it was taken; what it said of that before is forgotten.
+    /// The same, with when it was received; what it said of that before is gone.
     #[must_use]
     pub const fn with_received_at(mut self, at: Timestamp) -> Self {
         self.received_at = Some(at);

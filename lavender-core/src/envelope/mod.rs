@@ -10,7 +10,7 @@
 //! | `Lav-Tenant`, `Lav-Agent` | whose; the subject must say the same |
 //! | `Lav-Boot` | of events: agent and boot, as the digest that their ids hold ([`Origin`]) |
 //! | `Lav-Seq-First`, `Lav-Seq-Last` | of events: the lowest and the highest sequence number |
-//! | `Lav-Received-At` | when ingest took it, in ns since the epoch; nothing before that |
+//! | `Lav-Received-At` | when ingest took it, in ns since the epoch; not there before |
 //! | `Nats-Msg-Id` | by which a broker knows a message that it has: whose, which, and a digest of the ids inside |
 //!
 //! Bodies above 1 KiB are compressed where that makes them smaller; plain ones stay legal, so that a
@@ -67,10 +67,12 @@ pub enum EnvelopeError {
         why: String,
     },
     /// A body that would be larger than what is read.
-    #[error("the body holds {found} bytes when decompressed; {MAX_BODY_BYTES} are allowed")]
+    #[error("the body holds {found} bytes when decompressed; {allowed} are allowed")]
     TooLarge {
         /// How many.
         found: u64,
+        /// How many may be.
+        allowed: usize,
     },
     /// One event or alert that does not fit by itself.
     #[error("one item alone takes {found} bytes compressed; the other side takes {allowed}")]
@@ -221,7 +223,16 @@ impl Envelope {
     ///
     /// When it is damaged, or says otherwise than the headers.
     pub fn decode(&self) -> Result<Message, EnvelopeError> {
-        let plain = self.plain_body()?;
+        self.decode_within(MAX_BODY_BYTES)
+    }
+
+    /// Opens the body, which may hold so many bytes when decompressed and not one more.
+    ///
+    /// # Errors
+    ///
+    /// When it is larger, is damaged, or says otherwise than the headers.
+    pub fn decode_within(&self, plain_bytes_max: usize) -> Result<Message, EnvelopeError> {
+        let plain = decompress(self.encoding, &self.body, plain_bytes_max)?;
         let (source, payload) = match self.content {
             Content::Events { .. } => {
                 let (source, events) = codec::decode_batch(&plain)?;
@@ -255,7 +266,7 @@ impl Envelope {
     ///
     /// When it is not compressed as it says, or too large.
     pub fn plain_body(&self) -> Result<Bytes, EnvelopeError> {
-        decompress(self.encoding, &self.body)
+        decompress(self.encoding, &self.body, MAX_BODY_BYTES)
     }
 
     /// Where it is published.
@@ -283,7 +294,7 @@ impl Envelope {
         &self.id
     }
 
-    /// When ingest took it; `None` before that.
+    /// When ingest took it, by the clock of ingest; `None` where it has not come by.
     pub const fn received_at(&self) -> Option<Timestamp> {
         self.received_at
     }

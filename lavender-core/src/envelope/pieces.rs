@@ -173,7 +173,10 @@ impl Pieces {
                 break;
             }
             if end > MAX_BODY_BYTES {
-                return Front::Broken(end, EnvelopeError::TooLarge { found: end as u64 });
+                return Front::Broken(
+                    end,
+                    EnvelopeError::TooLarge { found: end as u64, allowed: MAX_BODY_BYTES },
+                );
             }
             match self.line_end(end) {
                 Some(behind) => end = behind,
@@ -212,7 +215,7 @@ impl Iterator for Pieces {
 }
 
 fn open(encoding: Encoding, body: &Bytes) -> Result<(AgentIdentity, Payload), EnvelopeError> {
-    let plain = decompress(encoding, body)?;
+    let plain = decompress(encoding, body, MAX_BODY_BYTES)?;
     let first = plain.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let claims: Claims =
         serde_json::from_slice(first).map_err(|source| CodecError::Line { line: 1, source })?;

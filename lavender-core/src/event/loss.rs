@@ -42,7 +42,7 @@ pub enum LossStage {
     Queue,
     /// The agent's disk buffer was full.
     Spool,
-    /// It was sent and never arrived: its sequence number is missing.
+    /// It never came to ingest, or ingest did not let it pass: its sequence number is missing.
     Transport,
     /// The store refused it, or could not take it before the agent had to stop.
     Store,

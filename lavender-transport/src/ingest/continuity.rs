@@ -1,177 +1,294 @@
-//! Which of an agent's sequence numbers have come, and which are missing.
+//! Which numbers of a sequence have come, and which never will.
 
 use std::time::Duration;
 
-use lavender_core::Timestamp;
-use lavender_core::event::{Event, EventData, LossStage};
+use lavender_core::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The most gaps of one boot that are waited for; the oldest of more count as lost at once.
-const MISSING_MAX: usize = 256;
+use super::holes::{Hole, Holes, Run};
 
-/// What is known of one boot of one agent. Kept in the state store, as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Continuity {
-    /// The host's name, for what is reported.
-    pub(super) host: String,
-    /// The number that comes next; 0 when none has come.
-    next: u64,
-    /// Gaps that may still be filled, in the order of their numbers.
-    missing: Vec<Missing>,
-    /// Gaps that count as lost and are being reported. They do not change any more: a report that is published again
-    /// must be the same.
-    pub(super) settled: Vec<Settled>,
-    /// How many the agent says that it has shed itself, not yet held against gaps.
-    shed: u64,
+/// The most holes of a sequence that are watched.
+const HOLES_MAX: usize = 64;
+
+/// The most runs of losses above the highest number that are remembered.
+const AHEAD_MAX: usize = 64;
+
+/// The most losses told by the agent that are remembered apart from each other.
+const GIVEN_UP_MAX: usize = 64;
+
+/// The sequence numbers of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    runs: Vec<Run>,
+    /// Which of them tell of losses, and how many numbers those take.
+    given_up: Vec<(u64, u64)>,
+    /// Whether they all do.
+    only_losses: bool,
+    /// The number with which the agent said that it starts.
+    start: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Missing {
-    first: u64,
-    last: u64,
-    /// Since when, in ns since the epoch.
-    since: i64,
+impl Seen {
+    /// Of a message's events: the number of each and, if it tells of a loss, how many numbers the agent gave up.
+    pub fn new(mut events: Vec<(u64, Option<u64>)>) -> Self {
+        events.retain(|(number, _)| *number <= EventId::MAX_RUN_SEQUENCE);
+        events.sort_unstable();
+        events.dedup_by_key(|(number, _)| *number);
+        let mut seen = Self { only_losses: !events.is_empty(), ..Self::default() };
+        for (number, given_up) in events {
+            match seen.runs.last_mut() {
+                Some(run) if run.1 + 1 == number => run.1 = number,
+                _ => seen.runs.push(Run(number, number)),
+            }
+            match given_up {
+                None => seen.only_losses = false,
+                Some(0) => {}
+                Some(count) => seen.given_up.push((number, count)),
+            }
+        }
+        seen
+    }
+
+    /// With the number of the event by which the agent says that it starts.
+    #[must_use]
+    pub const fn with_start(mut self, number: u64) -> Self {
+        self.start = Some(number);
+        self
+    }
 }
 
-/// A gap that counts as lost.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Settled {
-    /// The first missing number.
-    pub(super) first: u64,
-    /// How many were lost on the way.
-    pub(super) count: u64,
-    /// When it was noticed, in ns since the epoch.
-    pub(super) since: i64,
+/// So many numbers that the agent gave up, all of them below one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct GivenUp {
+    below: u64,
+    count: u64,
+}
+
+/// Numbers that did not come, and of which the agent does not say that it gave them up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The first that is missing.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What has come of a sequence, and what may still come.
+///
+/// An agent numbers its events from 1 in each boot. What is missing below the highest number that came is a hole;
+/// holes close when what was late comes after all, and what is still missing after a wait is a [`Gap`].
+///
+/// - What the agent gave up itself, and says so, leaves holes too: they are taken off, so that a loss is told once.
+/// - Word of losses may be sent long before what has lower numbers: a spool puts it where it gave up. So a message
+///   that holds nothing else opens no hole.
+/// - What lies below the first start of an agent that was heard of, and of which nothing has come, was of a run that
+///   did not send here.
+/// - Captures and replays have numbers [above those of runs](EventId::MAX_RUN_SEQUENCE), which begin anywhere: of
+///   those nothing can be said to be missing but what was refused.
+/// - All of it is bounded; where there are too many holes, the lowest are gaps before their time.
+///
+/// ```
+/// use std::time::Duration;
+/// use lavender_core::Timestamp;
+/// use lavender_transport::ingest::{Continuity, Gap, Seen};
+///
+/// let mut continuity = Continuity::default();
+/// let numbers = |range: std::ops::RangeInclusive<u64>| Seen::new(range.map(|n| (n, None)).collect());
+/// let (start, wait) = (Timestamp::from_millis(1_000), Duration::from_secs(120));
+/// continuity.see(&numbers(1..=10), start);
+/// continuity.see(&numbers(21..=30), start);
+/// // 11 to 18 come late, 19 and 20 never.
+/// continuity.see(&numbers(11..=18), start);
+/// assert_eq!(continuity.settle(start, wait), []);
+/// assert_eq!(continuity.settle(start.saturating_add(wait), wait), [Gap { first: 19, count: 2 }]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continuity {
+    /// The highest number up to which all have come or are in a hole.
+    highest: u64,
+    /// Those that may still come.
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    holes: Holes,
+    /// Those that were there, and will not come.
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    refused: Holes,
+    /// Losses above the highest number; in order, apart from each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ahead: Vec<Run>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<GivenUp>,
 }
 
 impl Continuity {
-    /// Takes note of an event. Seen again, it changes nothing.
-    pub(super) fn observe(&mut self, event: &Event, now: Timestamp) {
-        let sequence = event.id.sequence();
-        if self.next == 0 {
-            self.next = sequence;
-        }
-        let new = if sequence >= self.next {
-            if sequence > self.next {
-                let (first, last) = (self.next, sequence - 1);
-                self.missing.push(Missing { first, last, since: now.as_nanos() });
+    /// Takes what came. Taking it again changes nothing. What is returned is a gap before its time, where there
+    /// are too many.
+    pub fn see(&mut self, seen: &Seen, now: Timestamp) -> Option<Gap> {
+        for (number, count) in &seen.given_up {
+            if self.is_missing(*number) {
+                self.given_up.push(GivenUp { below: *number, count: *count });
+                if self.given_up.len() > 2 * GIVEN_UP_MAX {
+                    self.bound_given_up();
+                }
             }
-            self.next = sequence + 1;
-            true
-        } else {
-            self.fill(sequence)
-        };
-        if let EventData::Lost(loss) = &event.data
-            && new
-            && matches!(loss.stage, LossStage::Queue | LossStage::Spool)
-        {
-            self.shed = self.shed.saturating_add(loss.count);
         }
-        while self.missing.len() > MISSING_MAX {
-            let oldest = self.missing.remove(0);
-            self.settle_one(oldest);
+        let mut early = None;
+        for run in &seen.runs {
+            // What is left of a hole waits anew: the sequence still goes through it.
+            self.holes.take(*run, Some(now.as_millis()));
+            self.refused.take(*run, None);
+            if run.1 <= self.highest {
+            } else if seen.only_losses && self.ahead.len() < AHEAD_MAX {
+                self.note_ahead(Run(run.0.max(self.highest + 1), run.1));
+            } else {
+                self.go_on(run.0, run.1, now);
+            }
+            self.bound_holes(&mut early);
+        }
+        if let Some(before) = seen.start.and_then(|start| start.checked_sub(1)) {
+            self.holes.take_exactly(Run(1, before));
+        }
+        self.bound_given_up();
+        early
+    }
+
+    /// Takes it that numbers from `first` to `last` were there, and were not let pass. Those of them that have passed
+    /// at another time are not missing.
+    pub fn refuse(&mut self, first: u64, last: u64, now: Timestamp) -> Option<Gap> {
+        let last = last.min(EventId::MAX_SEQUENCE);
+        if first > last {
+            return None;
+        }
+        if last > EventId::MAX_RUN_SEQUENCE {
+            return Some(Gap { first, count: last - first + 1 });
+        }
+        let mut refused = self.holes.take(Run(first, last), None);
+        if last > self.highest {
+            let mut from = first.max(self.highest + 1);
+            for run in self.ahead.iter().take_while(|run| run.0 <= last) {
+                if from < run.0 {
+                    refused.push(Run(from, run.0 - 1));
+                }
+                from = from.max(run.1 + 1);
+            }
+            if from <= last {
+                refused.push(Run(from, last));
+            }
+            self.go_on(first, last, now);
+        }
+        for run in refused {
+            self.refused.add(run, now.as_millis());
+        }
+        let mut early = None;
+        self.bound_holes(&mut early);
+        early
+    }
+
+    /// Gives up the holes that have waited for so long; what is left of them when that is taken off which the agent
+    /// tells of is missing.
+    pub fn settle(&mut self, now: Timestamp, wait: Duration) -> Vec<Gap> {
+        let until_ms = now.saturating_sub(wait).as_millis();
+        let mut due = self.holes.take_due(until_ms);
+        due.extend(self.refused.take_due(until_ms));
+        due.sort_unstable_by_key(|hole| hole.first);
+        let mut gaps = Vec::new();
+        for hole in due {
+            let count = self.unexplained(hole);
+            if count > 0 {
+                gaps.push(Gap { first: hole.first, count });
+            }
+        }
+        self.bound_given_up();
+        gaps
+    }
+
+    /// When the first hole has waited for so long; `None` when there is none.
+    pub fn due(&self, wait: Duration) -> Option<Timestamp> {
+        let oldest = [self.holes.oldest_ms(), self.refused.oldest_ms()];
+        let since = oldest.into_iter().flatten().min()?;
+        Some(Timestamp::from_millis(since).saturating_add(wait))
+    }
+
+    /// Whether a number has not come.
+    fn is_missing(&self, number: u64) -> bool {
+        if number > self.highest {
+            let at = self.ahead.partition_point(|run| run.1 < number);
+            return self.ahead.get(at).is_none_or(|run| run.0 > number);
+        }
+        self.holes.contains(number) || self.refused.contains(number)
+    }
+
+    /// The highest number is now `last`, and what is missing below `first` is holes.
+    fn go_on(&mut self, first: u64, last: u64, now: Timestamp) {
+        let since_ms = now.as_millis();
+        let mut from = self.highest + 1;
+        for run in &self.ahead {
+            if run.0 >= first {
+                break;
+            }
+            if from < run.0 {
+                self.holes.add(Run(from, run.0 - 1), since_ms);
+            }
+            from = from.max(run.1 + 1);
+        }
+        if from < first {
+            self.holes.add(Run(from, first - 1), since_ms);
+        }
+        self.highest = last.max(self.highest);
+        self.ahead.retain(|run| run.1 > self.highest);
+        if let Some(run) = self.ahead.first_mut() {
+            run.0 = run.0.max(self.highest + 1);
         }
     }
 
-    /// Whether the number was missing, and is not any more.
-    fn fill(&mut self, sequence: u64) -> bool {
-        let holds = |gap: &Missing| gap.first <= sequence && sequence <= gap.last;
-        let Some(at) = self.missing.iter().position(holds) else { return false };
-        let gap = self.missing.remove(at);
-        let behind = Missing { first: sequence + 1, ..gap };
-        if behind.first <= behind.last {
-            self.missing.insert(at, behind);
+    /// Remembers a run above the highest number.
+    fn note_ahead(&mut self, run: Run) {
+        let from = self.ahead.partition_point(|other| other.1 + 1 < run.0);
+        let to = self.ahead.partition_point(|other| other.0 <= run.1 + 1);
+        let joined =
+            match (self.ahead.get(from), to.checked_sub(1).and_then(|at| self.ahead.get(at))) {
+                (Some(first), Some(last)) if from < to => {
+                    Run(first.0.min(run.0), last.1.max(run.1))
+                }
+                _ => run,
+            };
+        self.ahead.splice(from..to.max(from), [joined]);
+    }
+
+    fn bound_holes(&mut self, early: &mut Option<Gap>) {
+        let mut excess = self.holes.take_excess(HOLES_MAX);
+        excess.extend(self.refused.take_excess(HOLES_MAX));
+        for hole in excess {
+            let count = self.unexplained(hole);
+            if count > 0 {
+                early.get_or_insert(Gap { first: hole.first, count: 0 }).count += count;
+            }
         }
-        if gap.first < sequence {
-            self.missing.insert(at, Missing { last: sequence - 1, ..gap });
+    }
+
+    /// How many numbers of a hole the agent does not tell of; what it tells of is used up.
+    fn unexplained(&mut self, hole: Hole) -> u64 {
+        let mut count = hole.len();
+        for told in self.given_up.iter_mut().filter(|told| told.below > hole.first) {
+            let used = told.count.min(count);
+            (told.count, count) = (told.count - used, count - used);
         }
-        true
+        count
     }
 
-    fn settle_one(&mut self, gap: Missing) {
-        let missing = gap.last - gap.first + 1;
-        let shed = self.shed.min(missing);
-        self.shed -= shed;
-        if missing > shed {
-            let (first, since) = (gap.first, gap.since);
-            self.settled.push(Settled { first, count: missing - shed, since });
+    /// Forgets what the agent told of that is used up, or has no hole below it and gets none.
+    fn bound_given_up(&mut self) {
+        let lowest = [self.holes.lowest(), self.refused.lowest()].into_iter().flatten().min();
+        let highest = self.highest;
+        self.given_up.retain(|told| {
+            let needed = told.below > highest || lowest.is_some_and(|first| first < told.below);
+            told.count > 0 && needed
+        });
+        let excess = self.given_up.len().saturating_sub(GIVEN_UP_MAX);
+        if excess > 0 {
+            let many: Vec<GivenUp> = self.given_up.drain(..=excess).collect();
+            let below = many.iter().map(|told| told.below).max().unwrap_or(0);
+            let count = many.iter().fold(0_u64, |sum, told| sum.saturating_add(told.count));
+            self.given_up.insert(0, GivenUp { below, count });
         }
-    }
-
-    /// Gives up waiting for gaps that have been open for `wait`.
-    pub(super) fn settle(&mut self, now: Timestamp, wait: Duration) {
-        let due = now.saturating_sub(wait).as_nanos();
-        let (over, open): (Vec<_>, Vec<_>) =
-            self.missing.drain(..).partition(|gap| gap.since <= due);
-        self.missing = open;
-        over.into_iter().for_each(|gap| self.settle_one(gap));
-    }
-
-    /// Whether there is anything to wait for or to report.
-    pub(super) fn is_open(&self) -> bool {
-        !self.missing.is_empty() || !self.settled.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lavender_core::conformance::sample::Sample;
-    use lavender_core::event::EventKind;
-
-    use super::*;
-
-    const WAIT: Duration = Duration::from_secs(10);
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1_000)
-    }
-
-    #[test]
-    fn what_comes_late_or_again_is_not_missing() {
-        let events = Sample::new("acme", "web-1", 1).busy(20);
-        let mut known = Continuity::default();
-        for index in [0, 1, 5, 6, 3, 3, 2, 4, 0, 7] {
-            known.observe(&events[index], at(1));
-        }
-        assert!(!known.is_open(), "{known:?}");
-        known.observe(&events[12], at(1));
-        known.observe(&events[10], at(2));
-        known.settle(at(10), WAIT);
-        assert_eq!(known.settled, []);
-        known.settle(at(11), WAIT);
-        let lost: Vec<_> = known.settled.iter().map(|gap| (gap.first, gap.count)).collect();
-        let first = events[8].id.sequence();
-        assert_eq!(lost, [(first, 2), (first + 3, 1)]);
-        // Too late: it is reported.
-        let before = known.clone();
-        known.observe(&events[8], at(12));
-        assert_eq!(known, before);
-    }
-
-    #[test]
-    fn what_the_agent_has_shed_is_not_lost_on_the_way() {
-        let mut sample = Sample::new("acme", "web-1", 1);
-        let events = sample.busy(20);
-        let told = sample.lost(LossStage::Spool, EventKind::FileOpen, 10);
-        let mut known = Continuity::default();
-        known.observe(&events[0], at(1));
-        known.observe(&events[13], at(1));
-        known.observe(&told, at(2));
-        known.observe(&told, at(2));
-        events[14..].iter().for_each(|event| known.observe(event, at(2)));
-        known.settle(at(12), WAIT);
-        let lost: Vec<_> = known.settled.iter().map(|gap| gap.count).collect();
-        assert_eq!(lost, [2]);
-    }
-
-    #[test]
-    fn gaps_are_bounded() {
-        let mut sample = Sample::new("acme", "web-1", 1);
-        let mut known = Continuity::default();
-        for event in sample.busy(2_000).iter().step_by(2) {
-            known.observe(event, at(1));
-        }
-        assert_eq!(known.missing.len(), MISSING_MAX);
-        assert_eq!(known.settled.len(), 999 - MISSING_MAX);
     }
 }

@@ -7,7 +7,7 @@ use async_nats::{Request, Subject};
 use bytes::Bytes;
 use lavender_core::envelope::names;
 use lavender_core::transport::Ack;
-use lavender_core::{ErrorKind, Result, async_trait};
+use lavender_core::{AgentId, ErrorKind, Result, TenantId, async_trait};
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
@@ -65,6 +65,12 @@ impl JetStreamAck {
         }
     }
 
+    /// By what the delivery is kept from coming again while it is worked on.
+    #[cfg(feature = "ingest")]
+    pub(crate) fn hold(&self) -> Hold {
+        Hold { connection: self.connection.clone(), reply: self.reply.clone() }
+    }
+
     async fn again(mut self, delay: Duration) -> Result<()> {
         self.answered = true;
         nak(&self.connection, self.reply.clone(), delay).await
@@ -88,6 +94,24 @@ impl Ack for JetStreamAck {
 
     async fn nak(self: Box<Self>, delay: Duration) -> Result<()> {
         self.again(delay).await
+    }
+}
+
+/// Says of a delivery that it is being worked on.
+#[cfg(feature = "ingest")]
+#[derive(Debug)]
+pub(crate) struct Hold {
+    connection: Connection,
+    reply: Subject,
+}
+
+#[cfg(feature = "ingest")]
+impl Hold {
+    /// Lets the time start anew after which it comes again. While the server is away it is not told: the delivery
+    /// may then come again, and is done twice.
+    pub(crate) async fn renew(&self) {
+        let sent = self.connection.client.publish(self.reply.clone(), "+WPI".into());
+        let _ = tokio::time::timeout(self.connection.timeout, sent).await;
     }
 }
 
@@ -192,8 +216,11 @@ impl DeadLetter {
     /// Tenant and agent of the subject that it came on.
     fn whose(&self) -> (&str, &str) {
         let mut last = self.subject.rsplit('.');
+        // What is no name may be a wildcard, or end the line.
         match (last.next(), last.next()) {
-            (Some(agent), Some(tenant)) if !agent.is_empty() && !tenant.is_empty() => {
+            (Some(agent), Some(tenant))
+                if AgentId::new(agent).is_ok() && TenantId::new(tenant).is_ok() =>
+            {
                 (tenant, agent)
             }
             _ => ("unknown", "unknown"),

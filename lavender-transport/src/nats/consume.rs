@@ -191,6 +191,11 @@ impl EnvelopeConsumer {
         }
     }
 
+    /// How long a delivery may stay unanswered before it comes again.
+    pub const fn ack_wait(&self) -> Duration {
+        self.options.ack_wait
+    }
+
     /// Asks for so many messages.
     async fn request(&mut self, batch: usize) -> Result<()> {
         let request = self.next_request;

@@ -54,6 +54,8 @@ use lavender_core::transport::{Consumer, Message, Publisher, Subscriber, Subscri
 use lavender_core::{Error, ErrorKind, Result, async_trait};
 use tokio::sync::{mpsc, watch};
 
+#[cfg(feature = "ingest")]
+pub(crate) use self::answer::Hold;
 use self::answer::{Dropped, answer_dropped};
 pub use self::answer::{JetStreamAck, dead_letter};
 use self::connection::Connection;

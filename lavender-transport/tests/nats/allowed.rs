@@ -8,8 +8,9 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::transport::{
     Message, Payload, Publisher as _, Subscriber as _, Subscription, Topic,
 };
-use lavender_core::{BootId, ErrorKind, Origin, Sequencer, SystemClock};
-use lavender_transport::nats::{Credentials, JetStream, JetStreamOptions, Setup};
+use lavender_core::{BootId, Clock as _, ErrorKind, Origin, Sequencer, SystemClock};
+use lavender_transport::ingest::{Ingest, IngestOptions};
+use lavender_transport::nats::{BucketOptions, Credentials, JetStream, JetStreamOptions, Setup};
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use lavender_transport::{Retry, RetryOptions};
 use nkeys::KeyPair;
@@ -47,11 +48,14 @@ impl Site {
             write(path(&format!("{name}.key")), &key.serialize_pem());
         }
         let mut users = String::new();
-        for name in ["web-1", "web-2", "worker"] {
+        for name in ["web-1", "web-2", "worker", "ingest"] {
             let pair = KeyPair::new_user();
             write(path(&format!("{name}.nk")), &format!("{}\n", pair.seed().unwrap()));
             let permissions = match name {
                 "worker" => String::new(),
+                "ingest" => {
+                    "permissions { publish: { deny: \"telemetry.accepted.>\" } }".to_owned()
+                }
                 agent => format!(
                     "permissions {{ publish: [\"telemetry.raw.acme.{agent}\", \"alerts.acme.{agent}\"], subscribe: [\"_INBOX_{agent}.>\"] }}"
                 ),
@@ -79,7 +83,7 @@ impl Site {
         options.tls.ca = Some(self.file("ca.pem"));
         options.tls.identity = Some((self.file("client.pem"), self.file("client.key")));
         options.credentials = Credentials::Nkey(self.file(&format!("{user}.nk")));
-        if user != "worker" {
+        if user.starts_with("web") {
             (options.setup, options.inbox_prefix) = (Setup::Skip, Some(format!("_INBOX_{user}")));
         }
         options
@@ -132,6 +136,32 @@ async fn an_agent_speaks_for_itself_and_for_no_other() {
         }
     }
     assert_eq!(got, [message, second], "only what it may publish");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_that_may_not_publish_says_so_and_does_not_try_for_ever() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let agent = JetStream::open(site.options("web-1")).await.unwrap();
+    let mut sample = Sample::new("acme", "web-1", 1);
+    sample.set_now(SystemClock.now());
+    agent.publish(vec![telemetry(&mut sample)]).await.unwrap();
+    let transport = JetStream::open(site.options("ingest")).await.unwrap();
+    let mut bucket = BucketOptions::default();
+    bucket.bytes_max = 8 << 20;
+    let state = Arc::new(transport.state(bucket).await.unwrap());
+    let ingest = Ingest::open(&transport, state, IngestOptions::default()).await.unwrap();
+    let run = ingest.run(std::future::pending::<()>());
+    let error = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(error.to_string().contains("telemetry.accepted.acme.web-1"), "{error}");
+    // It was not acknowledged.
+    let worker = JetStream::open(site.options("worker")).await.unwrap();
+    let mut consumer = worker.subscribe_envelopes(Ingest::subscription()).await.unwrap();
+    let again = tokio::time::timeout(Duration::from_secs(20), consumer.next(1)).await.unwrap();
+    assert_eq!(again.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

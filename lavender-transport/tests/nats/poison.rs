@@ -14,7 +14,7 @@ use crate::load::{telemetry, writer};
 use crate::server::{Server, available, small};
 
 /// The dead letters of an agent, once there are so many: reason and subject by original subject's order.
-async fn dead_letters(server: &Server, count: u64) -> Vec<(String, HeaderMap, Vec<u8>)> {
+pub(crate) async fn dead_letters(server: &Server, count: u64) -> Vec<(String, HeaderMap, Vec<u8>)> {
     let client = async_nats::connect(server.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
     let mut stream = context.get_stream("DLQ").await.unwrap();
@@ -32,7 +32,7 @@ async fn dead_letters(server: &Server, count: u64) -> Vec<(String, HeaderMap, Ve
     letters
 }
 
-fn headers_of(envelope: &Envelope, change: &[(&str, &str)]) -> HeaderMap {
+pub(crate) fn headers_of(envelope: &Envelope, change: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in envelope.headers() {
         headers.insert(name, &*value);
