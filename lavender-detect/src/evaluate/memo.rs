@@ -4,8 +4,9 @@ use crate::index::Posting;
 
 /// So many values are kept per field, each at the one place that its hash says. Hosts run few programs at a time.
 const ENTRIES: usize = 256;
-/// Longer values are not kept: they are arguments and file names, which seldom recur.
-const LONGEST: usize = 64;
+/// Longer values are not kept: they are arguments and file names, which seldom recur. What is kept of a value is two
+/// lines of the processor's cache.
+const LONGEST: usize = 96;
 /// A value in which more was found than this is not kept: it is rare.
 const MOST_POSTINGS: usize = 6;
 /// After so many values it is decided whether keeping them pays.
@@ -26,6 +27,7 @@ pub(super) struct Memo {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Entry {
     /// One more than the length of the value; 0 when nothing is kept here.
     length: u8,
@@ -34,6 +36,8 @@ struct Entry {
     postings: Kept,
     text: [u8; LONGEST],
 }
+
+const _: () = assert!(size_of::<Entry>() == 128);
 
 impl Entry {
     const EMPTY: Self =
