@@ -56,3 +56,15 @@ proptest! {
         prop_assert!(pieces.next().is_none());
     }
 }
+
+#[test]
+fn each_piece_that_begins_and_cannot_be_read_is_told_and_stray_lines_once() {
+    let mut pieces = Pieces::default();
+    pieces.push(
+        b"stray\nmore of it\n{\"lavender\":1,\"events\":no}\nstray\n{\"lavender\":1,\"tenant\":",
+    );
+    pieces.end();
+    let found: Vec<_> =
+        pieces.by_ref().map(|piece| (piece.offset, piece.result.is_err())).collect();
+    assert_eq!(found, [(0, true), (17, true), (50, true)]);
+}

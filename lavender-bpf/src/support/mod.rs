@@ -133,11 +133,13 @@ impl Probe {
     }
 
     /// Whether it is read off the exits of system calls, by the one program for all of them.
+    #[cfg(all(feature = "load", target_os = "linux"))]
     pub(crate) const fn is_of_syscalls(self) -> bool {
         !self.is_of_process_life() && !matches!(self, Self::Signal)
     }
 
     /// Whether the process table lives on it, so that it is always there.
+    #[cfg(all(feature = "load", target_os = "linux"))]
     pub(crate) const fn is_of_process_life(self) -> bool {
         matches!(self, Self::ProcessFork | Self::ProcessExec | Self::ProcessExit | Self::Snapshot)
     }

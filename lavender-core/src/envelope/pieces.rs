@@ -50,7 +50,7 @@ pub struct Pieces {
     buffer: Vec<u8>,
     offset: u64,
     ended: bool,
-    /// Whether what follows belongs to a piece that was reported already.
+    /// Whether stray lines belong to a piece that was reported already.
     lost: bool,
 }
 
@@ -62,8 +62,10 @@ enum Front {
     Skip(usize),
     /// A body of so many bytes.
     Body(usize, Encoding),
-    /// Nothing that can be read, for at least so many bytes.
+    /// It begins like one and cannot be read, for at least so many bytes.
     Broken(usize, EnvelopeError),
+    /// A line of so many bytes that does not begin like one.
+    Stray(usize),
 }
 
 /// How many lines follow the first of a batch.
@@ -114,7 +116,7 @@ impl Pieces {
             return self.lines();
         }
         match self.line_end(0) {
-            Some(end) => Front::Broken(end, broken("it is neither a batch nor a frame of zstd")),
+            Some(end) => Front::Stray(end),
             None => Front::More,
         }
     }
@@ -205,7 +207,13 @@ impl Iterator for Pieces {
                 }
                 Front::Broken(count, error) => {
                     self.drop_front(count.max(1));
+                    self.lost = true;
+                    return Some(Piece { offset, result: Err(error) });
+                }
+                Front::Stray(count) => {
+                    self.drop_front(count.max(1));
                     if !std::mem::replace(&mut self.lost, true) {
+                        let error = broken("it is neither a batch nor a frame of zstd");
                         return Some(Piece { offset, result: Err(error) });
                     }
                 }
