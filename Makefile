@@ -11,7 +11,7 @@ TEST_PACKAGES := qemu-system-x86 busybox-static cpio postgresql python3-venv
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run replay fleet fleet-check test bench bench-peers build-packages fleet-packages test-packages rust
+.PHONY: run replay fleet fleet-check test kernels bench bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
 
 ## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
 run: rust build-packages
@@ -37,6 +37,10 @@ fleet-check: rust build-packages fleet-packages
 test: rust build-packages test-packages
 	@.ci/test
 
+## The sensor on each kernel of the README's table, under QEMU: every probe, every live test. About 5 minutes a kernel.
+kernels: rust build-packages test-packages
+	@.ci/kernels
+
 ## The benchmarks.
 bench: rust
 	$(CARGO) bench -p lavender-benches
@@ -46,6 +50,10 @@ bench: rust
 ## beside rsigma-eval's instead: cost, alerts and memory.
 bench-peers: rust
 	@benches/peers/run $(ARGS)
+
+## What the sensor costs the programs that it watches, beside auditd and bpftrace. make bench-sensor ARGS="--rounds 7"
+bench-sensor: rust build-packages sensor-peers
+	@benches/sensor $(ARGS)
 
 rust:
 	@command -v $(CARGO) >/dev/null || { \
@@ -57,6 +65,9 @@ build-packages:
 
 fleet-packages:
 	@.ci/install $(FLEET_PACKAGES)
+
+sensor-peers:
+	@.ci/install bpftrace
 
 test-packages:
 	@.ci/install $(TEST_PACKAGES)

@@ -243,7 +243,7 @@ static __always_inline u64 fill_place(struct change_scratch *scratch, struct tas
 		place->flags |= WALK_IS_FILE;
 	} else {
 		CLAMP(at, OPEN_ROOM + WALK_ROOM);
-		long read = bpf_probe_read_user_str(scratch->strings + at, NAME_MAX_BYTES, (void *)name);
+		long read = read_name(scratch->strings + at, name);
 		if (read <= 0)
 			place->flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

@@ -96,7 +96,7 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 		record->header.flags |= at ? WALK_CUT : WALK_UNREADABLE;
 	record->walk_length = at;
 	if (!file) {
-		long read = bpf_probe_read_user_str(scratch->strings + at, NAME_MAX_BYTES, (void *)call->name);
+		long read = read_name(scratch->strings + at, call->name);
 		if (read <= 0)
 			record->header.flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

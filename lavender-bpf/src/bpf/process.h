@@ -220,7 +220,8 @@ static __always_inline void on_process_exit(struct task_struct *task)
 	fill_header(&record->header, RECORD_EXIT, task);
 	if (!is_wanted(task))
 		record->header.flags |= TASK_OUTSIDE;
-	if (bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
+	/* An int, whatever the helper is declared to return: before 6.4 the upper half is not set. */
+	if ((int)bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
 		return;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */
 	record->exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code

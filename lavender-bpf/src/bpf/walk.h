@@ -18,6 +18,17 @@ struct walk {
 /* Before 5.17 there is no bpf_loop, and a plain loop of more is not verified. */
 #define WALK_STEPS_PLAIN 64
 
+/* Reads a string of the program's own, its NUL counted; negative when it cannot be read. Kernels such as 6.1 say 0 of an
+ * empty one, newer ones 1. */
+static __always_inline long read_name(u8 *to, u64 name)
+{
+	long read = bpf_probe_read_user_str(to, NAME_MAX_BYTES, (void *)name);
+	if (read)
+		return read;
+	*to = 0;
+	return 1;
+}
+
 struct walk_context {
 	struct walk *walk;
 	u8 *base;

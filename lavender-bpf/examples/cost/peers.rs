@@ -1,0 +1,182 @@
+//! Sensors that are programs of their own: how each is told what to watch, and ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::sensors::Watched;
+use crate::work::{Group, WORKER_UID};
+
+/// The same calls as Lavender's probes watch: those that run, open, change and connect.
+const AUDIT_CALLS: [&str; 4] = [
+    "execve,execveat,fork,vfork,clone,clone3,exit_group",
+    "open,openat,openat2,creat",
+    "connect",
+    "unlink,unlinkat,rmdir,rename,renameat,renameat2,link,linkat,symlink,symlinkat,chmod,fchmod,fchmodat",
+];
+
+/// The same events, as a script. An open and a connect are told with their results, as Lavender does.
+const BPFTRACE_SCRIPT: &str = r#"
+BEGIN { printf("ready\n"); }
+tracepoint:sched:sched_process_fork /uid == UID/ { printf("fork %d %d\n", args->parent_pid, args->child_pid); }
+tracepoint:syscalls:sys_enter_execve /uid == UID/ { printf("exec %d %d %s ", pid, uid, comm); join(args->argv); }
+tracepoint:sched:sched_process_exit /uid == UID/ { printf("exit %d %s\n", pid, comm); }
+tracepoint:syscalls:sys_enter_openat /uid == UID/ { @path[tid] = args->filename; @flags[tid] = args->flags; }
+tracepoint:syscalls:sys_exit_openat /uid == UID && @path[tid]/ {
+  printf("open %d %s %s %d %d\n", pid, comm, str(@path[tid]), @flags[tid], args->ret);
+  delete(@path[tid]); delete(@flags[tid]);
+}
+tracepoint:syscalls:sys_enter_connect /uid == UID/ { @address[tid] = args->uservaddr; }
+tracepoint:syscalls:sys_exit_connect /uid == UID && @address[tid]/ {
+  $to = (struct sockaddr_in *)@address[tid];
+  printf("connect %d %s %s %d %d\n", pid, comm, ntop(2, $to->sin_addr.s_addr), $to->sin_port, args->ret);
+  delete(@address[tid]);
+}
+"#;
+
+/// A program that watches.
+pub(crate) struct Peer {
+    child: Child,
+    /// Undoes what was set in the kernel.
+    at_end: Option<Box<dyn FnOnce()>>,
+    /// Its output and its files; removed at the end.
+    _folder: TempDir,
+}
+
+impl Peer {
+    /// Does the work, ends the program, and says what CPU time it took meanwhile.
+    pub(crate) fn during(mut self, work: impl FnOnce()) -> Watched {
+        let before = cpu_ns(self.child.id());
+        work();
+        // What is still on its way to it is its cost too.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let cpu_ns = cpu_ns(self.child.id()) - before;
+        if let Some(end) = self.at_end.take() {
+            end();
+        }
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.child.wait().unwrap();
+        Watched { cpu_ns, ..Watched::default() }
+    }
+}
+
+/// User and system time, in steps of a clock tick (10 ms).
+fn cpu_ns(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+}
+
+/// Reads until a line holds this; what comes behind it is read and dropped by a thread.
+fn until_said(output: impl Read + Send + 'static, what: &str) {
+    let mut lines = BufReader::new(output).lines();
+    let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(what));
+    assert!(said, "it ended before it said `{what}`");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+}
+
+pub(crate) fn agent(program: &Path, group: &Group) -> Peer {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("lavender.db").display());
+    let output = fs::File::create(folder.path().join("alerts.jsonl")).unwrap();
+    let mut child = Command::new(program)
+        .args(["run", "--store", &store, "--cgroup"])
+        .arg(&group.0)
+        .env("LAVENDER_CONFIG", config(folder.path()))
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until_said(child.stderr.take().unwrap(), "is watching");
+    Peer { child, at_end: None, _folder: folder }
+}
+
+/// A configuration that changes nothing, so that one of this machine's is not read.
+fn config(folder: &Path) -> PathBuf {
+    let file = folder.join("lavender.toml");
+    fs::write(&file, "").unwrap();
+    file
+}
+
+pub(crate) fn bpftrace(program: &Path) -> Peer {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(program)
+        .args(["-B", "full", "-e", &BPFTRACE_SCRIPT.replace("UID", &WORKER_UID.to_string())])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until_said(child.stdout.take().unwrap(), "ready");
+    Peer { child, at_end: None, _folder: folder }
+}
+
+/// Starts auditd, unpacked into `root`, with rules for the worker's user alone.
+pub(crate) fn auditd(root: &Path) -> Peer {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    fs::create_dir(folder.path().join("plugins.d")).unwrap();
+    let settings = format!(
+        "local_events = yes\nwrite_logs = yes\nlog_file = {place}/audit.log\nlog_format = RAW\n\
+         flush = INCREMENTAL_ASYNC\nfreq = 50\nmax_log_file = 100\nnum_logs = 2\nmax_log_file_action = ROTATE\n\
+         space_left = 75\nspace_left_action = IGNORE\nadmin_space_left = 50\nadmin_space_left_action = IGNORE\n\
+         disk_full_action = IGNORE\ndisk_error_action = IGNORE\nplugin_dir = {place}/plugins.d\n"
+    );
+    fs::write(folder.path().join("auditd.conf"), settings).unwrap();
+    let run = |program: &str| {
+        let mut command = Command::new(root.join("sbin").join(program));
+        command.env("LD_LIBRARY_PATH", library_path(root)).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let child = run("auditd").args(["-n", "-c"]).arg(folder.path()).spawn().unwrap();
+    // It answers no question; it is there when the kernel says that it listens.
+    let told = |arguments: &[&str]| run("auditctl").args(arguments).status().unwrap().success();
+    let listens = || {
+        let mut status = run("auditctl");
+        let output = status.arg("-s").stdout(Stdio::piped()).output().unwrap();
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .any(|line| line == format!("pid {}", child.id()))
+    };
+    let start = std::time::Instant::now();
+    while !listens() {
+        assert!(start.elapsed().as_secs() < 10, "auditd does not listen");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(told(&["-b", "65536"]), "auditctl -b");
+    let by_user = format!("uid={WORKER_UID}");
+    for calls in AUDIT_CALLS {
+        let rule = ["-a", "always,exit", "-F", "arch=b64", "-S", calls, "-F", &by_user];
+        assert!(told(&rule), "auditctl {rule:?}");
+    }
+    let root = root.to_owned();
+    let at_end = move || {
+        for calls in AUDIT_CALLS {
+            let rule = ["-d", "always,exit", "-F", "arch=b64", "-S", calls, "-F"];
+            let _ = Command::new(root.join("sbin/auditctl"))
+                .env("LD_LIBRARY_PATH", library_path(&root))
+                .args(rule)
+                .arg(format!("uid={WORKER_UID}"))
+                .status();
+        }
+        let _ = Command::new(root.join("sbin/auditctl"))
+            .env("LD_LIBRARY_PATH", library_path(&root))
+            .args(["-e", "0"])
+            .stdout(Stdio::null())
+            .status();
+    };
+    Peer { child, at_end: Some(Box::new(at_end)), _folder: folder }
+}
+
+/// Where the libraries lie that were unpacked beside it.
+fn library_path(root: &Path) -> String {
+    let below = ["lib", "usr/lib"].map(|place| root.join(place).join("x86_64-linux-gnu"));
+    below.map(|place| place.display().to_string()).join(":")
+}
