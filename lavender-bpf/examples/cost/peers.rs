@@ -18,19 +18,20 @@ const AUDIT_CALLS: [&str; 4] = [
     "unlink,unlinkat,rmdir,rename,renameat,renameat2,link,linkat,symlink,symlinkat,chmod,fchmod,fchmodat",
 ];
 
-/// The same events, as a script. An open and a connect are told with their results, as Lavender does.
+/// The same events, as a script. An open and a connect are told with their results, as Lavender does. Its output is
+/// buffered in full, which is cheapest; so what it says first fills the buffer.
 const BPFTRACE_SCRIPT: &str = r#"
-BEGIN { printf("ready\n"); }
+BEGIN { printf("ready\n"); unroll(99) { printf("%60d\n", 0); } }
 tracepoint:sched:sched_process_fork /uid == UID/ { printf("fork %d %d\n", args->parent_pid, args->child_pid); }
 tracepoint:syscalls:sys_enter_execve /uid == UID/ { printf("exec %d %d %s ", pid, uid, comm); join(args->argv); }
 tracepoint:sched:sched_process_exit /uid == UID/ { printf("exit %d %s\n", pid, comm); }
 tracepoint:syscalls:sys_enter_openat /uid == UID/ { @path[tid] = args->filename; @flags[tid] = args->flags; }
-tracepoint:syscalls:sys_exit_openat /uid == UID && @path[tid]/ {
+tracepoint:syscalls:sys_exit_openat /uid == UID && (uint64)@path[tid]/ {
   printf("open %d %s %s %d %d\n", pid, comm, str(@path[tid]), @flags[tid], args->ret);
   delete(@path[tid]); delete(@flags[tid]);
 }
 tracepoint:syscalls:sys_enter_connect /uid == UID/ { @address[tid] = args->uservaddr; }
-tracepoint:syscalls:sys_exit_connect /uid == UID && @address[tid]/ {
+tracepoint:syscalls:sys_exit_connect /uid == UID && (uint64)@address[tid]/ {
   $to = (struct sockaddr_in *)@address[tid];
   printf("connect %d %s %s %d %d\n", pid, comm, ntop(2, $to->sin_addr.s_addr), $to->sin_port, args->ret);
   delete(@address[tid]);
@@ -58,7 +59,7 @@ impl Peer {
             end();
         }
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap();
         Watched { cpu_ns, ..Watched::default() }
     }
