@@ -15,10 +15,11 @@ static __always_inline void on_signal(int number, struct kernel_siginfo *info, s
 	struct task_struct *task = bpf_get_current_task_btf();
 	u32 zero = 0;
 
-	/* 0 and 1 stand for signals of the kernel itself; a process may signal itself as it likes. */
-	if ((u64)info <= 1 || task->tgid == target->tgid)
+	/* 1 stands for signals of the kernel itself, 0 for what the running process sends and says no more of: kill(2) from
+	 * 7.x on. A process may signal itself as it likes. */
+	if ((u64)info == 1 || task->tgid == target->tgid)
 		return;
-	int code = BPF_CORE_READ(info, si_code);
+	int code = info ? BPF_CORE_READ(info, si_code) : SI_USER;
 	if ((code != SI_USER && code != SI_QUEUE && code != SI_TKILL) || !is_wanted(task))
 		return;
 	struct signal_record *record = bpf_map_lookup_elem(&signal_scratch, &zero);

@@ -23,6 +23,8 @@ impl Misses {
                 Some("process_fork") => EventKind::Fork,
                 Some("process_exec") => EventKind::Exec,
                 Some("process_exit") => EventKind::Exit,
+                // A signal of whatever process, wanted or not.
+                Some("signal_generate") => EventKind::Signal,
                 // One of the calls, wanted or not.
                 Some("syscall_exit" | "syscall_exit_classic") => EventKind::Unknown,
                 _ => continue,

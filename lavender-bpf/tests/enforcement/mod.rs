@@ -27,9 +27,16 @@ impl Victim {
 
     /// A program that takes a number of seconds and waits as long.
     pub fn running(program: impl Into<PathBuf>) -> Self {
-        let mut command = Command::new(program.into());
+        let program = program.into();
+        let mut command = Command::new(&program);
         command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
+        let child = command.spawn().unwrap();
+        // The parent of a vfork goes on just before the child has its new program: until then it is not the victim.
+        let program = std::fs::canonicalize(program).unwrap();
+        while std::fs::read_link(format!("/proc/{}/exe", child.id())).unwrap() != program {
+            std::thread::yield_now();
+        }
+        Self(child)
     }
 
     pub fn pid(&self) -> u32 {
