@@ -46,22 +46,45 @@ fn succeeds(mut child: Child) -> bool {
     }
 }
 
+/// Holds what is asked against what is expected. What should come may come late on a busy machine.
+fn is(expected: bool, ask: impl Fn() -> bool) -> bool {
+    if expected { (0..10).any(|_| ask()) } else { !ask() }
+}
+
 /// What a process of the group reaches from within the network: of the other end, these ports.
 fn reaches(group: &Group, net: &Net, allowed: bool, other: bool) {
     let child = group.fork(|| {
         enter(&net.here);
         for address in ["127.0.0.1", "::1"].into_iter().chain(HERE) {
-            assert!(loopback(address), "{address}");
+            assert!(is(true, || loopback(address)), "{address}");
         }
         for (port, expected) in [(ALLOWED, allowed), (OTHER, other)] {
             for to in there(port) {
-                assert_eq!(tcp(to), expected, "TCP to {to}");
-                assert_eq!(udp(to, 10), expected, "UDP to {to}");
-                assert_eq!(udp(to, 9_000), expected, "UDP to {to} in pieces");
+                assert!(is(expected, || tcp(to)), "TCP to {to}");
+                assert!(is(expected, || udp(to, 10)), "UDP to {to}");
+                assert!(is(expected, || udp(to, 9_000)), "UDP to {to} in pieces");
             }
         }
     });
     assert!(succeeds(child), "expected: allowed port {allowed}, other port {other}");
+}
+
+#[test]
+fn nothing_is_lost_on_loopback() {
+    let Some((group, net)) = setting() else { return };
+    let isolation = Isolation::apply(&IsolationConfig::cgroup(&group.folder)).unwrap();
+    let child = group.fork(|| {
+        enter(&net.here);
+        for _ in 0..100 {
+            for address in ["127.0.0.1", "::1"].into_iter().chain(HERE) {
+                assert!(is(true, || loopback(address)), "{address}");
+            }
+        }
+    });
+    assert!(succeeds(child));
+    let counts = isolation.counts().unwrap();
+    assert_eq!((counts.in_dropped, counts.out_dropped), (0, 0), "{counts:?}");
+    assert!(counts.in_passed >= 400 && counts.out_passed >= 400, "{counts:?}");
 }
 
 #[test]
