@@ -4,14 +4,13 @@
 //! kills the agent must not lift isolation by it.
 #![allow(unsafe_code, reason = "calls that libbpf-rs has no safe form of")]
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::libbpf_sys as sys;
-use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ObjectBuilder, Program};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, Program};
 
 use super::IsolationCounts;
 use crate::sensor::{Aligned, log_to_tracing, reason};
@@ -105,12 +104,15 @@ pub(super) fn attached(cgroup: &File) -> io::Result<Vec<Attached>> {
     let mut found = Vec::new();
     for (name, hook) in HOOKS {
         for id in program_ids(cgroup, hook)? {
-            let Ok(program) = Program::fd_from_id(id) else {
-                // Detached meanwhile, or another's that this process may not look at: not ours either way.
-                continue;
+            let program = match Program::fd_from_id(id) {
+                Ok(program) => program,
+                // Detached meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(io::Error::other(error)),
             };
-            if let Some(maps) = maps_if_named(&program, name)? {
-                found.push(Attached { hook, program, maps });
+            let described = describe(program.as_fd())?;
+            if described.name == name.as_bytes() {
+                found.push(Attached { hook, program, maps: described.maps });
             }
         }
     }
@@ -134,8 +136,14 @@ fn program_ids(cgroup: &File, hook: sys::bpf_attach_type) -> io::Result<Vec<u32>
     Ok(ids.into_iter().take(count as usize).collect())
 }
 
-/// The ids of a program's maps, if this is its name.
-fn maps_if_named(program: &OwnedFd, name: &str) -> io::Result<Option<Vec<u32>>> {
+/// What the kernel says of a program.
+struct Described {
+    id: u32,
+    name: Vec<u8>,
+    maps: Vec<u32>,
+}
+
+fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
     const MAPS_MAX: usize = 16;
     let mut maps = [0_u32; MAPS_MAX];
     let mut info = sys::bpf_prog_info {
@@ -148,10 +156,17 @@ fn maps_if_named(program: &OwnedFd, name: &str) -> io::Result<Option<Vec<u32>>> 
     checked(unsafe {
         sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut size)
     })?;
-    let written = info.name.map(|c| c as u8);
-    let is_ours =
-        CStr::from_bytes_until_nul(&written).is_ok_and(|n| n.to_bytes() == name.as_bytes());
-    Ok(is_ours.then(|| maps.into_iter().take(info.nr_map_ids as usize).collect()))
+    let name = info.name.into_iter().map(|c| c as u8).take_while(|byte| *byte != 0).collect();
+    let maps = maps.into_iter().take(info.nr_map_ids as usize).collect();
+    Ok(Described { id: info.id, name, maps })
+}
+
+/// Whether programs that are attached can be found again, which takes more than loading them.
+pub(super) fn can_find(programs: &Programs) -> io::Result<()> {
+    for program in programs.0.progs() {
+        Program::fd_from_id(describe(program.as_fd())?.id).map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 /// Detaches these programs, and tells whether there was one.

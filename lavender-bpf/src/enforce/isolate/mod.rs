@@ -85,7 +85,8 @@ pub struct IsolationCounts {
 ///
 /// Not seen are packets without a socket of this kind: those that the host forwards, and frames of packet sockets
 /// (`AF_PACKET`), which take `CAP_NET_RAW`. Kernels without `cgroup_skb` programs (`CONFIG_CGROUP_BPF`) or hosts
-/// without v2 control groups cannot isolate; there is no other way built in, such as nftables.
+/// without v2 control groups cannot isolate; there is no other way built in, such as nftables. It takes root, or
+/// `CAP_BPF`, `CAP_NET_ADMIN` and, to find what is attached, `CAP_SYS_ADMIN`.
 ///
 /// ```no_run
 /// use lavender_bpf::{Isolation, IsolationConfig};
@@ -180,7 +181,9 @@ impl Isolation {
     /// [`IsolationError::Unavailable`] with what is missing.
     pub fn check() -> Result<(), IsolationError> {
         let unavailable = |reason: String| IsolationError::Unavailable { reason };
-        kernel::load(&[], true).map_err(unavailable)?;
+        let programs = kernel::load(&[], true).map_err(unavailable)?;
+        kernel::can_find(&programs)
+            .map_err(|error| unavailable(format!("programs cannot be found again: {error}")))?;
         let root = Self::open(None)?;
         root.ask(kernel::attached).map(|_| ()).map_err(|error| unavailable(error.to_string()))
     }
