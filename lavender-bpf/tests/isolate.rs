@@ -235,8 +235,11 @@ fn it_outlasts_whoever_is_killed_and_comes_back_after_a_boot() {
     assert_eq!(isolator(&[]).state().unwrap(), IsolationState::Open);
     reaches(&group, &net, true, true);
 
-    // Whoever is killed while he releases has removed the file first.
+    // Whoever is killed while he releases has removed the file first. What somebody else isolates is kept once it is
+    // ordered.
+    Isolation::apply(&IsolationConfig::cgroup(&group.folder)).unwrap().keep();
     isolator(&[]).isolate().unwrap();
+    assert!(state.exists());
     fs::remove_file(&state).unwrap();
     assert!(!isolator(&[]).restore().unwrap());
     reaches(&group, &net, true, true);

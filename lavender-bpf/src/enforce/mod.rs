@@ -304,13 +304,13 @@ impl Enforcer {
         if !self.options.dry_run {
             match isolator.state() {
                 // That is no use of the rate.
-                Ok(IsolationState::Isolated(_)) => return Outcome::Done,
+                Ok(IsolationState::Isolated(_)) => return isolate(&isolator),
                 Ok(IsolationState::Open) => {}
                 Err(error) => return from_isolation(error),
             }
         }
         match self.admit() {
-            Ok(()) => isolator.isolate().map_or_else(from_isolation, |()| Outcome::Done),
+            Ok(()) => isolate(&isolator),
             Err(outcome) => outcome,
         }
     }
@@ -366,6 +366,10 @@ fn unsupported(action: ResponseAction, target: &ResponseTarget) -> String {
 
 /// Why nothing is isolated where the options have no isolator.
 const NO_ISOLATOR: &str = "this agent is not told what to isolate";
+
+fn isolate(isolator: &Isolator) -> Outcome {
+    isolator.isolate().map_or_else(from_isolation, |()| Outcome::Done)
+}
 
 fn from_isolation(error: IsolationError) -> Outcome {
     match error {

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +26,9 @@ pub struct Net {
 impl Net {
     /// `None`, and why, where none can be made.
     pub fn new() -> Option<Self> {
-        let name = |end: &str| format!("lavender-{}-{end}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |end: &str| format!("lavender-{}-{count}-{end}", std::process::id());
         let net = Self { here: name("here"), there: name("there") };
         if let Err(error) = Command::new("ip").arg("-V").output() {
             println!("skipped: ip cannot be run: {error}");

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::cgroup::Cgroup;
 
@@ -21,7 +22,9 @@ impl Net {
             println!("skipped: ip cannot be run: {error}");
             return None;
         }
-        let name = |end: &str| format!("lavender-agent-{}-{end}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |end: &str| format!("lavender-agent-{}-{count}-{end}", std::process::id());
         let net = Self { here: name("here"), there: name("there"), servers: Vec::new() };
         let (here, there) = (&net.here, &net.there);
         ip(&format!("netns add {here}"));

@@ -53,16 +53,20 @@ impl Isolator {
         self
     }
 
-    /// Isolates. Does nothing where it is isolated already.
+    /// Isolates. Where it is isolated already, only sees to it that it is after a boot, too.
     ///
     /// # Errors
     ///
     /// As [`Isolation::apply`], and when that cannot be kept. Nothing has changed then.
     pub fn isolate(&self) -> Result<(), IsolationError> {
-        if matches!(self.state()?, IsolationState::Isolated(_)) {
-            return Ok(());
-        }
         let before = self.read()?;
+        if matches!(self.state()?, IsolationState::Isolated(_)) {
+            // By somebody else, if there is no note of it: now it was ordered here, too.
+            return match before {
+                Read::Note(_) => Ok(()),
+                Read::Nothing | Read::Garbled(_) => self.write(&self.config),
+            };
+        }
         // First: whoever is killed in between isolates at the next start, as it was ordered.
         self.write(&self.config)?;
         match Isolation::apply(&self.config) {
