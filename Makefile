@@ -6,7 +6,7 @@ CARGO ?= cargo
 # What building the sensor needs, by Debian's names, and what the tests need besides.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
 FLEET_PACKAGES := postgresql python3-venv
-TEST_PACKAGES := qemu-system-x86 busybox-static cpio postgresql python3-venv
+TEST_PACKAGES := qemu-system-x86 busybox-static cpio iproute2 postgresql python3-venv
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)

@@ -1,4 +1,5 @@
-//! Compiles the probes with clang and generates their skeleton, whose types the Rust records are held against.
+//! Compiles the programs for the kernel with clang: the probes, with a skeleton whose types the Rust records are held
+//! against, and isolation.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -40,16 +41,21 @@ mod probes {
             ));
         }
         let flags = env::var("BPF_CFLAGS").unwrap_or_default();
-        let arguments = ["-O2", "-Wall", "-Werror"].into_iter().chain(flags.split_whitespace());
-        let result = SkeletonBuilder::new()
-            .source(format!("{SOURCES}/sensor.bpf.c"))
-            .obj(out.join("sensor.bpf.o"))
-            .clang(clang)
-            .clang_args(arguments)
-            .reference_obj(true)
-            .build_and_generate(out.join("sensor.skel.rs"));
-        if let Err(error) = result {
-            fail(&format!("the probes cannot be compiled: {error:#}"));
+        let builder = |name: &str| {
+            let mut builder = SkeletonBuilder::new();
+            builder
+                .source(format!("{SOURCES}/{name}.bpf.c"))
+                .obj(out.join(format!("{name}.bpf.o")))
+                .clang(&clang)
+                .clang_args(
+                    ["-O2", "-Wall", "-Werror"].into_iter().chain(flags.split_whitespace()),
+                );
+            builder
+        };
+        let probes =
+            builder("sensor").reference_obj(true).build_and_generate(out.join("sensor.skel.rs"));
+        if let Err(error) = probes.and_then(|()| builder("isolate").build()) {
+            fail(&format!("the programs for the kernel cannot be compiled: {error:#}"));
         }
     }
 

@@ -45,11 +45,16 @@ fn run() -> Result<(), Box<dyn Error>> {
     for row in &table.probes {
         println!("{:<14} {:<28} {:?}", row.probe.as_str(), row.mechanism, row.status);
     }
+    println!("{:<14} {:<28} {:?}", "isolate", "cgroup_skb", table.isolation);
     for missing in &table.missing {
         println!("missing: {missing}");
     }
     if table.probes.iter().any(|row| !row.is_available()) {
         return Err("not every probe can be used".into());
+    }
+    // Only loaded here: whoever runs this by hand keeps the network.
+    if table.cgroup_mount.is_some() && table.isolation != support::ProbeStatus::Available {
+        return Err("nothing can be isolated".into());
     }
     watch()
 }

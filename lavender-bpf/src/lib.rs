@@ -39,6 +39,7 @@
 //! - What did not fit into a ring is counted in the kernel and comes as
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
+//! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
 //!
 //! # What to expect
 //!
@@ -81,7 +82,9 @@ pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
 pub use crate::enforce::{
-    BreakerOptions, Enforcer, EnforcerOptions, Quarantine, QuarantineError, QuarantineManifest,
+    BreakerOptions, Enforcer, EnforcerOptions, Isolation, IsolationConfig, IsolationCounts,
+    IsolationError, IsolationState, Isolator, PEERS_MAX, Quarantine, QuarantineError,
+    QuarantineManifest,
 };
 pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;

@@ -30,6 +30,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Write what the kernel reports to a file, to be looked at later by `replay`.
     Record(RecordArgs),
+    /// Give an isolated host its network back, when the control plane cannot be reached to do so. Also while the agent
+    /// runs, which goes on.
+    Release(ReleaseArgs),
     /// Run everything behind the kernel from a recorded capture. No root, no kernel features needed.
     Replay(ReplayArgs),
     /// Check a configuration and its rules, and print the configuration in effect.
@@ -79,6 +82,14 @@ pub struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `lavender-agent release`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReleaseArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `lavender-agent record`.

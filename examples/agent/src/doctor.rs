@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::live::cannot;
 
 /// Says what this host's kernel and this process's privileges allow. Each probe is really loaded and attached,
-/// for a moment.
+/// for a moment; isolation is loaded.
 ///
 /// # Errors
 ///
@@ -47,12 +47,16 @@ fn table(capabilities: &Capabilities) -> String {
         let _ = writeln!(text, "{name:<16} {value}");
     }
     text.push('\n');
-    for probe in &capabilities.probes {
-        let status = match &probe.status {
+    let probes = capabilities.probes.iter();
+    let rows = probes.map(|probe| (probe.probe.as_str(), &*probe.mechanism, &probe.status));
+    for (name, mechanism, status) in
+        rows.chain([("isolate", "cgroup_skb", &capabilities.isolation)])
+    {
+        let status = match status {
             ProbeStatus::Available => "yes".to_owned(),
             ProbeStatus::Unavailable { reason } => format!("no: {reason}"),
         };
-        let _ = writeln!(text, "{:<16} {:<28} {status}", probe.probe.as_str(), probe.mechanism);
+        let _ = writeln!(text, "{name:<16} {mechanism:<28} {status}");
     }
     text
 }

@@ -7,7 +7,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `live` | yes | the live kernel: `run`, `record`, `doctor`; needs clang and libelf to build |
+//! | `live` | yes | the live kernel: `run`, `record`, `doctor`, `release`; needs clang and libelf to build |
 //! | `fleet` | yes | joining a fleet: a disk spool, and a broker behind it |
 
 pub mod backend;
@@ -21,6 +21,8 @@ pub mod exit;
 #[cfg_attr(not(feature = "fleet"), path = "no_fleet.rs")]
 pub mod fleet;
 pub mod identity;
+#[cfg(feature = "live")]
+pub mod isolate;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod logging;

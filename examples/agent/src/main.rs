@@ -43,12 +43,16 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Record(args) => lavender_agent::record::record(args).await,
         #[cfg(feature = "live")]
         Command::Doctor(args) => lavender_agent::doctor::doctor(&args),
+        #[cfg(feature = "live")]
+        Command::Release(args) => lavender_agent::isolate::release(&args),
         #[cfg(not(feature = "live"))]
         Command::Run(_) => Err(not_built_in("run")),
         #[cfg(not(feature = "live"))]
         Command::Record(_) => Err(not_built_in("record")),
         #[cfg(not(feature = "live"))]
         Command::Doctor(_) => Err(not_built_in("doctor")),
+        #[cfg(not(feature = "live"))]
+        Command::Release(_) => Err(not_built_in("release")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions};
+use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions, Isolator};
 use lavender_core::event::Event;
 use lavender_core::{Alert, Outcome, Responder, ResponseOutcome, SystemClock};
 use lavender_detect::ResponsePolicy;
@@ -15,10 +15,12 @@ use crate::exit::{Exit, Failure};
 /// Answers alerts as configured.
 ///
 /// ```
-/// use lavender_agent::config::ResponseConfig;
+/// use lavender_agent::config::Config;
+/// use lavender_agent::isolate::isolator;
 /// use lavender_agent::respond::PolicyResponder;
 ///
-/// let responder = PolicyResponder::new(&ResponseConfig::default());
+/// let config = Config::default();
+/// let responder = PolicyResponder::new(&config.response, isolator(&config));
 /// assert!(responder.is_ok());
 /// ```
 #[derive(Debug)]
@@ -28,21 +30,22 @@ pub struct PolicyResponder {
 }
 
 impl PolicyResponder {
-    /// Decides and acts as configured.
+    /// Decides and acts as configured; isolates by `isolator`.
     ///
     /// # Errors
     ///
     /// [`Exit::Configuration`] when the policy cannot be.
-    pub fn new(config: &ResponseConfig) -> Result<Self, Failure> {
+    pub fn new(config: &ResponseConfig, isolator: Isolator) -> Result<Self, Failure> {
         let clauses = config.policy.iter().map(crate::config::PolicyClause::to_clause);
         let rule_actions = config.rule_actions.iter().map(|action| (*action).into());
         let policy = ResponsePolicy::new(clauses, rule_actions)
             .map_err(|error| Failure::new(Exit::Configuration, error))?;
-        Ok(Self { policy, enforcer: Enforcer::new(options(config), Arc::new(SystemClock)) })
+        let options = options(config, isolator);
+        Ok(Self { policy, enforcer: Enforcer::new(options, Arc::new(SystemClock)) })
     }
 }
 
-fn options(config: &ResponseConfig) -> EnforcerOptions {
+fn options(config: &ResponseConfig, isolator: Isolator) -> EnforcerOptions {
     let seconds = |seconds: std::num::NonZeroU32| Duration::from_secs(seconds.get().into());
     fn paths<P: AsRef<str>>(paths: &[P]) -> Vec<PathBuf> {
         paths.iter().map(|path| path.as_ref().into()).collect()
@@ -58,6 +61,7 @@ fn options(config: &ResponseConfig) -> EnforcerOptions {
             open_for: seconds(config.breaker_open_secs),
         },
         quarantine: config.quarantine_dir.as_ref().into(),
+        isolator: Some(isolator),
     }
 }
 

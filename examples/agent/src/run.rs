@@ -4,8 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::SensorSource;
-use lavender_bpf::host;
+use lavender_bpf::{Isolator, SensorSource, host};
 use lavender_core::event::AgentStart;
 use lavender_core::pipeline::{Checkpoint, Overflow, Pipeline, PipelineReport};
 use lavender_core::transport::Topic;
@@ -26,7 +25,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{live, store};
+use crate::{isolate, live, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -46,11 +45,12 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
     config.output.events |= args.events;
+    let isolator = isolate::restore(&config);
     let rule_source = RuleSource::new(&config, &args.rules);
     let rules = rule_source.open()?;
     live::check()?;
     let store = store::open(&config.store.url)?;
-    let result = watch(&args, &config, &rule_source, &rules, &store).await;
+    let result = watch(&args, &config, isolator, &rule_source, &rules, &store).await;
     let closed = tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await;
     if let Ok(Err(error)) = closed {
         tracing::error!(%error, "the store did not close in order");
@@ -64,6 +64,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 async fn watch(
     args: &RunArgs,
     config: &Config,
+    isolator: Isolator,
     rule_source: &RuleSource,
     rules: &RuleHandle,
     store: &Arc<dyn Store>,
@@ -91,7 +92,8 @@ async fn watch(
         Some(fleet) => (fleet.publisher(backend.publisher()), Topic::TelemetryRaw),
         None => (backend.publisher(), Topic::TelemetryAccepted),
     };
-    let responder = PolicyResponder::new(&config.response)?;
+    let isolator = isolate::with_brokers(isolator, &config.transport).await;
+    let responder = PolicyResponder::new(&config.response, isolator)?;
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), publisher)

@@ -70,12 +70,17 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[response]\nrule_actions = [\"shoot\"]\n",
             "lavender.toml:2:16: `shoot` is not a response",
-            "stop, kill, kill_tree, quarantine",
+            "stop, kill, kill_tree, quarantine, isolate",
         ),
         (
-            "[response]\nrule_actions = [\"isolate\"]\n",
-            "lavender.toml:2:16: `isolate`: this agent cannot cut a host off the network",
-            "leave it out",
+            "[response.isolate]\nallow = [\"broker.example:4222\"]\n",
+            "lavender.toml:2:10: invalid socket address",
+            "address",
+        ),
+        (
+            "[response.isolate]\ncgroup = \"lavender\"\n",
+            "lavender.toml:2:10: `lavender` is not an absolute path",
+            "without",
         ),
         (
             "[response]\nquarantine_dir = \"var/quarantine\"\n",

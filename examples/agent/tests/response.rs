@@ -284,10 +284,11 @@ fn a_rule_may_have_the_file_taken_away_that_was_written() {
 }
 
 #[test]
-fn what_the_agent_cannot_do_is_said_to_be_so() {
+fn a_rule_isolates_nothing_unless_policy_lets_it() {
     need_kernel!();
-    // A rule may ask; the configuration cannot allow it.
-    let (state, answers) = writer(&asked("isolate", "[]"));
+    // There is no such group: whatever became of it, nothing would be cut off.
+    let setting = asked("isolate", "[]\n[response.isolate]\ncgroup = \"FOLDER/none\"");
+    let (state, answers) = writer(&setting);
     assert_eq!(state, Some('S'));
     assert_eq!(outcomes(&answers), [Outcome::NotAllowed]);
     assert_eq!(answers[0].order.target, ResponseTarget::Host);

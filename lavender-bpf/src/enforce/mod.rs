@@ -1,7 +1,8 @@
-//! Acting on exactly the process or the file that an alert is about.
+//! Acting on exactly the process or the file that an alert is about, or on the host.
 
 mod breaker;
 mod held;
+mod isolate;
 mod limit;
 mod lineage;
 mod options;
@@ -23,6 +24,10 @@ use rustix::process::Signal;
 pub use self::breaker::BreakerOptions;
 use self::breaker::CircuitBreaker;
 use self::held::{HeldProcess, failed};
+pub use self::isolate::{
+    Isolation, IsolationConfig, IsolationCounts, IsolationError, IsolationState, Isolator,
+    PEERS_MAX,
+};
 use self::limit::RateLimit;
 use self::lineage::{Birth, Lineage};
 pub use self::options::EnforcerOptions;
@@ -43,7 +48,7 @@ const REMEMBERED_PROCESSES: usize = 16_384;
 /// A process is held by a pidfd, and its start time is compared with that of the [`ProcessId`] (to the 10 ms that
 /// `/proc` shows), so that a reused pid is never hit. A file is checked to be the one that the event saw. Never
 /// acted upon are pid 1, the agent itself and its ancestors, threads of the kernel, and what the options protect.
-/// An order that comes again does nothing.
+/// An order that comes again does nothing. The host is [isolated](Isolator) where the options say how.
 ///
 /// A tree is the process and its descendants: those that the kernel has, and those that the events told of, which
 /// a parent that has ended doesn't hide ([`observe`](Self::observe)). All are stopped before any is killed. What a
@@ -139,6 +144,10 @@ impl Enforcer {
                 let outcome = ResponseOutcome::new(order, outcome);
                 out.push(ResponseOutcome { quarantine_entry: entry, ..outcome });
             }
+            (ResponseAction::Isolate, ResponseTarget::Host) => {
+                let outcome = self.isolate();
+                out.push(ResponseOutcome::new(order, outcome));
+            }
             (action, target) => {
                 let reason = unsupported(action, &target).into();
                 out.push(ResponseOutcome::new(order, Outcome::Unsupported { reason }));
@@ -175,6 +184,19 @@ impl Enforcer {
         match HeldProcess::open(id) {
             Ok(held) => held.signal(Signal::CONT),
             Err(outcome) => outcome,
+        }
+    }
+
+    /// Lifts isolation, and tells whether that was [`Done`](Outcome::Done) or there was none
+    /// ([`Gone`](Outcome::Gone)). Not bound by dry-run or by any rate, for it undoes what was done.
+    pub fn release(&self) -> Outcome {
+        let Some(isolator) = &self.options.isolator else {
+            return Outcome::Unsupported { reason: NO_ISOLATOR.into() };
+        };
+        match isolator.release() {
+            Ok(true) => Outcome::Done,
+            Ok(false) => Outcome::Gone,
+            Err(error) => from_isolation(error),
         }
     }
 
@@ -275,6 +297,24 @@ impl Enforcer {
         }));
     }
 
+    fn isolate(&mut self) -> Outcome {
+        let Some(isolator) = self.options.isolator.clone() else {
+            return Outcome::Unsupported { reason: NO_ISOLATOR.into() };
+        };
+        if !self.options.dry_run {
+            match isolator.state() {
+                // That is no use of the rate.
+                Ok(IsolationState::Isolated(_)) => return isolate(&isolator),
+                Ok(IsolationState::Open) => {}
+                Err(error) => return from_isolation(error),
+            }
+        }
+        match self.admit() {
+            Ok(()) => isolate(&isolator),
+            Err(outcome) => outcome,
+        }
+    }
+
     fn quarantine(&mut self, file: &FileTarget, alert: AlertId) -> Result<String, Outcome> {
         if file.identity.is_none() {
             let reason = "the event does not say which file it was, and its path may be another's";
@@ -316,11 +356,27 @@ impl Enforcer {
 
 fn unsupported(action: ResponseAction, target: &ResponseTarget) -> String {
     match (action, target) {
-        (ResponseAction::Isolate, _) => "this agent cannot cut a host off the network".to_owned(),
+        (ResponseAction::Isolate, _) => "isolate is for the host".to_owned(),
         (ResponseAction::Quarantine, _) => {
             "there is no file to take away: the program lies in memory only".to_owned()
         }
         _ => format!("{action} is for processes"),
+    }
+}
+
+/// Why nothing is isolated where the options have no isolator.
+const NO_ISOLATOR: &str = "this agent is not told what to isolate";
+
+fn isolate(isolator: &Isolator) -> Outcome {
+    isolator.isolate().map_or_else(from_isolation, |()| Outcome::Done)
+}
+
+fn from_isolation(error: IsolationError) -> Outcome {
+    match error {
+        IsolationError::Unavailable { .. } => {
+            Outcome::Unsupported { reason: error.to_string().into() }
+        }
+        error => Outcome::Failed { reason: error.to_string().into() },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::breaker::BreakerOptions;
+use super::isolate::Isolator;
 use crate::protected::PROTECTED_PATHS;
 
 /// The bounds of what an [`Enforcer`](super::Enforcer) does.
@@ -21,10 +22,13 @@ pub struct EnforcerOptions {
     pub breaker: BreakerOptions,
     /// Where files are put. Made when it is needed first.
     pub quarantine: PathBuf,
+    /// What is isolated when that is to be done, and what stays reachable. Without one, nothing is.
+    pub isolator: Option<Isolator>,
 }
 
 impl Default for EnforcerOptions {
-    /// Dry-run; ten a minute; [`PROTECTED_PATHS`](crate::PROTECTED_PATHS) are protected, and no programs.
+    /// Dry-run; ten a minute; [`PROTECTED_PATHS`](crate::PROTECTED_PATHS) are protected, and no programs; nothing
+    /// can be isolated.
     fn default() -> Self {
         Self {
             dry_run: true,
@@ -33,6 +37,7 @@ impl Default for EnforcerOptions {
             max_per_minute: 10,
             breaker: BreakerOptions::default(),
             quarantine: "/var/lib/lavender/quarantine".into(),
+            isolator: None,
         }
     }
 }

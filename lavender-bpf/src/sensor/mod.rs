@@ -18,6 +18,7 @@ use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
 
 use self::config::{Config, RingBytes};
 pub use self::live::{CaptureState, Sensor, SensorStats};
+pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::SensorSource;
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};

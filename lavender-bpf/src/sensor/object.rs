@@ -56,7 +56,7 @@ const _: () = {
 
 /// An ELF file is read as numbers of up to 8 bytes.
 #[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
+pub(crate) struct Aligned<T: ?Sized>(pub(crate) T);
 
 static OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bpf.o")));
@@ -242,7 +242,7 @@ thread_local! {
 }
 
 /// libbpf speaks through `tracing`, and not on stderr.
-fn log_to_tracing() {
+pub(crate) fn log_to_tracing() {
     set_print(Some((PrintLevel::Info, |level, message| {
         let message = message.trim_end();
         match level {
@@ -263,7 +263,7 @@ fn log_to_tracing() {
 }
 
 /// An error with the line of the verifier's log, or the warning, that says most.
-pub(super) fn reason(error: &libbpf_rs::Error) -> String {
+pub(crate) fn reason(error: &libbpf_rs::Error) -> String {
     let detail = WARNINGS.with_borrow(|warnings| {
         let log = warnings.iter().find(|warning| warning.contains("PROG LOAD LOG"));
         match log {

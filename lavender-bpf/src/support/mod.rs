@@ -31,7 +31,20 @@ pub fn capabilities() -> Capabilities {
         memlock_bytes: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
         cgroup_mount: crate::host::cgroup_mount(),
         probes: probe_all(&missing),
+        isolation: isolation(&missing),
         missing,
+    }
+}
+
+/// Whether the host can be isolated, for which it needs what the probes need.
+#[cfg(target_os = "linux")]
+fn isolation(missing: &[Missing]) -> ProbeStatus {
+    if !missing.is_empty() {
+        return lacking(missing);
+    }
+    match crate::Isolation::check() {
+        Ok(()) => ProbeStatus::Available,
+        Err(error) => ProbeStatus::Unavailable { reason: error.to_string() },
     }
 }
 
@@ -48,9 +61,14 @@ fn probe_all(missing: &[Missing]) -> Vec<ProbeReport> {
 /// Every probe, with what is missing for it.
 #[cfg(target_os = "linux")]
 fn unavailable(missing: &[Missing]) -> Vec<ProbeReport> {
-    let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    let status = ProbeStatus::Unavailable { reason: reasons.join("; ") };
+    let status = lacking(missing);
     Probe::ALL.iter().map(|probe| probe.report(probe.mechanism(), status.clone())).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn lacking(missing: &[Missing]) -> ProbeStatus {
+    let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    ProbeStatus::Unavailable { reason: reasons.join("; ") }
 }
 
 /// A probe: BPF programs that are loaded and attached together.
@@ -168,7 +186,7 @@ impl fmt::Display for Probe {
     }
 }
 
-/// Whether a probe can be used here.
+/// Whether a probe, or isolation, can be used here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum ProbeStatus {
@@ -225,6 +243,8 @@ pub struct Capabilities {
     pub missing: Vec<Missing>,
     /// Each probe.
     pub probes: Vec<ProbeReport>,
+    /// Whether the host can be isolated (`cgroup_skb` programs on its root control group).
+    pub isolation: ProbeStatus,
 }
 
 /// Something without which nothing can be watched.

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
 
 pub mod compat;
+pub mod net;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -7,7 +7,7 @@ use lavender_core::{ResponseAction, Severity};
 use lavender_detect::ResponseClause;
 use serde::{Deserialize, Serialize};
 
-use super::{AbsolutePath, ProgramPath};
+use super::{AbsolutePath, IsolateConfig, ProgramPath};
 
 /// `[response]`: what is done about an alert. Nothing, unless `policy` or `rule_actions` say so and `dry_run` is
 /// turned off.
@@ -33,6 +33,8 @@ pub struct ResponseConfig {
     pub breaker_open_secs: NonZeroU32,
     /// Where files are put.
     pub quarantine_dir: AbsolutePath,
+    /// `[response.isolate]`: what is cut off the network.
+    pub isolate: IsolateConfig,
     /// `[[response.policy]]`: what is done about which alerts.
     pub policy: Vec<PolicyClause>,
 }
@@ -118,20 +120,10 @@ impl TryFrom<String> for PossibleAction {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match name.parse() {
-            Ok(ResponseAction::Isolate) => {
-                Err(format!("`{name}`: this agent cannot cut a host off the network: leave it out"))
-            }
-            Ok(action) => Ok(Self(action)),
-            Err(error) => {
-                let possible = ResponseAction::ALL
-                    .into_iter()
-                    .filter(|action| *action != ResponseAction::Isolate)
-                    .map(ResponseAction::as_str);
-                let possible = possible.collect::<Vec<_>>().join(", ");
-                Err(format!("{error}: use one of {possible}"))
-            }
-        }
+        name.parse().map(Self).map_err(|error| {
+            let possible = ResponseAction::ALL.map(ResponseAction::as_str).join(", ");
+            format!("{error}: use one of {possible}")
+        })
     }
 }
 
@@ -173,6 +165,7 @@ impl Default for ResponseConfig {
             breaker_window_secs: number(300),
             breaker_open_secs: number(900),
             quarantine_dir: AbsolutePath::known("/var/lib/lavender/quarantine"),
+            isolate: IsolateConfig::default(),
             policy: Vec::new(),
         }
     }

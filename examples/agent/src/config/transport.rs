@@ -84,6 +84,21 @@ impl TryFrom<String> for TransportUrl {
     }
 }
 
+impl TransportUrl {
+    /// The broker's servers, each as `host:port`.
+    pub fn servers(&self) -> Vec<String> {
+        match self {
+            Self::Memory => Vec::new(),
+            #[cfg(feature = "fleet")]
+            Self::Broker(url) => {
+                let options = lavender_transport::nats::JetStreamOptions::from_url(url);
+                let servers = options.map(|options| options.servers).unwrap_or_default();
+                servers.iter().map(|url| url.trim_start_matches("nats://").to_owned()).collect()
+            }
+        }
+    }
+}
+
 impl From<TransportUrl> for String {
     fn from(url: TransportUrl) -> Self {
         url.to_string()

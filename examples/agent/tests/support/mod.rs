@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod benign;
 pub mod cgroup;
+pub mod net;
 pub mod runner;
 pub mod setting;
 pub mod stand_in;
