@@ -158,6 +158,9 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
             if connect.destination.port() == port && connect.result.is_ok())
     })?;
     println!("{:?}", connect.data);
+    for kind in [EventKind::NetBind, EventKind::NetListen, EventKind::NetAccept] {
+        println!("{:?}", find(events, |event| event.kind() == kind)?.data);
+    }
     let changed = |what: &'static str| {
         find(events, move |event| match &event.data {
             EventData::FileRename(rename) => {
@@ -201,6 +204,9 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
         return Err("/tmp/not-there is there".into());
     }
     TcpStream::connect(("127.0.0.1", port))?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let _stream = TcpStream::connect(listener.local_addr()?)?;
+    listener.accept()?;
     std::env::set_current_dir("/tmp")?;
     std::fs::write("smoke-a", "x")?;
     std::fs::rename("smoke-a", "./smoke-b")?;

@@ -17,8 +17,8 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
-    ProgramRecord, RecordHeader, SignalRecord, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, ListenRecord, OpenRecord,
+    Place, ProgramRecord, RecordHeader, SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -38,6 +38,10 @@ pub enum Record<'a> {
     Change(Change<'a>),
     /// A socket was connected, or could not be.
     Connect(&'a ConnectRecord),
+    /// A socket was bound, or could not be; or a connection was accepted.
+    Socket(&'a ConnectRecord),
+    /// A socket was made to listen, or could not be.
+    Listen(&'a ListenRecord),
     /// A process sent another a signal.
     Signal(&'a SignalRecord),
     /// A process found by the snapshot.
@@ -54,7 +58,8 @@ impl<'a> Record<'a> {
             Self::Exit(record) => &record.header,
             Self::Open(open) => &open.record.header,
             Self::Change(change) => &change.record.header,
-            Self::Connect(record) => &record.header,
+            Self::Connect(record) | Self::Socket(record) => &record.header,
+            Self::Listen(record) => &record.socket.header,
             Self::Signal(record) => &record.header,
         }
     }
@@ -166,6 +171,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             Ok(Record::Change(Change { record, names: [first, second] }))
         }
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
+        kind::BIND | kind::ACCEPT => Ok(Record::Socket(fixed(bytes, kind)?.0)),
+        kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
         kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }

@@ -36,8 +36,14 @@ pub mod kind {
     pub const MODE: u16 = 11;
     /// A process sent another a signal: [`SignalRecord`](super::SignalRecord).
     pub const SIGNAL: u16 = 12;
+    /// A socket was bound, or could not be: [`ConnectRecord`](super::ConnectRecord).
+    pub const BIND: u16 = 32;
+    /// A socket was made to listen, or could not be: [`ListenRecord`](super::ListenRecord).
+    pub const LISTEN: u16 = 33;
+    /// A connection was accepted: [`ConnectRecord`](super::ConnectRecord).
+    pub const ACCEPT: u16 = 34;
     /// One more than the highest.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 35;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -253,7 +259,7 @@ pub struct OpenRecord {
     pub name_length: U16,
 }
 
-/// A connect.
+/// A connect, a bind or an accept.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ConnectRecord {
@@ -267,12 +273,24 @@ pub struct ConnectRecord {
     pub protocol: U16,
     /// This side's port; 0 for none.
     pub source_port: U16,
-    /// The port asked for.
+    /// The port asked for, or the one that the peer has; 0 of a bind.
     pub destination_port: U16,
     /// This side's address: 4 or 16 bytes in network order.
     pub source: [u8; 16],
-    /// The address asked for: 4 or 16 bytes in network order.
+    /// The address asked for, or the one that the peer has: 4 or 16 bytes in network order; zero of a bind.
     pub destination: [u8; 16],
+}
+
+/// A listen.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ListenRecord {
+    /// The socket, without a destination.
+    pub socket: ConnectRecord,
+    /// How many connections may wait, as asked for.
+    pub backlog: U32,
+    /// Zero.
+    pub reserved: U32,
 }
 
 /// One name of a change.
@@ -340,6 +358,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == 64 + 8);
     assert!(size_of::<OpenRecord>() == 64 + 32);
     assert!(size_of::<ConnectRecord>() == 64 + 48);
+    assert!(size_of::<ListenRecord>() == 64 + 48 + 8);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
 };

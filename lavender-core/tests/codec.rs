@@ -8,9 +8,9 @@ use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
     DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileDelete,
-    FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces, NetConnect,
-    NetworkTransport, OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome,
-    SyscallResult, Terminal,
+    FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces, NetAccept,
+    NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget,
+    Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -142,6 +142,25 @@ fn data() -> impl Strategy<Value = EventData> {
                 })
             }
         ),
+        (any::<SocketAddr>(), any::<u16>(), any::<i64>()).prop_map(|(local, protocol, result)| {
+            EventData::NetBind(NetBind {
+                transport: NetworkTransport::from_ip_protocol(protocol),
+                local: without_scope(local),
+                result: SyscallResult(result),
+            })
+        }),
+        (any::<SocketAddr>(), any::<i32>()).prop_map(|(local, backlog)| {
+            EventData::NetListen(NetListen {
+                transport: NetworkTransport::Tcp,
+                local: without_scope(local),
+                backlog,
+                result: SyscallResult(0),
+            })
+        }),
+        any::<[SocketAddr; 2]>().prop_map(|addresses| {
+            let [local, peer] = addresses.map(without_scope);
+            EventData::NetAccept(NetAccept { transport: NetworkTransport::Tcp, local, peer })
+        }),
         (captured(), any::<u16>(), any::<Option<u16>>(), vec(answer(), 0..4), provenance())
             .prop_map(|(name, record_type, code, answers, provenance)| {
                 EventData::DnsQuery(DnsQuery {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, FileDelete,
-    FileLink, FileMode, FileRename, ProcessTarget, Signal, SignalOutcome, SyscallResult,
+    FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen, NetworkTransport, ProcessTarget,
+    Signal, SignalOutcome, SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -69,13 +70,14 @@ fn every_field_of_a_process_is_there() {
     }
 }
 
+fn matched(category: &str, search: &str, data: EventData) -> usize {
+    detect(rule(category, search), &event(lineage(), data)).len()
+}
+
 #[test]
 fn changes_of_files_have_the_fields_of_their_kind() {
     let path = |text: &str| Captured::complete(text.into());
     let result = SyscallResult(0);
-    let matched = |category: &str, search: &str, data: EventData| {
-        detect(rule(category, search), &event(lineage(), data)).len()
-    };
     let delete = || {
         let path = path("/var/log/auth.log");
         EventData::FileDelete(FileDelete { path, directory: false, result: SyscallResult(-13) })
@@ -107,6 +109,24 @@ fn changes_of_files_have_the_fields_of_their_kind() {
     assert_eq!(matched("file_mode", "{FileMode: '0644'}", set(Some(0o644), None)), 1);
     assert_eq!(matched("file_mode", "{FileMode: null, OwnerId: 0}", set(None, Some(0))), 1);
     assert_eq!(matched("file_mode", "{OwnerId|exists: true}", set(Some(0o644), None)), 0);
+}
+
+#[test]
+fn sockets_tell_of_both_sides() {
+    let local = "0.0.0.0:4444".parse().unwrap();
+    let (transport, result) = (NetworkTransport::Tcp, SyscallResult(-98));
+    let bind = EventData::NetBind(NetBind { transport, local, result });
+    assert_eq!(matched("net_bind", "{SourcePort: 4444, Result: EADDRINUSE}", bind.clone()), 1);
+    assert_eq!(matched("net_bind", "{DestinationPort|exists: true}", bind), 0);
+    let result = SyscallResult(0);
+    let listen = EventData::NetListen(NetListen { transport, local, backlog: 5, result });
+    let search = "{SourceIp|cidr: 0.0.0.0/8, Backlog|lt: 6, Result: success, Protocol: tcp}";
+    assert_eq!(matched("net_listen", search, listen.clone()), 1);
+    assert_eq!(matched("network_connection", "{SourcePort: 4444}", listen), 0);
+    let peer = "192.0.2.7:50000".parse().unwrap();
+    let accept = EventData::NetAccept(NetAccept { transport, local, peer });
+    let search = "{SourcePort: 4444, DestinationIp: 192.0.2.7, Initiated: false}";
+    assert_eq!(matched("net_accept", search, accept), 1);
 }
 
 #[test]

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetConnect,
-    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind,
+    NetConnect, NetListen, NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult,
+    Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -201,6 +202,31 @@ fn full() -> Vec<Arc<Event>> {
         ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),
         event(shell.clone(), EventData::NetConnect(connected)),
+        event(
+            shell.clone(),
+            EventData::NetBind(NetBind {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetListen(NetListen {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                backlog: -1,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetAccept(NetAccept {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                peer: "192.0.2.1:2".parse().unwrap(),
+            }),
+        ),
         event(
             shell.clone(),
             EventData::DnsQuery(DnsQuery {

@@ -8,6 +8,7 @@ mod describe;
 mod names;
 mod observe;
 mod snapshot;
+mod socket;
 mod target;
 
 use std::collections::VecDeque;
@@ -209,6 +210,11 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Socket(record) => {
+                let data = socket::bound_or_accepted(record);
+                self.of_actor(batch, incoming, data);
+            }
+            Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
             Record::Signal(signal) => {
                 if let Some(process) = self.actor(batch, header, waits) {
                     let data = self.signal(signal);
@@ -219,6 +225,16 @@ impl<H: Host> Assembler<H> {
             }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
+        }
+    }
+
+    /// What a process did, once it is known which it is. `None`: nothing that is an event.
+    fn of_actor(&mut self, batch: &mut Batch, incoming: &Incoming<'_>, data: Option<EventData>) {
+        let Some(data) = data else { return };
+        let header = incoming.record.header();
+        match self.actor(batch, header, incoming.waits) {
+            Some(process) => batch.push(header, process, data),
+            None => self.wait(incoming.waits, incoming.bytes),
         }
     }
 
@@ -302,6 +318,9 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::LINK
                 | kind::MODE
                 | kind::SIGNAL
+                | kind::BIND
+                | kind::LISTEN
+                | kind::ACCEPT
         );
         (header.boot_ns.get(), late)
     });

@@ -219,7 +219,7 @@ struct sock_common {
 };
 struct sock {
 	struct sock_common __sk_common;
-	u16 sk_protocol;
+	u16 sk_protocol, sk_type;
 };
 struct socket {
 	struct sock *sk;

@@ -18,7 +18,10 @@ enum record_kind {
 	RECORD_LINK = 10,
 	RECORD_MODE = 11,
 	RECORD_SIGNAL = 12,
-	RECORD_KINDS = 13,
+	RECORD_BIND = 32,
+	RECORD_LISTEN = 33,
+	RECORD_ACCEPT = 34,
+	RECORD_KINDS = 35,
 };
 
 /* record_header.flags */
@@ -103,11 +106,18 @@ struct open_record {
 	u16 walk_length, name_length;
 };
 
+/* RECORD_CONNECT, RECORD_BIND, RECORD_ACCEPT: `source` is this side's. */
 struct connect_record {
 	struct record_header header;
 	s64 result;
 	u16 family, protocol, source_port, destination_port;
 	u8 source[16], destination[16];
+};
+
+/* RECORD_LISTEN */
+struct listen_record {
+	struct connect_record socket;
+	u32 backlog, reserved;
 };
 
 /* change_record.what */
@@ -164,11 +174,17 @@ struct cgroup_filter {
 
 enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 
+/* sensor_config.network */
+#define NETWORK_BINDS 0x1
+#define NETWORK_LISTENS 0x2
+#define NETWORK_ACCEPTS 0x4
+
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {
 	u32 wake_bytes[RINGS];
 	u32 opens, connects, changes;
-	u32 include_count, exclude_count, uid_count, reserved;
+	u32 network;
+	u32 include_count, exclude_count, uid_count;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */

@@ -32,6 +32,9 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
             &[15, 16, 94, 95, 182, 198, 207, 212, 298, 306, 452],
         ),
         Probe::NetConnect => (&[42], &[102, 362]),
+        Probe::NetBind => (&[49], &[102, 361]),
+        Probe::NetListen => (&[50], &[102, 363]),
+        Probe::NetAccept => (&[43, 288], &[102, 364]),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
@@ -39,6 +42,10 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         | Probe::Snapshot => (&[], &[]),
     }
 }
+
+/// `sensor_config.network`.
+const NETWORK: [(Probe, u32); 3] =
+    [(Probe::NetBind, 0x1), (Probe::NetListen, 0x2), (Probe::NetAccept, 0x4)];
 
 /// `struct cgroup_filter`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
@@ -57,10 +64,10 @@ pub(super) struct Config {
     opens: u32,
     connects: u32,
     changes: u32,
+    network: u32,
     include_count: u32,
     exclude_count: u32,
     uid_count: u32,
-    reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
@@ -93,6 +100,8 @@ impl Config {
         let has = |probe| probes.contains(&probe);
         self.opens = has(Probe::FileOpen).into();
         self.connects = has(Probe::NetConnect).into();
+        let network = NETWORK.iter().filter(|(probe, _)| has(*probe));
+        self.network = network.fold(0, |bits, (_, bit)| bits | bit);
         let changes = [Probe::FileDelete, Probe::FileRename, Probe::FileLink, Probe::FileMode];
         self.changes = changes.into_iter().any(has).into();
         for probe in probes {

@@ -70,6 +70,9 @@ impl Lost {
             kind::MODE => EventKind::FileMode,
             kind::SIGNAL => EventKind::Signal,
             kind::CONNECT => EventKind::NetConnect,
+            kind::BIND => EventKind::NetBind,
+            kind::LISTEN => EventKind::NetListen,
+            kind::ACCEPT => EventKind::NetAccept,
             kind::ARGUMENTS => {
                 self.argument_parts += count;
                 return;

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, ListenRecord, OpenRecord,
     ProgramRecord, RecordHeader, SignalRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
@@ -48,6 +48,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == size_of::<types::exit_record>());
     assert!(size_of::<OpenRecord>() == size_of::<types::open_record>());
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
+    assert!(size_of::<ListenRecord>() == size_of::<types::listen_record>());
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());

@@ -76,6 +76,12 @@ pub enum Probe {
     FileMode,
     /// Connected sockets.
     NetConnect,
+    /// Bound sockets.
+    NetBind,
+    /// Sockets that listen.
+    NetListen,
+    /// Accepted connections.
+    NetAccept,
     /// Signals to other processes.
     Signal,
     /// The processes that run already.
@@ -84,7 +90,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -94,6 +100,9 @@ impl Probe {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
         Self::Signal,
         Self::Snapshot,
     ];
@@ -110,6 +119,9 @@ impl Probe {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
         }
@@ -127,6 +139,9 @@ impl Probe {
             Self::FileLink => Some(EventKind::FileLink),
             Self::FileMode => Some(EventKind::FileMode),
             Self::NetConnect => Some(EventKind::NetConnect),
+            Self::NetBind => Some(EventKind::NetBind),
+            Self::NetListen => Some(EventKind::NetListen),
+            Self::NetAccept => Some(EventKind::NetAccept),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
         }

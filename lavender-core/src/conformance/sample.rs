@@ -7,8 +7,8 @@ use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
     ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
-    LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal,
-    SignalOutcome, StopReason, SyscallResult, Terminal,
+    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags,
+    Process, ProcessTarget, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -267,6 +267,38 @@ impl Sample {
         self.event(Some(process), EventData::NetConnect(data))
     }
 
+    /// A socket is bound, listens and accepts; one that cannot be bound, one that cannot listen, one of another
+    /// protocol.
+    pub fn sockets(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
+        let transport = NetworkTransport::Tcp;
+        let local = SocketAddr::from(([127, 0, 0, 1], 4_444));
+        let any = SocketAddr::from(([0; 16], u16::MAX));
+        let raw = NetworkTransport::Other(u16::MAX);
+        [
+            EventData::NetBind(NetBind { transport, local, result: SyscallResult(0) }),
+            EventData::NetBind(NetBind {
+                transport: raw,
+                local: any,
+                result: SyscallResult(i64::MIN),
+            }),
+            EventData::NetListen(NetListen {
+                transport,
+                local,
+                backlog: 128,
+                result: SyscallResult(0),
+            }),
+            EventData::NetListen(NetListen {
+                transport: raw,
+                local: any,
+                backlog: i32::MIN,
+                result: SyscallResult(-95),
+            }),
+            EventData::NetAccept(NetAccept { transport, local, peer: any }),
+        ]
+        .map(|data| self.event(Some(process), data))
+        .into()
+    }
+
     /// A name is looked up, and found.
     pub fn dns_query(&mut self, process: &Arc<Process>, name: &str) -> Arc<Event> {
         let answer = |record_type, data| DnsAnswer { record_type, data };
@@ -368,6 +400,7 @@ impl Sample {
         events.extend(self.responses(&shell, alert));
         events.extend(self.file_changes(&shell, "/etc/motd"));
         events.extend(self.signals(&shell, &extreme));
+        events.extend(self.sockets(&shell));
         events.push(self.agent_stop());
         events
     }

@@ -36,6 +36,12 @@ pub enum EventKind {
     FileMode,
     /// A socket was connected.
     NetConnect,
+    /// A socket was given an address of this side.
+    NetBind,
+    /// A socket was made to wait for connections.
+    NetListen,
+    /// A connection was accepted.
+    NetAccept,
     /// A process sent another a signal.
     Signal,
     /// A name was looked up.
@@ -56,7 +62,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -66,6 +72,9 @@ impl EventKind {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
         Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
@@ -87,6 +96,9 @@ impl EventKind {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
@@ -106,7 +118,12 @@ impl EventKind {
             | Self::FileRename
             | Self::FileLink
             | Self::FileMode => Priority::File,
-            Self::NetConnect | Self::DnsQuery | Self::Signal => Priority::Network,
+            Self::NetConnect
+            | Self::NetBind
+            | Self::NetListen
+            | Self::NetAccept
+            | Self::DnsQuery
+            | Self::Signal => Priority::Network,
             _ => Priority::Process,
         }
     }

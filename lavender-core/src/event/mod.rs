@@ -8,6 +8,7 @@ mod kind;
 mod loss;
 mod network;
 mod process;
+mod socket;
 mod target;
 mod tree;
 
@@ -26,6 +27,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
+pub use self::socket::{NetAccept, NetBind, NetListen};
 pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
@@ -104,6 +106,12 @@ pub enum EventData {
     FileMode(FileMode),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
+    /// A socket was given an address of this side, or could not be.
+    NetBind(NetBind),
+    /// A socket was made to wait for connections, or could not be.
+    NetListen(NetListen),
+    /// A connection was accepted.
+    NetAccept(NetAccept),
     /// A process sent another a signal.
     Signal(Signal),
     /// A name was looked up.
@@ -140,6 +148,9 @@ impl EventData {
             Self::FileLink(_) => EventKind::FileLink,
             Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
+            Self::NetBind(_) => EventKind::NetBind,
+            Self::NetListen(_) => EventKind::NetListen,
+            Self::NetAccept(_) => EventKind::NetAccept,
             Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,

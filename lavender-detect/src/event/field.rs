@@ -79,13 +79,14 @@ fields! {
     OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
     Result, "Result", Text, "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
     Protocol, "Protocol", Text, "Of a network event: `tcp`, `udp` or `other`.";
-    Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect.";
+    Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect, `false` for an accepted connection.";
     SourceIp, "SourceIp", Address, "Of a network event, the address of this side.";
     SourcePort, "SourcePort", Number, "Of a network event, the port of this side.";
     DestinationIp, "DestinationIp", Address, "Of a network event, the address of the other side.";
     DestinationPort, "DestinationPort", Number, "Of a network event, the port of the other side.";
     DestinationIsIpv6, "DestinationIsIpv6", Boolean, "Of a network event, whether the other side's address is IPv6.";
     DestinationHostname, "DestinationHostname", Text, "Of a network event, the name that was looked up for the address.";
+    Backlog, "Backlog", Number, "Of a socket that listens, how many connections may wait to be accepted.";
     QueryName, "QueryName", Text, "Of a look-up in the DNS, the name asked for.";
     QueryType, "QueryType", Text, "Of a look-up in the DNS, the type of record asked for: `A`, `TXT`, `TYPE65280`.";
     QueryStatus, "QueryStatus", Number, "Of a look-up in the DNS, the answer as Sysmon numbers it: 0 found, 9003 no such name (9000 and the response code).";

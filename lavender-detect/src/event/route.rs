@@ -28,6 +28,12 @@ pub enum Route {
     FileMode,
     /// `net_connect`.
     NetworkConnection,
+    /// `net_bind`, whether it succeeded or not.
+    NetBind,
+    /// `net_listen`, whether it succeeded or not.
+    NetListen,
+    /// `net_accept`.
+    NetAccept,
     /// `signal`.
     Signal,
     /// `dns_query`.
@@ -36,7 +42,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -46,6 +52,9 @@ impl Route {
         Self::FileLink,
         Self::FileMode,
         Self::NetworkConnection,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
         Self::Signal,
         Self::DnsQuery,
     ];
@@ -62,6 +71,9 @@ impl Route {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetworkConnection => "network_connection",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
@@ -89,6 +101,13 @@ impl Route {
                 "The mode or owner of a file was set, or could not be: see `Result`. The category is Lavender's own."
             }
             Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
+            Self::NetBind => {
+                "A socket was given an address of this side, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::NetListen => {
+                "A socket was made to wait for connections, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::NetAccept => "A connection was accepted. The category is Lavender's own.",
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
@@ -109,6 +128,9 @@ impl Route {
             EventData::FileLink(_) => [Some(Self::FileLink), None],
             EventData::FileMode(_) => [Some(Self::FileMode), None],
             EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::NetBind(_) => [Some(Self::NetBind), None],
+            EventData::NetListen(_) => [Some(Self::NetListen), None],
+            EventData::NetAccept(_) => [Some(Self::NetAccept), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
@@ -134,6 +156,9 @@ impl Route {
             Self::FileLink => EventKind::FileLink,
             Self::FileMode => EventKind::FileMode,
             Self::NetworkConnection => EventKind::NetConnect,
+            Self::NetBind => EventKind::NetBind,
+            Self::NetListen => EventKind::NetListen,
+            Self::NetAccept => EventKind::NetAccept,
             Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
@@ -164,7 +189,10 @@ impl Route {
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
             F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
             F::TargetFilename => self.is_of_files(),
-            F::Result => self.is_of_files() || matches!(self, Self::NetworkConnection),
+            F::Result => {
+                self.is_of_files()
+                    || matches!(self, Self::NetworkConnection | Self::NetBind | Self::NetListen)
+            }
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
             F::SignalNumber
             | F::SignalOutcome
@@ -174,13 +202,14 @@ impl Route {
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),
-            F::Protocol
-            | F::Initiated
-            | F::SourceIp
-            | F::SourcePort
-            | F::DestinationIp
-            | F::DestinationPort
-            | F::DestinationIsIpv6 => matches!(self, Self::NetworkConnection),
+            F::Protocol | F::SourceIp | F::SourcePort => matches!(
+                self,
+                Self::NetworkConnection | Self::NetBind | Self::NetListen | Self::NetAccept
+            ),
+            F::Initiated | F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => {
+                matches!(self, Self::NetworkConnection | Self::NetAccept)
+            }
+            F::Backlog => matches!(self, Self::NetListen),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
                 matches!(self, Self::DnsQuery)
             }

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
-    Signal, SyscallResult,
+    DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, Process, Signal,
+    SyscallResult,
 };
 
-use super::change;
 use super::field::EventField;
+use super::{change, network};
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -55,7 +55,9 @@ impl<'a> EventRecord<'a> {
                 EventData::FileOpen(open) => result(open.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
-                data => change::result_of(data).map_or(FieldValue::Absent, result),
+                data => change::result_of(data)
+                    .or_else(|| network::result_of(data))
+                    .map_or(FieldValue::Absent, result),
             },
             F::Protocol
             | F::Initiated
@@ -63,10 +65,8 @@ impl<'a> EventRecord<'a> {
             | F::SourcePort
             | F::DestinationIp
             | F::DestinationPort
-            | F::DestinationIsIpv6 => match &self.event.data {
-                EventData::NetConnect(connect) => network(connect, field),
-                _ => FieldValue::Absent,
-            },
+            | F::DestinationIsIpv6
+            | F::Backlog => network::field(&self.event.data, field),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
                 match &self.event.data {
                     EventData::DnsQuery(query) => look_up(query, field),
@@ -183,18 +183,6 @@ fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
     }
 }
 
-fn network(connect: &NetConnect, field: EventField) -> FieldValue<'_> {
-    match field {
-        EventField::Protocol => connect.transport.as_str().into(),
-        EventField::Initiated => true.into(),
-        EventField::SourceIp => connect.source.map(|source| source.ip()).into(),
-        EventField::SourcePort => connect.source.map(|source| source.port()).into(),
-        EventField::DestinationIp => connect.destination.ip().into(),
-        EventField::DestinationPort => connect.destination.port().into(),
-        _ => connect.destination.is_ipv6().into(),
-    }
-}
-
 /// Sysmon reports a look-up by Windows's error numbers: `DNS_ERROR_RESPONSE_CODES_BASE` (9000 in `winerror.h`) and
 /// the response code, or 0.
 fn look_up(query: &DnsQuery, field: EventField) -> FieldValue<'_> {
@@ -232,6 +220,8 @@ fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
         Some(22) => "EINVAL".into(),
         Some(30) => "EROFS".into(),
         Some(40) => "ELOOP".into(),
+        Some(98) => "EADDRINUSE".into(),
+        Some(99) => "EADDRNOTAVAIL".into(),
         Some(101) => "ENETUNREACH".into(),
         Some(110) => "ETIMEDOUT".into(),
         Some(111) => "ECONNREFUSED".into(),

@@ -1,0 +1,39 @@
+//! What is done with sockets beside connecting them.
+
+use std::net::SocketAddr;
+
+use lavender_core::event::{EventData, NetAccept, NetBind, NetListen, SyscallResult};
+
+use super::observe::{address, transport};
+use crate::record::{ConnectRecord, ListenRecord, kind};
+
+/// `None` for an address family that is not IP.
+pub(super) fn bound_or_accepted(record: &ConnectRecord) -> Option<EventData> {
+    let (transport, local) = (transport(record), local(record)?);
+    Some(match record.header.kind.get() {
+        kind::BIND => {
+            let result = SyscallResult(record.result.get());
+            EventData::NetBind(NetBind { transport, local, result })
+        }
+        _ => EventData::NetAccept(NetAccept { transport, local, peer: peer(record)? }),
+    })
+}
+
+/// `None` for an address family that is not IP.
+pub(super) fn listens(record: &ListenRecord) -> Option<EventData> {
+    let socket = &record.socket;
+    Some(EventData::NetListen(NetListen {
+        transport: transport(socket),
+        local: local(socket)?,
+        backlog: record.backlog.get().cast_signed(),
+        result: SyscallResult(socket.result.get()),
+    }))
+}
+
+fn local(record: &ConnectRecord) -> Option<SocketAddr> {
+    address(record.family.get(), &record.source, record.source_port.get())
+}
+
+fn peer(record: &ConnectRecord) -> Option<SocketAddr> {
+    address(record.family.get(), &record.destination, record.destination_port.get())
+}
