@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +159,9 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
             if connect.destination.port() == port && connect.result.is_ok())
     })?;
     println!("{:?}", connect.data);
-    for kind in [EventKind::NetBind, EventKind::NetListen, EventKind::NetAccept] {
+    for kind in
+        [EventKind::NetBind, EventKind::NetListen, EventKind::NetAccept, EventKind::ExecFailed]
+    {
         println!("{:?}", find(events, |event| event.kind() == kind)?.data);
     }
     let changed = |what: &'static str| {
@@ -207,6 +210,8 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let _stream = TcpStream::connect(listener.local_addr()?)?;
     listener.accept()?;
+    // Comes back, since it is not there.
+    let _error = Command::new("/tmp/no-program").exec();
     std::env::set_current_dir("/tmp")?;
     std::fs::write("smoke-a", "x")?;
     std::fs::rename("smoke-a", "./smoke-b")?;

@@ -17,8 +17,8 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, ListenRecord, OpenRecord,
-    Place, ProgramRecord, RecordHeader, SignalRecord, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, ExecFailedRecord, ExitRecord, ForkRecord,
+    ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -42,6 +42,8 @@ pub enum Record<'a> {
     Socket(&'a ConnectRecord),
     /// A socket was made to listen, or could not be.
     Listen(&'a ListenRecord),
+    /// A program could not be started.
+    ExecFailed(FailedExec<'a>),
     /// A process sent another a signal.
     Signal(&'a SignalRecord),
     /// A process found by the snapshot.
@@ -60,6 +62,7 @@ impl<'a> Record<'a> {
             Self::Change(change) => &change.record.header,
             Self::Connect(record) | Self::Socket(record) => &record.header,
             Self::Listen(record) => &record.socket.header,
+            Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
         }
     }
@@ -89,6 +92,19 @@ pub struct Open<'a> {
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
     pub name: &'a [u8],
+}
+
+/// An exec that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedExec<'a> {
+    /// The fixed part.
+    pub record: &'a ExecFailedRecord,
+    /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+    /// The arguments, each ended by a NUL.
+    pub arguments: &'a [u8],
 }
 
 /// A change of a file's names, mode or owner.
@@ -173,6 +189,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
         kind::BIND | kind::ACCEPT => Ok(Record::Socket(fixed(bytes, kind)?.0)),
         kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
+        kind::EXEC_FAILED => {
+            let (record, rest) = fixed::<ExecFailedRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, rest) = take(rest, record.name_length.get().into(), kind)?;
+            let (arguments, _) = take(rest, record.arguments_length.get().into(), kind)?;
+            Ok(Record::ExecFailed(FailedExec { record, walk, name: without_nul(name), arguments }))
+        }
         kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }

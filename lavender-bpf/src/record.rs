@@ -42,8 +42,10 @@ pub mod kind {
     pub const LISTEN: u16 = 33;
     /// A connection was accepted: [`ConnectRecord`](super::ConnectRecord).
     pub const ACCEPT: u16 = 34;
+    /// A program could not be started: [`ExecFailedRecord`](super::ExecFailedRecord).
+    pub const EXEC_FAILED: u16 = 35;
     /// One more than the highest.
-    pub const COUNT: usize = 35;
+    pub const COUNT: usize = 36;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -293,6 +295,24 @@ pub struct ListenRecord {
     pub reserved: U32,
 }
 
+/// An exec that failed. Then: the walk, the name, the arguments.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ExecFailedRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// Bytes of the walk: the folder's that the name is relative to, or the file's.
+    pub walk_length: U16,
+    /// Bytes of the name that the call gave, its NUL included; 0 where the walk is the file's.
+    pub name_length: U16,
+    /// Bytes of the arguments, each ended by a NUL.
+    pub arguments_length: U16,
+    /// Zero.
+    pub reserved: U16,
+}
+
 /// One name of a change.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -359,6 +379,7 @@ const _: () = {
     assert!(size_of::<OpenRecord>() == 64 + 32);
     assert!(size_of::<ConnectRecord>() == 64 + 48);
     assert!(size_of::<ListenRecord>() == 64 + 48 + 8);
+    assert!(size_of::<ExecFailedRecord>() == 64 + 16);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
 };

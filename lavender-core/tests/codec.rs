@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
-    DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileDelete,
-    FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces, NetAccept,
-    NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget,
-    Signal, SignalOutcome, SyscallResult, Terminal,
+    DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
+    FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces,
+    NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags, Priority, Process,
+    ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -160,6 +160,10 @@ fn data() -> impl Strategy<Value = EventData> {
         any::<[SocketAddr; 2]>().prop_map(|addresses| {
             let [local, peer] = addresses.map(without_scope);
             EventData::NetAccept(NetAccept { transport: NetworkTransport::Tcp, local, peer })
+        }),
+        (captured(), process(), any::<i64>()).prop_map(|(path, process, result)| {
+            let arguments = process.arguments;
+            EventData::ExecFailed(ExecFailed { path, arguments, result: SyscallResult(result) })
         }),
         (captured(), any::<u16>(), any::<Option<u16>>(), vec(answer(), 0..4), provenance())
             .prop_map(|(name, record_type, code, answers, provenance)| {

@@ -295,6 +295,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let changes = changed.file_changes(&shell, "/etc/motd");
     let signals = changed.signals(&shell, &shell);
     let sockets = Sample::new("acme", "web-1", 7).sockets(&shell);
+    let failed_execs = Sample::new("acme", "web-1", 7).failed_execs(&shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -304,6 +305,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("changes", events(Topic::TelemetryRaw, changes)),
         ("signals", events(Topic::TelemetryRaw, signals)),
         ("sockets", events(Topic::TelemetryRaw, sockets)),
+        ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

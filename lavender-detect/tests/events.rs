@@ -7,9 +7,9 @@ mod support;
 use std::sync::Arc;
 
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, FileDelete,
-    FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen, NetworkTransport, ProcessTarget,
-    Signal, SignalOutcome, SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
+    ExecFailed, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen,
+    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -127,6 +127,21 @@ fn sockets_tell_of_both_sides() {
     let accept = EventData::NetAccept(NetAccept { transport, local, peer });
     let search = "{SourcePort: 4444, DestinationIp: 192.0.2.7, Initiated: false}";
     assert_eq!(matched("net_accept", search, accept), 1);
+}
+
+#[test]
+fn a_failed_exec_is_no_new_process() {
+    let failed = || {
+        EventData::ExecFailed(ExecFailed {
+            path: Captured::complete("/tmp/x".into()),
+            arguments: Captured::complete(Arguments::from_list(["x", "-p", "4444"])),
+            result: SyscallResult(-13),
+        })
+    };
+    let search = "{TargetFilename|startswith: /tmp/, TargetCommandLine|endswith: '-p 4444', \
+                  Result: EACCES, Image|endswith: /bash}";
+    assert_eq!(matched("exec_failed", search, failed()), 1);
+    assert_eq!(matched("process_creation", "{Image|endswith: /bash}", failed()), 0);
 }
 
 #[test]

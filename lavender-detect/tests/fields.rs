@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind,
-    NetConnect, NetListen, NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult,
-    Terminal,
+    Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
+    EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
+    NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, ProcessTarget, Signal,
+    SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -202,6 +202,14 @@ fn full() -> Vec<Arc<Event>> {
         ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),
         event(shell.clone(), EventData::NetConnect(connected)),
+        event(
+            shell.clone(),
+            EventData::ExecFailed(ExecFailed {
+                path: path(),
+                arguments: Captured::complete(Arguments::from_list(["motd", "-x"])),
+                result: SyscallResult(-13),
+            }),
+        ),
         event(
             shell.clone(),
             EventData::NetBind(NetBind {

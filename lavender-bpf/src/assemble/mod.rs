@@ -5,6 +5,7 @@
 
 mod arguments;
 mod describe;
+mod exec_failed;
 mod names;
 mod observe;
 mod snapshot;
@@ -215,6 +216,9 @@ impl<H: Host> Assembler<H> {
                 self.of_actor(batch, incoming, data);
             }
             Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
+            Record::ExecFailed(failed) => {
+                self.of_actor(batch, incoming, Some(exec_failed::exec_failed(&failed)));
+            }
             Record::Signal(signal) => {
                 if let Some(process) = self.actor(batch, header, waits) {
                     let data = self.signal(signal);
@@ -321,6 +325,7 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::BIND
                 | kind::LISTEN
                 | kind::ACCEPT
+                | kind::EXEC_FAILED
         );
         (header.boot_ns.get(), late)
     });

@@ -31,7 +31,7 @@ pub(super) fn open(open: &Open<'_>) -> EventData {
 }
 
 /// The path of a file by its own walk, or by a name and the walk of its folder.
-fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
+pub(super) fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
     let has = |flag| flags & flag != 0;
     let cut = Provenance::Truncated { true_length: 0 };
     if has(flag::WALK_IS_FILE) {

@@ -21,7 +21,8 @@ enum record_kind {
 	RECORD_BIND = 32,
 	RECORD_LISTEN = 33,
 	RECORD_ACCEPT = 34,
-	RECORD_KINDS = 35,
+	RECORD_EXEC_FAILED = 35,
+	RECORD_KINDS = 36,
 };
 
 /* record_header.flags */
@@ -120,6 +121,13 @@ struct listen_record {
 	u32 backlog, reserved;
 };
 
+/* RECORD_EXEC_FAILED. Then: the walk, the name, the arguments. */
+struct exec_failed_record {
+	struct record_header header;
+	s64 result;
+	u16 walk_length, name_length, arguments_length, reserved;
+};
+
 /* change_record.what */
 #define CHANGE_DIRECTORY 0x1 /* a folder was to be removed */
 #define CHANGE_EXCHANGE 0x2 /* both names were to stay, and swap their files */
@@ -183,8 +191,8 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 struct sensor_config {
 	u32 wake_bytes[RINGS];
 	u32 opens, connects, changes;
-	u32 network;
-	u32 include_count, exclude_count, uid_count;
+	u32 network, failed_execs;
+	u32 include_count, exclude_count, uid_count, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */

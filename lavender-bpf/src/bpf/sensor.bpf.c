@@ -13,6 +13,7 @@
 #include "call.h"
 #include "change.h"
 #include "socket.h"
+#include "exec_failed.h"
 #include "syscall.h"
 #include "signal.h"
 #include "snapshot.h"

@@ -81,6 +81,8 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		emit_open(task, &open, call->result);
 	else if (config.network && exit_socket(task, call, compat))
 		return;
+	else if (config.failed_execs && exit_exec(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }

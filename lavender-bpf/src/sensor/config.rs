@@ -35,6 +35,7 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         Probe::NetBind => (&[49], &[102, 361]),
         Probe::NetListen => (&[50], &[102, 363]),
         Probe::NetAccept => (&[43, 288], &[102, 364]),
+        Probe::ExecFailed => (&[59, 322], &[11, 358]),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
@@ -65,9 +66,11 @@ pub(super) struct Config {
     connects: u32,
     changes: u32,
     network: u32,
+    failed_execs: u32,
     include_count: u32,
     exclude_count: u32,
     uid_count: u32,
+    reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
@@ -102,6 +105,7 @@ impl Config {
         self.connects = has(Probe::NetConnect).into();
         let network = NETWORK.iter().filter(|(probe, _)| has(*probe));
         self.network = network.fold(0, |bits, (_, bit)| bits | bit);
+        self.failed_execs = has(Probe::ExecFailed).into();
         let changes = [Probe::FileDelete, Probe::FileRename, Probe::FileLink, Probe::FileMode];
         self.changes = changes.into_iter().any(has).into();
         for probe in probes {

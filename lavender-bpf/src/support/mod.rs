@@ -82,6 +82,8 @@ pub enum Probe {
     NetListen,
     /// Accepted connections.
     NetAccept,
+    /// Programs that could not be started.
+    ExecFailed,
     /// Signals to other processes.
     Signal,
     /// The processes that run already.
@@ -90,7 +92,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -103,6 +105,7 @@ impl Probe {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::ExecFailed,
         Self::Signal,
         Self::Snapshot,
     ];
@@ -122,6 +125,7 @@ impl Probe {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
         }
@@ -142,6 +146,7 @@ impl Probe {
             Self::NetBind => Some(EventKind::NetBind),
             Self::NetListen => Some(EventKind::NetListen),
             Self::NetAccept => Some(EventKind::NetAccept),
+            Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
         }

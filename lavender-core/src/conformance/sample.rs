@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
-    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
-    ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
+    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
+    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
     LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags,
     Process, ProcessTarget, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
 };
@@ -299,6 +299,26 @@ impl Sample {
         .into()
     }
 
+    /// Programs cannot be started: one whose arguments are known, one of which nothing is.
+    pub fn failed_execs(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
+        let odd = Arguments::from_list([&b"\xff\xfe"[..], b"", b"\"\n"]);
+        let truncated = Provenance::Truncated { true_length: 0 };
+        [
+            ExecFailed {
+                path: Captured::complete("/usr/bin/nmap".into()),
+                arguments: Captured::complete(Arguments::from_list(["nmap", "-sS", "192.0.2.7"])),
+                result: SyscallResult(-2),
+            },
+            ExecFailed {
+                path: Captured::unreadable(),
+                arguments: Captured::new(odd, truncated),
+                result: SyscallResult(i64::MIN),
+            },
+        ]
+        .map(|failed| self.event(Some(process), EventData::ExecFailed(failed)))
+        .into()
+    }
+
     /// A name is looked up, and found.
     pub fn dns_query(&mut self, process: &Arc<Process>, name: &str) -> Arc<Event> {
         let answer = |record_type, data| DnsAnswer { record_type, data };
@@ -401,6 +421,7 @@ impl Sample {
         events.extend(self.file_changes(&shell, "/etc/motd"));
         events.extend(self.signals(&shell, &extreme));
         events.extend(self.sockets(&shell));
+        events.extend(self.failed_execs(&extreme));
         events.push(self.agent_stop());
         events
     }

@@ -42,6 +42,8 @@ pub enum EventKind {
     NetListen,
     /// A connection was accepted.
     NetAccept,
+    /// A program could not be started.
+    ExecFailed,
     /// A process sent another a signal.
     Signal,
     /// A name was looked up.
@@ -62,7 +64,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -75,6 +77,7 @@ impl EventKind {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::ExecFailed,
         Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
@@ -99,6 +102,7 @@ impl EventKind {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
@@ -122,6 +126,7 @@ impl EventKind {
             | Self::NetBind
             | Self::NetListen
             | Self::NetAccept
+            | Self::ExecFailed
             | Self::DnsQuery
             | Self::Signal => Priority::Network,
             _ => Priority::Process,
@@ -168,7 +173,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network, and signals, which a program may send as fast as it likes.
+    /// Network, and signals and failed execs, of which a program may make as many as it likes.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

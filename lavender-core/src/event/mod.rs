@@ -3,6 +3,7 @@
 mod agent;
 mod change;
 mod dns;
+mod exec_failed;
 mod file;
 mod kind;
 mod loss;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
+pub use self::exec_failed::ExecFailed;
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
@@ -112,6 +114,8 @@ pub enum EventData {
     NetListen(NetListen),
     /// A connection was accepted.
     NetAccept(NetAccept),
+    /// A program could not be started.
+    ExecFailed(ExecFailed),
     /// A process sent another a signal.
     Signal(Signal),
     /// A name was looked up.
@@ -151,6 +155,7 @@ impl EventData {
             Self::NetBind(_) => EventKind::NetBind,
             Self::NetListen(_) => EventKind::NetListen,
             Self::NetAccept(_) => EventKind::NetAccept,
+            Self::ExecFailed(_) => EventKind::ExecFailed,
             Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,

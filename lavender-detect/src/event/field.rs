@@ -74,7 +74,7 @@ fields! {
     Terminal, "Terminal", Text, "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
     ContainerId, "ContainerId", Text, "The container's id, as its runtime names it.";
     ContainerRuntime, "ContainerRuntime", Text, "The container's runtime: `docker`, `containerd`, …";
-    TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path; of a renamed file, the new one.";
+    TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path; of a renamed file, the new one; of an exec that failed, the program's.";
     Access, "Access", List, "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";
     OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
     Result, "Result", Text, "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
@@ -87,6 +87,7 @@ fields! {
     DestinationIsIpv6, "DestinationIsIpv6", Boolean, "Of a network event, whether the other side's address is IPv6.";
     DestinationHostname, "DestinationHostname", Text, "Of a network event, the name that was looked up for the address.";
     Backlog, "Backlog", Number, "Of a socket that listens, how many connections may wait to be accepted.";
+    TargetCommandLine, "TargetCommandLine", Text, "Of an exec that failed, the arguments that the program would have had, joined by spaces.";
     QueryName, "QueryName", Text, "Of a look-up in the DNS, the name asked for.";
     QueryType, "QueryType", Text, "Of a look-up in the DNS, the type of record asked for: `A`, `TXT`, `TYPE65280`.";
     QueryStatus, "QueryStatus", Number, "Of a look-up in the DNS, the answer as Sysmon numbers it: 0 found, 9003 no such name (9000 and the response code).";

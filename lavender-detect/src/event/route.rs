@@ -34,6 +34,8 @@ pub enum Route {
     NetListen,
     /// `net_accept`.
     NetAccept,
+    /// `exec_failed`.
+    ExecFailed,
     /// `signal`.
     Signal,
     /// `dns_query`.
@@ -42,7 +44,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -55,6 +57,7 @@ impl Route {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::ExecFailed,
         Self::Signal,
         Self::DnsQuery,
     ];
@@ -74,6 +77,7 @@ impl Route {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
@@ -108,6 +112,9 @@ impl Route {
                 "A socket was made to wait for connections, or could not be: see `Result`. The category is Lavender's own."
             }
             Self::NetAccept => "A connection was accepted. The category is Lavender's own.",
+            Self::ExecFailed => {
+                "A program could not be started: see `Result`. `Image` is the program that tried. The category is Lavender's own."
+            }
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
@@ -131,6 +138,7 @@ impl Route {
             EventData::NetBind(_) => [Some(Self::NetBind), None],
             EventData::NetListen(_) => [Some(Self::NetListen), None],
             EventData::NetAccept(_) => [Some(Self::NetAccept), None],
+            EventData::ExecFailed(_) => [Some(Self::ExecFailed), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
@@ -159,6 +167,7 @@ impl Route {
             Self::NetBind => EventKind::NetBind,
             Self::NetListen => EventKind::NetListen,
             Self::NetAccept => EventKind::NetAccept,
+            Self::ExecFailed => EventKind::ExecFailed,
             Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
@@ -188,10 +197,17 @@ impl Route {
             F::ScriptPath | F::PreviousImage => matches!(self, Self::ProcessCreation),
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
             F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
-            F::TargetFilename => self.is_of_files(),
+            F::TargetFilename => self.is_of_files() || matches!(self, Self::ExecFailed),
+            F::TargetCommandLine => matches!(self, Self::ExecFailed),
             F::Result => {
                 self.is_of_files()
-                    || matches!(self, Self::NetworkConnection | Self::NetBind | Self::NetListen)
+                    || matches!(
+                        self,
+                        Self::NetworkConnection
+                            | Self::NetBind
+                            | Self::NetListen
+                            | Self::ExecFailed
+                    )
             }
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
             F::SignalNumber

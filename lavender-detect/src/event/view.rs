@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use lavender_core::Captured;
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, Process, Signal,
-    SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExecFailed, ExitStatus, FileOpen,
+    Process, Signal, SyscallResult,
 };
 
 use super::field::EventField;
@@ -35,7 +36,14 @@ impl<'a> EventRecord<'a> {
             F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
+                EventData::ExecFailed(failed) if field == F::TargetFilename => {
+                    FieldValue::captured_path(&failed.path)
+                }
                 data => change::field(data, field),
+            },
+            F::TargetCommandLine => match &self.event.data {
+                EventData::ExecFailed(failed) => joined(&failed.arguments),
+                _ => FieldValue::Absent,
             },
             F::SignalNumber
             | F::SignalOutcome
@@ -53,6 +61,7 @@ impl<'a> EventRecord<'a> {
             | F::OwnerGroupId => change::field(&self.event.data, field),
             F::Result => match &self.event.data {
                 EventData::FileOpen(open) => result(open.result),
+                EventData::ExecFailed(failed) => result(failed.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
                 data => change::result_of(data)
@@ -142,7 +151,10 @@ impl<'a> EventRecord<'a> {
 }
 
 fn command_line(process: &Process) -> FieldValue<'_> {
-    let arguments = &process.arguments;
+    joined(&process.arguments)
+}
+
+fn joined(arguments: &Captured<Arguments>) -> FieldValue<'_> {
     FieldValue::with_provenance(arguments.value.command_line(), arguments.provenance, Kept::Start)
 }
 
@@ -213,6 +225,8 @@ fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
         None => "success".into(),
         Some(1) => "EPERM".into(),
         Some(2) => "ENOENT".into(),
+        Some(7) => "E2BIG".into(),
+        Some(8) => "ENOEXEC".into(),
         Some(13) => "EACCES".into(),
         Some(17) => "EEXIST".into(),
         Some(20) => "ENOTDIR".into(),
