@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::error::Error;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -159,9 +159,13 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
             if connect.destination.port() == port && connect.result.is_ok())
     })?;
     println!("{:?}", connect.data);
-    for kind in
-        [EventKind::NetBind, EventKind::NetListen, EventKind::NetAccept, EventKind::ExecFailed]
-    {
+    for kind in [
+        EventKind::NetBind,
+        EventKind::NetListen,
+        EventKind::NetAccept,
+        EventKind::NetSend,
+        EventKind::ExecFailed,
+    ] {
         println!("{:?}", find(events, |event| event.kind() == kind)?.data);
     }
     let changed = |what: &'static str| {
@@ -210,6 +214,7 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let _stream = TcpStream::connect(listener.local_addr()?)?;
     listener.accept()?;
+    UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", ("127.0.0.1", port))?;
     // Comes back, since it is not there.
     let _error = Command::new("/tmp/no-program").exec();
     std::env::set_current_dir("/tmp")?;

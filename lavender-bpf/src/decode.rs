@@ -38,7 +38,7 @@ pub enum Record<'a> {
     Change(Change<'a>),
     /// A socket was connected, or could not be.
     Connect(&'a ConnectRecord),
-    /// A socket was bound, or could not be; or a connection was accepted.
+    /// A socket was bound, a connection was accepted, or a message was sent to a new peer; or could not be.
     Socket(&'a ConnectRecord),
     /// A socket was made to listen, or could not be.
     Listen(&'a ListenRecord),
@@ -187,7 +187,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             Ok(Record::Change(Change { record, names: [first, second] }))
         }
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
-        kind::BIND | kind::ACCEPT => Ok(Record::Socket(fixed(bytes, kind)?.0)),
+        kind::BIND | kind::ACCEPT | kind::SEND => Ok(Record::Socket(fixed(bytes, kind)?.0)),
         kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
         kind::EXEC_FAILED => {
             let (record, rest) = fixed::<ExecFailedRecord>(bytes, kind)?;

@@ -44,8 +44,10 @@ pub mod kind {
     pub const ACCEPT: u16 = 34;
     /// A program could not be started: [`ExecFailedRecord`](super::ExecFailedRecord).
     pub const EXEC_FAILED: u16 = 35;
+    /// A message was sent to a new peer, or could not be: [`ConnectRecord`](super::ConnectRecord).
+    pub const SEND: u16 = 36;
     /// One more than the highest.
-    pub const COUNT: usize = 36;
+    pub const COUNT: usize = 37;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -261,7 +263,7 @@ pub struct OpenRecord {
     pub name_length: U16,
 }
 
-/// A connect, a bind or an accept.
+/// A connect, a bind, an accept or a message.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ConnectRecord {

@@ -9,8 +9,8 @@ use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
     DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
     FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces,
-    NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags, Priority, Process,
-    ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Priority,
+    Process, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -157,6 +157,16 @@ fn data() -> impl Strategy<Value = EventData> {
                 result: SyscallResult(0),
             })
         }),
+        (any::<SocketAddr>(), any::<Option<SocketAddr>>(), any::<i64>()).prop_map(
+            |(destination, source, result)| {
+                EventData::NetSend(NetSend {
+                    transport: NetworkTransport::Udp,
+                    source: source.map(without_scope),
+                    destination: without_scope(destination),
+                    result: SyscallResult(result),
+                })
+            }
+        ),
         any::<[SocketAddr; 2]>().prop_map(|addresses| {
             let [local, peer] = addresses.map(without_scope);
             EventData::NetAccept(NetAccept { transport: NetworkTransport::Tcp, local, peer })

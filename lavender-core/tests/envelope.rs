@@ -296,6 +296,8 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let signals = changed.signals(&shell, &shell);
     let sockets = Sample::new("acme", "web-1", 7).sockets(&shell);
     let failed_execs = Sample::new("acme", "web-1", 7).failed_execs(&shell);
+    let to = std::net::SocketAddr::from(([192, 0, 2, 7], 53));
+    let sends = Sample::new("acme", "web-1", 7).net_sends(&shell, to);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -305,6 +307,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("changes", events(Topic::TelemetryRaw, changes)),
         ("signals", events(Topic::TelemetryRaw, signals)),
         ("sockets", events(Topic::TelemetryRaw, sockets)),
+        ("sends", events(Topic::TelemetryRaw, sends)),
         ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     Arguments, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    ExecFailed, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen,
+    ExecFailed, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen, NetSend,
     NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
@@ -127,6 +127,11 @@ fn sockets_tell_of_both_sides() {
     let accept = EventData::NetAccept(NetAccept { transport, local, peer });
     let search = "{SourcePort: 4444, DestinationIp: 192.0.2.7, Initiated: false}";
     assert_eq!(matched("net_accept", search, accept), 1);
+    let (transport, result) = (NetworkTransport::Udp, SyscallResult(40));
+    let send = EventData::NetSend(NetSend { transport, source: None, destination: peer, result });
+    let search = "{DestinationPort: 50000, Protocol: udp, Result: success, SourceIp: null}";
+    assert_eq!(matched("net_send", search, send.clone()), 1);
+    assert_eq!(matched("network_connection", "{DestinationPort: 50000}", send), 0);
 }
 
 #[test]

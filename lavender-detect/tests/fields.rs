@@ -13,7 +13,7 @@ use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
     EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
-    NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, ProcessTarget, Signal,
+    NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, ProcessTarget, Signal,
     SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
@@ -208,6 +208,15 @@ fn full() -> Vec<Arc<Event>> {
                 path: path(),
                 arguments: Captured::complete(Arguments::from_list(["motd", "-x"])),
                 result: SyscallResult(-13),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetSend(NetSend {
+                transport: NetworkTransport::Udp,
+                source: Some("192.0.2.9:1".parse().unwrap()),
+                destination: "192.0.2.1:2".parse().unwrap(),
+                result: SyscallResult(4),
             }),
         ),
         event(

@@ -212,8 +212,7 @@ impl<H: Host> Assembler<H> {
                 }
             }
             Record::Socket(record) => {
-                let data = socket::bound_or_accepted(record);
-                self.of_actor(batch, incoming, data);
+                self.of_actor(batch, incoming, socket::socket(record));
             }
             Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
             Record::ExecFailed(failed) => {
@@ -326,6 +325,7 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::LISTEN
                 | kind::ACCEPT
                 | kind::EXEC_FAILED
+                | kind::SEND
         );
         (header.boot_ns.get(), late)
     });

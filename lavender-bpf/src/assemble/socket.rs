@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 
-use lavender_core::event::{EventData, NetAccept, NetBind, NetListen, SyscallResult};
+use lavender_core::event::{EventData, NetAccept, NetBind, NetListen, NetSend, SyscallResult};
 
 use super::observe::{address, transport};
 use crate::record::{ConnectRecord, ListenRecord, kind};
 
 /// `None` for an address family that is not IP.
-pub(super) fn bound_or_accepted(record: &ConnectRecord) -> Option<EventData> {
+pub(super) fn socket(record: &ConnectRecord) -> Option<EventData> {
     let (transport, local) = (transport(record), local(record)?);
+    let result = SyscallResult(record.result.get());
     Some(match record.header.kind.get() {
-        kind::BIND => {
-            let result = SyscallResult(record.result.get());
-            EventData::NetBind(NetBind { transport, local, result })
+        kind::BIND => EventData::NetBind(NetBind { transport, local, result }),
+        kind::SEND => {
+            let source = Some(local).filter(|local| local.port() != 0);
+            EventData::NetSend(NetSend { transport, source, destination: peer(record)?, result })
         }
         _ => EventData::NetAccept(NetAccept { transport, local, peer: peer(record)? }),
     })

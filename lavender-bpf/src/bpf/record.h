@@ -22,7 +22,8 @@ enum record_kind {
 	RECORD_LISTEN = 33,
 	RECORD_ACCEPT = 34,
 	RECORD_EXEC_FAILED = 35,
-	RECORD_KINDS = 36,
+	RECORD_SEND = 36,
+	RECORD_KINDS = 37,
 };
 
 /* record_header.flags */
@@ -107,7 +108,7 @@ struct open_record {
 	u16 walk_length, name_length;
 };
 
-/* RECORD_CONNECT, RECORD_BIND, RECORD_ACCEPT: `source` is this side's. */
+/* RECORD_CONNECT, RECORD_BIND, RECORD_ACCEPT, RECORD_SEND: `source` is this side's. */
 struct connect_record {
 	struct record_header header;
 	s64 result;
@@ -186,6 +187,7 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 #define NETWORK_BINDS 0x1
 #define NETWORK_LISTENS 0x2
 #define NETWORK_ACCEPTS 0x4
+#define NETWORK_SENDS 0x8
 
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {

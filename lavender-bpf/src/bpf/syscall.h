@@ -67,6 +67,24 @@ static __always_inline bool read_open(struct syscall *call, bool compat, struct 
 	return true;
 }
 
+/* A function of its own: what it has on the stack does not add to what its caller has. Whether it was such a call. */
+static __noinline int exit_socket(struct task_struct *task, struct syscall *call, bool compat)
+{
+	struct socket_call socket = {};
+
+	if (!read_socket_call(&socket, call, compat))
+		return 0;
+	if (socket.operation == SOCKET_BIND)
+		emit_bind(task, &socket);
+	else if (socket.operation == SOCKET_LISTEN)
+		emit_listen(task, &socket);
+	else if (socket.operation == SOCKET_ACCEPT || socket.operation == SOCKET_ACCEPT4)
+		emit_accept(task, &socket);
+	else
+		exit_message(&socket);
+	return 1;
+}
+
 static __always_inline void dispatch(struct task_struct *task, struct syscall *call, bool compat)
 {
 	struct open_call open = {};

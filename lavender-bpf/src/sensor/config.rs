@@ -35,6 +35,7 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         Probe::NetBind => (&[49], &[102, 361]),
         Probe::NetListen => (&[50], &[102, 363]),
         Probe::NetAccept => (&[43, 288], &[102, 364]),
+        Probe::NetSend => (&[44, 46, 307], &[102, 345, 369, 370]),
         Probe::ExecFailed => (&[59, 322], &[11, 358]),
         Probe::ProcessFork
         | Probe::ProcessExec
@@ -45,8 +46,12 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
 }
 
 /// `sensor_config.network`.
-const NETWORK: [(Probe, u32); 3] =
-    [(Probe::NetBind, 0x1), (Probe::NetListen, 0x2), (Probe::NetAccept, 0x4)];
+const NETWORK: [(Probe, u32); 4] = [
+    (Probe::NetBind, 0x1),
+    (Probe::NetListen, 0x2),
+    (Probe::NetAccept, 0x4),
+    (Probe::NetSend, 0x8),
+];
 
 /// `struct cgroup_filter`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]

@@ -73,6 +73,7 @@ impl Lost {
             kind::BIND => EventKind::NetBind,
             kind::LISTEN => EventKind::NetListen,
             kind::ACCEPT => EventKind::NetAccept,
+            kind::SEND => EventKind::NetSend,
             kind::EXEC_FAILED => EventKind::ExecFailed,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

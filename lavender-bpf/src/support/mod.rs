@@ -82,6 +82,8 @@ pub enum Probe {
     NetListen,
     /// Accepted connections.
     NetAccept,
+    /// Messages to peers that are new to a process.
+    NetSend,
     /// Programs that could not be started.
     ExecFailed,
     /// Signals to other processes.
@@ -92,7 +94,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -105,6 +107,7 @@ impl Probe {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::NetSend,
         Self::ExecFailed,
         Self::Signal,
         Self::Snapshot,
@@ -125,6 +128,7 @@ impl Probe {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
@@ -146,6 +150,7 @@ impl Probe {
             Self::NetBind => Some(EventKind::NetBind),
             Self::NetListen => Some(EventKind::NetListen),
             Self::NetAccept => Some(EventKind::NetAccept),
+            Self::NetSend => Some(EventKind::NetSend),
             Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,

@@ -7,8 +7,8 @@ use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
     Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
-    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetworkTransport, OpenFlags,
-    Process, ProcessTarget, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
+    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
+    OpenFlags, Process, ProcessTarget, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -299,6 +299,19 @@ impl Sample {
         .into()
     }
 
+    /// Messages are sent: one that is, and one that cannot be.
+    pub fn net_sends(&mut self, process: &Arc<Process>, to: SocketAddr) -> Vec<Arc<Event>> {
+        let (udp, other) = (NetworkTransport::Udp, NetworkTransport::Other(1));
+        let source = SocketAddr::from(([0, 0, 0, 0], 50_000));
+        [(udp, Some(source), 512), (other, None, i64::MIN)]
+            .map(|(transport, source, result)| {
+                let result = SyscallResult(result);
+                let send = NetSend { transport, source, destination: to, result };
+                self.event(Some(process), EventData::NetSend(send))
+            })
+            .into()
+    }
+
     /// Programs cannot be started: one whose arguments are known, one of which nothing is.
     pub fn failed_execs(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
         let odd = Arguments::from_list([&b"\xff\xfe"[..], b"", b"\"\n"]);
@@ -422,6 +435,7 @@ impl Sample {
         events.extend(self.signals(&shell, &extreme));
         events.extend(self.sockets(&shell));
         events.extend(self.failed_execs(&extreme));
+        events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
         events.push(self.agent_stop());
         events
     }

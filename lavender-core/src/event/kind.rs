@@ -42,6 +42,8 @@ pub enum EventKind {
     NetListen,
     /// A connection was accepted.
     NetAccept,
+    /// A message was sent to a peer that is new to the process.
+    NetSend,
     /// A program could not be started.
     ExecFailed,
     /// A process sent another a signal.
@@ -64,7 +66,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -77,6 +79,7 @@ impl EventKind {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::NetSend,
         Self::ExecFailed,
         Self::Signal,
         Self::DnsQuery,
@@ -102,6 +105,7 @@ impl EventKind {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
@@ -126,6 +130,7 @@ impl EventKind {
             | Self::NetBind
             | Self::NetListen
             | Self::NetAccept
+            | Self::NetSend
             | Self::ExecFailed
             | Self::DnsQuery
             | Self::Signal => Priority::Network,

@@ -29,7 +29,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
-pub use self::socket::{NetAccept, NetBind, NetListen};
+pub use self::socket::{NetAccept, NetBind, NetListen, NetSend};
 pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
@@ -114,6 +114,8 @@ pub enum EventData {
     NetListen(NetListen),
     /// A connection was accepted.
     NetAccept(NetAccept),
+    /// A message was sent to a peer that is new to the process, or could not be.
+    NetSend(NetSend),
     /// A program could not be started.
     ExecFailed(ExecFailed),
     /// A process sent another a signal.
@@ -155,6 +157,7 @@ impl EventData {
             Self::NetBind(_) => EventKind::NetBind,
             Self::NetListen(_) => EventKind::NetListen,
             Self::NetAccept(_) => EventKind::NetAccept,
+            Self::NetSend(_) => EventKind::NetSend,
             Self::ExecFailed(_) => EventKind::ExecFailed,
             Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,

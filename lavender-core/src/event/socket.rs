@@ -44,3 +44,24 @@ pub struct NetAccept {
     /// Who connected.
     pub peer: SocketAddr,
 }
+
+/// A message was sent without a connection, to a peer that is new to the process, or could not be: by `sendto`,
+/// `sendmsg` or `sendmmsg` on a socket of UDP or a raw one. Or a connection of TCP was made by what is sent over it
+/// (`MSG_FASTOPEN`).
+///
+/// One event for each peer that a program of a process sends to, so that a stream of messages costs one. Which peers are
+/// known is remembered for the last 16,384 of a host; one that was forgotten is new again. A message that was sent and
+/// one that could not be are told of once each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetSend {
+    /// The protocol of the socket.
+    pub transport: NetworkTransport,
+    /// The address of this side, where the socket has a port; the address may be the unspecified one, of which the
+    /// kernel chooses one for each message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SocketAddr>,
+    /// The address asked for, or the one that the socket is connected to. Its port is 0 where the protocol has none.
+    pub destination: SocketAddr,
+    /// How many bytes were sent, or why none were.
+    pub result: SyscallResult,
+}

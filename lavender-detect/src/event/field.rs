@@ -79,7 +79,7 @@ fields! {
     OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";
     Result, "Result", Text, "Whether it succeeded: `success`, or the error's name (`EACCES`) or number.";
     Protocol, "Protocol", Text, "Of a network event: `tcp`, `udp` or `other`.";
-    Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect, `false` for an accepted connection.";
+    Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect or a message, `false` for an accepted connection.";
     SourceIp, "SourceIp", Address, "Of a network event, the address of this side.";
     SourcePort, "SourcePort", Number, "Of a network event, the port of this side.";
     DestinationIp, "DestinationIp", Address, "Of a network event, the address of the other side.";

@@ -1,4 +1,4 @@
-//! What rules see of sockets: connected, bound, listening, accepted.
+//! What rules see of sockets: connected, bound, listening, accepted, sent from.
 
 use std::net::SocketAddr;
 
@@ -27,6 +27,13 @@ impl Network {
                 initiated: Some(true),
                 source: connect.source,
                 destination: Some(connect.destination),
+                backlog: None,
+            },
+            EventData::NetSend(send) => Self {
+                transport: send.transport,
+                initiated: Some(true),
+                source: send.source,
+                destination: Some(send.destination),
                 backlog: None,
             },
             EventData::NetBind(bind) => Self {
@@ -77,6 +84,7 @@ pub(super) const fn result_of(data: &EventData) -> Option<SyscallResult> {
     match data {
         EventData::NetBind(bind) => Some(bind.result),
         EventData::NetListen(listen) => Some(listen.result),
+        EventData::NetSend(send) => Some(send.result),
         _ => None,
     }
 }

@@ -34,6 +34,8 @@ pub enum Route {
     NetListen,
     /// `net_accept`.
     NetAccept,
+    /// `net_send`, whether it succeeded or not.
+    NetSend,
     /// `exec_failed`.
     ExecFailed,
     /// `signal`.
@@ -44,7 +46,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -57,6 +59,7 @@ impl Route {
         Self::NetBind,
         Self::NetListen,
         Self::NetAccept,
+        Self::NetSend,
         Self::ExecFailed,
         Self::Signal,
         Self::DnsQuery,
@@ -77,6 +80,7 @@ impl Route {
             Self::NetBind => "net_bind",
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
@@ -112,6 +116,9 @@ impl Route {
                 "A socket was made to wait for connections, or could not be: see `Result`. The category is Lavender's own."
             }
             Self::NetAccept => "A connection was accepted. The category is Lavender's own.",
+            Self::NetSend => {
+                "A message was sent without a connection to a peer that is new to the process, or could not be: see `Result`. The category is Lavender's own."
+            }
             Self::ExecFailed => {
                 "A program could not be started: see `Result`. `Image` is the program that tried. The category is Lavender's own."
             }
@@ -138,6 +145,7 @@ impl Route {
             EventData::NetBind(_) => [Some(Self::NetBind), None],
             EventData::NetListen(_) => [Some(Self::NetListen), None],
             EventData::NetAccept(_) => [Some(Self::NetAccept), None],
+            EventData::NetSend(_) => [Some(Self::NetSend), None],
             EventData::ExecFailed(_) => [Some(Self::ExecFailed), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
@@ -167,6 +175,7 @@ impl Route {
             Self::NetBind => EventKind::NetBind,
             Self::NetListen => EventKind::NetListen,
             Self::NetAccept => EventKind::NetAccept,
+            Self::NetSend => EventKind::NetSend,
             Self::ExecFailed => EventKind::ExecFailed,
             Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
@@ -206,6 +215,7 @@ impl Route {
                         Self::NetworkConnection
                             | Self::NetBind
                             | Self::NetListen
+                            | Self::NetSend
                             | Self::ExecFailed
                     )
             }
@@ -220,10 +230,14 @@ impl Route {
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),
             F::Protocol | F::SourceIp | F::SourcePort => matches!(
                 self,
-                Self::NetworkConnection | Self::NetBind | Self::NetListen | Self::NetAccept
+                Self::NetworkConnection
+                    | Self::NetBind
+                    | Self::NetListen
+                    | Self::NetAccept
+                    | Self::NetSend
             ),
             F::Initiated | F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => {
-                matches!(self, Self::NetworkConnection | Self::NetAccept)
+                matches!(self, Self::NetworkConnection | Self::NetAccept | Self::NetSend)
             }
             F::Backlog => matches!(self, Self::NetListen),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {

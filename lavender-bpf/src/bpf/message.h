@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Messages that are sent without a connection: an event for each peer that is new to the process, so that a stream of
+ * them costs one. */
+#pragma once
+
+#define TCP_ESTABLISHED 1
+#define MSG_FASTOPEN 0x20000000
+/* UIO_MAXIOV: the most that the kernel takes in one call. */
+#define MESSAGES_MAX 1024
+#define MESSAGES_PLAIN 4
+
+/* struct user_msghdr, as far as it is read, and the size of struct mmsghdr, which ends in how much was sent. */
+struct message_header {
+	u64 name;
+	u32 name_length, padding;
+	u64 pieces, piece_count;
+};
+#define MESSAGE_STRIDE 64
+#define MESSAGE_SENT_AT 56
+struct message_header_compat {
+	u32 name, name_length, pieces, piece_count;
+};
+#define MESSAGE_STRIDE_COMPAT 32
+#define MESSAGE_SENT_AT_COMPAT 28
+
+struct peer_key {
+	u64 start_ns;
+	u32 tgid, generation;
+	u16 family, port, protocol;
+	u16 failed; /* one that failed does not hide the next, which may not */
+	u8 address[16];
+};
+
+/* Peers that the processes of this host have sent to. Who is pushed out is new again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct peer_key);
+	__type(value, u8);
+} peers SEC(".maps");
+
+struct message_scratch {
+	u64 sock;
+	u64 headers, count; /* of the calls for several messages */
+	u64 compat, fast_open, type;
+	/* The message at hand. */
+	u64 name, name_length, bytes;
+	struct peer_key key;
+	struct connect_record record;
+};
+SCRATCH(message_scratch, struct message_scratch);
+
+static __always_inline bool read_message_header(struct message_scratch *scratch, u64 at)
+{
+	if (scratch->compat) {
+		struct message_header_compat header = {};
+		if (bpf_probe_read_user(&header, sizeof(header), (void *)at))
+			return false;
+		scratch->name = header.name;
+		scratch->name_length = header.name_length;
+	} else {
+		struct message_header header = {};
+		if (bpf_probe_read_user(&header, sizeof(header), (void *)at))
+			return false;
+		scratch->name = header.name;
+		scratch->name_length = header.name_length;
+	}
+	if (!scratch->name_length)
+		scratch->name = 0;
+	return true;
+}
+
+/* The peer that the message names, or the one that the socket is connected to. */
+static __always_inline bool fill_message_peer(struct message_scratch *scratch, struct sock *sock)
+{
+	struct connect_record *record = &scratch->record;
+	struct socket_address asked = {};
+
+	if (!scratch->name) {
+		if (READ(struct sock, sock, __sk_common.skc_state) != TCP_ESTABLISHED &&
+		    !READ(struct sock, sock, __sk_common.skc_dport))
+			return false;
+		fill_destination(record, sock);
+		return true;
+	}
+	bool readable = !bpf_probe_read_user(&asked, 8, (void *)scratch->name);
+	if (readable && asked.family == AF_INET6)
+		readable = !bpf_probe_read_user(&asked, sizeof(asked), (void *)scratch->name);
+	if (!readable) {
+		if ((s64)scratch->bytes != -EFAULT)
+			count_read_loss(record->header.kind);
+		return false;
+	}
+	/* Which the kernel takes for IPv4. */
+	if (!asked.family && record->family == AF_INET)
+		asked.family = AF_INET;
+	return fill_asked(record, &asked);
+}
+
+static __always_inline void emit_send(struct message_scratch *scratch, struct sock *sock)
+{
+	struct connect_record *record = &scratch->record;
+	struct peer_key *key = &scratch->key;
+	u8 value = 1;
+
+	key->start_ns = record->header.start_ns;
+	key->tgid = record->header.tgid;
+	key->generation = record->header.generation;
+	key->family = record->family;
+	key->port = record->destination_port;
+	key->protocol = record->protocol;
+	key->failed = record->result < 0;
+	__builtin_memcpy(key->address, record->destination, sizeof(key->address));
+	/* Two threads may both find it missing: the first to put it there reports it. */
+	if (bpf_map_lookup_elem(&peers, key) || bpf_map_update_elem(&peers, key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
+		return;
+	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
+}
+
+static __always_inline void take_message(struct message_scratch *scratch)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sock *sock = (struct sock *)scratch->sock;
+	struct connect_record *record = &scratch->record;
+
+	__builtin_memset(record, 0, sizeof(*record));
+	fill_header(&record->header, RECORD_SEND, task);
+	record->family = READ(struct sock, sock, __sk_common.skc_family);
+	record->protocol = READ(struct sock, sock, sk_protocol);
+	record->result = scratch->bytes;
+	if (!fill_message_peer(scratch, sock))
+		return;
+	fill_source(record, sock);
+	if (scratch->type == SOCK_RAW) { /* has no ports */
+		record->source_port = 0;
+		record->destination_port = 0;
+	}
+	emit_send(scratch, sock);
+}
+
+struct message_context {
+	struct message_scratch *scratch;
+};
+
+/* One of the messages of a call for several. */
+static long take_message_at(u64 index, struct message_context *context)
+{
+	struct message_scratch *scratch = context->scratch;
+	u64 at = scratch->headers + index * (scratch->compat ? MESSAGE_STRIDE_COMPAT : MESSAGE_STRIDE);
+	u32 sent = 0;
+
+	if (index >= scratch->count)
+		return 1;
+	bool readable = read_message_header(scratch, at);
+	if (readable && (s64)scratch->bytes >= 0) {
+		at += scratch->compat ? MESSAGE_SENT_AT_COMPAT : MESSAGE_SENT_AT;
+		readable = !bpf_probe_read_user(&sent, sizeof(sent), (void *)at);
+		scratch->bytes = sent;
+	}
+	if (!readable) {
+		if ((s64)scratch->bytes != -EFAULT)
+			count_read_loss(RECORD_SEND);
+		return 1;
+	}
+	take_message(scratch);
+	return 0;
+}
+
+static __always_inline void take_messages(struct message_scratch *scratch)
+{
+	struct message_context context = { scratch };
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)) {
+		bpf_loop(MESSAGES_MAX, take_message_at, &context, 0);
+		return;
+	}
+	BEFORE_LOOP;
+	for (u32 index = 0; index < MESSAGES_PLAIN; index++)
+		if (take_message_at(index, &context))
+			return;
+	if (scratch->count > MESSAGES_PLAIN)
+		count_read_loss(RECORD_SEND);
+}
+
+/* A function of its own: what it has on the stack does not add to what its caller has. */
+static __noinline int exit_message(struct socket_call *call)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 zero = 0;
+	struct message_scratch *scratch = bpf_map_lookup_elem(&message_scratch, &zero);
+	struct sock *sock = sock_of(task, call->argument[0]);
+	u64 flags = call->argument[call->operation == SOCKET_SENDMSG ? 2 : 3];
+
+	if (!scratch || !sock)
+		return 0;
+	u16 family = READ(struct sock, sock, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	scratch->sock = (u64)sock;
+	scratch->type = READ(struct sock, sock, sk_type);
+	scratch->fast_open = flags & MSG_FASTOPEN;
+	/* A stream is connected before, and that is seen; unless it is by what it sends. */
+	if (scratch->type == SOCK_STREAM && !scratch->fast_open)
+		return 0;
+	scratch->compat = call->compat;
+	scratch->bytes = call->result;
+	scratch->name = 0;
+	if (call->operation == SOCKET_SENDMMSG) {
+		scratch->headers = call->argument[1];
+		/* If it failed, so did its first message. */
+		scratch->count = call->result < 0 ? 1 : call->result;
+		take_messages(scratch);
+		return 0;
+	}
+	if (call->operation == SOCKET_SENDMSG) {
+		if (!read_message_header(scratch, call->argument[1])) {
+			if (call->result != -EFAULT)
+				count_read_loss(RECORD_SEND);
+			return 0;
+		}
+	} else if (call->operation == SOCKET_SENDTO) {
+		scratch->name = call->argument[4];
+	}
+	take_message(scratch);
+	return 0;
+}
