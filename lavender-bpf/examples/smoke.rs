@@ -164,6 +164,7 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
         EventKind::NetListen,
         EventKind::NetAccept,
         EventKind::NetSend,
+        EventKind::DnsQuery,
         EventKind::ExecFailed,
     ] {
         println!("{:?}", find(events, |event| event.kind() == kind)?.data);
@@ -215,6 +216,7 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     let _stream = TcpStream::connect(listener.local_addr()?)?;
     listener.accept()?;
     UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", ("127.0.0.1", port))?;
+    look_up()?;
     // Comes back, since it is not there.
     let _error = Command::new("/tmp/no-program").exec();
     std::env::set_current_dir("/tmp")?;
@@ -224,5 +226,20 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     std::fs::set_permissions("smoke-b", std::fs::Permissions::from_mode(0o600))?;
     std::fs::remove_file("smoke-b")?;
     std::fs::remove_file("smoke-c")?;
+    Ok(())
+}
+
+/// Asks a name server of its own, which answers with the question.
+fn look_up() -> Result<(), Box<dyn Error>> {
+    let question = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x05smoke\x04test\0\0\x01\0\x01";
+    let server = UdpSocket::bind("127.83.77.75:53")?;
+    let client = UdpSocket::bind("127.0.0.1:0")?;
+    client.connect(server.local_addr()?)?;
+    client.send(question)?;
+    let mut bytes = [0; 64];
+    let (length, from) = server.recv_from(&mut bytes)?;
+    bytes[2] |= 0x80;
+    server.send_to(&bytes[..length], from)?;
+    client.recv(&mut bytes)?;
     Ok(())
 }

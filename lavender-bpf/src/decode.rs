@@ -17,8 +17,8 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExecFailedRecord, ExitRecord, ForkRecord,
-    ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
+    ForkRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -42,6 +42,8 @@ pub enum Record<'a> {
     Socket(&'a ConnectRecord),
     /// A socket was made to listen, or could not be.
     Listen(&'a ListenRecord),
+    /// A message to or from a name server.
+    Dns(Dns<'a>),
     /// A program could not be started.
     ExecFailed(FailedExec<'a>),
     /// A process sent another a signal.
@@ -62,6 +64,7 @@ impl<'a> Record<'a> {
             Self::Change(change) => &change.record.header,
             Self::Connect(record) | Self::Socket(record) => &record.header,
             Self::Listen(record) => &record.socket.header,
+            Self::Dns(dns) => &dns.record.socket.header,
             Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
         }
@@ -92,6 +95,15 @@ pub struct Open<'a> {
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
     pub name: &'a [u8],
+}
+
+/// A message to or from a name server.
+#[derive(Clone, Copy, Debug)]
+pub struct Dns<'a> {
+    /// The fixed part.
+    pub record: &'a DnsRecord,
+    /// The start of the payload: for all but the longest, all of it.
+    pub payload: &'a [u8],
 }
 
 /// An exec that failed.
@@ -189,6 +201,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
         kind::BIND | kind::ACCEPT | kind::SEND => Ok(Record::Socket(fixed(bytes, kind)?.0)),
         kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
+        kind::DNS => {
+            let (record, rest) = fixed::<DnsRecord>(bytes, kind)?;
+            let (payload, _) = take(rest, record.length.get() as usize, kind)?;
+            Ok(Record::Dns(Dns { record, payload }))
+        }
         kind::EXEC_FAILED => {
             let (record, rest) = fixed::<ExecFailedRecord>(bytes, kind)?;
             let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;

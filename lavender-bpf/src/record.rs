@@ -46,8 +46,10 @@ pub mod kind {
     pub const EXEC_FAILED: u16 = 35;
     /// A message was sent to a new peer, or could not be: [`ConnectRecord`](super::ConnectRecord).
     pub const SEND: u16 = 36;
+    /// A message to or from a name server: [`DnsRecord`](super::DnsRecord).
+    pub const DNS: u16 = 37;
     /// One more than the highest.
-    pub const COUNT: usize = 37;
+    pub const COUNT: usize = 38;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -297,6 +299,22 @@ pub struct ListenRecord {
     pub reserved: U32,
 }
 
+/// A message to or from a name server. Then: the start of its payload.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct DnsRecord {
+    /// Both sides; the destination is the server's.
+    pub socket: ConnectRecord,
+    /// Bytes of the payload that are here.
+    pub length: U32,
+    /// Bytes that the payload has.
+    pub total: U32,
+    /// 0 for a message that was sent, 1 for one that was received.
+    pub received: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
 /// An exec that failed. Then: the walk, the name, the arguments.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -382,6 +400,7 @@ const _: () = {
     assert!(size_of::<ConnectRecord>() == 64 + 48);
     assert!(size_of::<ListenRecord>() == 64 + 48 + 8);
     assert!(size_of::<ExecFailedRecord>() == 64 + 16);
+    assert!(size_of::<DnsRecord>() == 64 + 48 + 16);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
 };

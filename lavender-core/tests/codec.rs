@@ -175,13 +175,16 @@ fn data() -> impl Strategy<Value = EventData> {
             let arguments = process.arguments;
             EventData::ExecFailed(ExecFailed { path, arguments, result: SyscallResult(result) })
         }),
-        (captured(), any::<u16>(), any::<Option<u16>>(), vec(answer(), 0..4), provenance())
-            .prop_map(|(name, record_type, code, answers, provenance)| {
+        (captured(), any::<u16>(), any::<[Option<u16>; 2]>(), vec(answer(), 0..4), provenance())
+            .prop_map(|(name, record_type, [code, id], answers, provenance)| {
                 EventData::DnsQuery(DnsQuery {
                     name,
                     record_type: DnsRecordType(record_type),
                     response_code: code.map(DnsResponseCode),
                     answers: Captured::new(answers, provenance),
+                    transaction_id: id,
+                    transport: id.map(NetworkTransport::from_ip_protocol),
+                    server: id.map(|port| SocketAddr::from(([192, 0, 2, 53], port))),
                 })
             }),
         (captured(), any::<bool>(), any::<i64>()).prop_map(|(path, directory, result)| {

@@ -298,6 +298,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let failed_execs = Sample::new("acme", "web-1", 7).failed_execs(&shell);
     let to = std::net::SocketAddr::from(([192, 0, 2, 7], 53));
     let sends = Sample::new("acme", "web-1", 7).net_sends(&shell, to);
+    let looked_up = Sample::new("acme", "web-1", 7).dns_query(&shell, "updates.example.org");
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -308,6 +309,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("signals", events(Topic::TelemetryRaw, signals)),
         ("sockets", events(Topic::TelemetryRaw, sockets)),
         ("sends", events(Topic::TelemetryRaw, sends)),
+        ("look-up", events(Topic::TelemetryRaw, vec![looked_up])),
         ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),

@@ -227,7 +227,15 @@ fn look_ups_have_sysmons_names() {
         let (record_type, response_code) = (DnsRecordType::TXT, code);
         event(
             lineage(),
-            EventData::DnsQuery(DnsQuery { name, record_type, response_code, answers }),
+            EventData::DnsQuery(DnsQuery {
+                name,
+                record_type,
+                response_code,
+                answers,
+                transaction_id: Some(7),
+                transport: Some(NetworkTransport::Udp),
+                server: Some("192.0.2.53:53".parse().unwrap()),
+            }),
         )
     };
     let answers = vec![

@@ -36,8 +36,9 @@ on every value. Of a list, any element will do.
 ";
 
 const DNS: &str = "
-No probe of Lavender's yields `dns_query` yet: `lavender-rules coverage` lists its rules as unable to fire on a host,
-since the host's table names no probe for that kind. An embedder's own `Source` can yield it.
+There is one event for each answer, and one for each question that is not answered within 3 s, which has no
+`QueryStatus`. What is asked over TLS, HTTPS or QUIC, or of a server at another port than 53, is not seen; the connection to
+it is.
 ";
 
 const AUDIT: &str = "
@@ -254,6 +255,9 @@ fn full() -> Vec<Arc<Event>> {
                     record_type: DnsRecordType::A,
                     data: DnsData::Address([192, 0, 2, 1].into()),
                 }]),
+                transaction_id: Some(1),
+                transport: Some(NetworkTransport::Udp),
+                server: Some("192.0.2.53:53".parse().unwrap()),
             }),
         ),
     ]

@@ -6,6 +6,7 @@
 mod arguments;
 mod describe;
 mod exec_failed;
+mod look_up;
 mod names;
 mod observe;
 mod snapshot;
@@ -19,6 +20,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+use self::look_up::Questions;
 use self::names::Names;
 use crate::decode::{Record, Records, decode};
 use crate::host::Host;
@@ -74,6 +76,7 @@ pub struct Assembler<H> {
     names: Names,
     processes: ProcessTable,
     pending: PendingArguments,
+    questions: Questions,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// The process of the last record: most records come in runs.
@@ -124,6 +127,7 @@ impl<H: Host> Assembler<H> {
             names: Names::default(),
             processes: ProcessTable::new(PROCESSES_MAX),
             pending: PendingArguments::default(),
+            questions: Questions::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             last: None,
@@ -172,6 +176,7 @@ impl<H: Host> Assembler<H> {
             self.finish_all_arguments(&mut batch);
         }
         self.finish_stale_arguments(&mut batch);
+        self.finish_questions(&mut batch);
         self.processes.expire(input.drained_at);
         EventBatch { events: numbered(batch, number), lost }
     }
@@ -215,6 +220,14 @@ impl<H: Host> Assembler<H> {
                 self.of_actor(batch, incoming, socket::socket(record));
             }
             Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
+            Record::Dns(dns) => {
+                let Some(message) = look_up::read(&dns) else { return };
+                if let Some(process) = self.actor(batch, header, waits) {
+                    self.look_up(batch, header, process, message);
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
             Record::ExecFailed(failed) => {
                 self.of_actor(batch, incoming, Some(exec_failed::exec_failed(&failed)));
             }
@@ -326,6 +339,7 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::ACCEPT
                 | kind::EXEC_FAILED
                 | kind::SEND
+                | kind::DNS
         );
         (header.boot_ns.get(), late)
     });

@@ -36,6 +36,6 @@ fn local(record: &ConnectRecord) -> Option<SocketAddr> {
     address(record.family.get(), &record.source, record.source_port.get())
 }
 
-fn peer(record: &ConnectRecord) -> Option<SocketAddr> {
+pub(super) fn peer(record: &ConnectRecord) -> Option<SocketAddr> {
     address(record.family.get(), &record.destination, record.destination_port.get())
 }

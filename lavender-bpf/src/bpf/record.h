@@ -23,7 +23,8 @@ enum record_kind {
 	RECORD_ACCEPT = 34,
 	RECORD_EXEC_FAILED = 35,
 	RECORD_SEND = 36,
-	RECORD_KINDS = 37,
+	RECORD_DNS = 37,
+	RECORD_KINDS = 38,
 };
 
 /* record_header.flags */
@@ -122,6 +123,14 @@ struct listen_record {
 	u32 backlog, reserved;
 };
 
+/* RECORD_DNS. Then: the start of the payload. `source` is this side's. */
+struct dns_record {
+	struct connect_record socket;
+	u32 length, total; /* bytes that are here, and that the message has */
+	u32 received; /* 0: sent */
+	u32 reserved;
+};
+
 /* RECORD_EXEC_FAILED. Then: the walk, the name, the arguments. */
 struct exec_failed_record {
 	struct record_header header;
@@ -173,6 +182,8 @@ struct loss_counters {
 /* A quarter of the default stack limit: what the kernel itself lets arguments and environment take. */
 #define ARGUMENTS_MAX_BYTES (2 * 1024 * 1024)
 
+#define DNS_MAX_BYTES 4096
+
 #define CGROUPS_MAX 16
 #define UIDS_MAX 16
 
@@ -188,6 +199,7 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 #define NETWORK_LISTENS 0x2
 #define NETWORK_ACCEPTS 0x4
 #define NETWORK_SENDS 0x8
+#define NETWORK_DNS 0x10
 
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {

@@ -14,6 +14,7 @@
 #include "change.h"
 #include "socket_call.h"
 #include "socket.h"
+#include "dns.h"
 #include "message.h"
 #include "exec_failed.h"
 #include "syscall.h"

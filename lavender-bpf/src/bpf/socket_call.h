@@ -149,7 +149,18 @@ static __always_inline u16 wanted_kind(u32 operation)
 	case SOCKET_SENDTO:
 	case SOCKET_SENDMSG:
 	case SOCKET_SENDMMSG:
-		return config.network & NETWORK_SENDS ? RECORD_SEND : 0;
+		if (config.network & NETWORK_SENDS)
+			return RECORD_SEND;
+		return config.network & NETWORK_DNS ? RECORD_DNS : 0;
+	case SOCKET_RECV:
+	case SOCKET_RECVFROM:
+	case SOCKET_RECVMSG:
+	case SOCKET_RECVMMSG:
+	case SOCKET_READ:
+	case SOCKET_WRITE:
+	case SOCKET_READV:
+	case SOCKET_WRITEV:
+		return config.network & NETWORK_DNS ? RECORD_DNS : 0;
 	}
 	return 0;
 }

@@ -36,6 +36,11 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         Probe::NetListen => (&[50], &[102, 363]),
         Probe::NetAccept => (&[43, 288], &[102, 364]),
         Probe::NetSend => (&[44, 46, 307], &[102, 345, 369, 370]),
+        // Programs read and write connected sockets as they do files.
+        Probe::DnsQuery => (
+            &[0, 1, 19, 20, 44, 45, 46, 47, 299, 307],
+            &[3, 4, 102, 145, 146, 337, 345, 369, 370, 371, 372, 417],
+        ),
         Probe::ExecFailed => (&[59, 322], &[11, 358]),
         Probe::ProcessFork
         | Probe::ProcessExec
@@ -46,11 +51,12 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
 }
 
 /// `sensor_config.network`.
-const NETWORK: [(Probe, u32); 4] = [
+const NETWORK: [(Probe, u32); 5] = [
     (Probe::NetBind, 0x1),
     (Probe::NetListen, 0x2),
     (Probe::NetAccept, 0x4),
     (Probe::NetSend, 0x8),
+    (Probe::DnsQuery, 0x10),
 ];
 
 /// `struct cgroup_filter`.

@@ -74,6 +74,7 @@ impl Lost {
             kind::LISTEN => EventKind::NetListen,
             kind::ACCEPT => EventKind::NetAccept,
             kind::SEND => EventKind::NetSend,
+            kind::DNS => EventKind::DnsQuery,
             kind::EXEC_FAILED => EventKind::ExecFailed,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

@@ -10,8 +10,9 @@ use zerocopy::IntoBytes;
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExecFailedRecord, ExitRecord, ForkRecord,
-    ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord, TaskBody, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
+    ForkRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord, TaskBody,
+    kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -48,6 +49,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == size_of::<types::exit_record>());
     assert!(size_of::<OpenRecord>() == size_of::<types::open_record>());
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
+    assert!(size_of::<DnsRecord>() == size_of::<types::dns_record>());
     assert!(size_of::<ListenRecord>() == size_of::<types::listen_record>());
     assert!(size_of::<ExecFailedRecord>() == size_of::<types::exec_failed_record>());
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());

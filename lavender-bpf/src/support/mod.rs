@@ -84,6 +84,8 @@ pub enum Probe {
     NetAccept,
     /// Messages to peers that are new to a process.
     NetSend,
+    /// Look-ups in the DNS.
+    DnsQuery,
     /// Programs that could not be started.
     ExecFailed,
     /// Signals to other processes.
@@ -94,7 +96,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -108,6 +110,7 @@ impl Probe {
         Self::NetListen,
         Self::NetAccept,
         Self::NetSend,
+        Self::DnsQuery,
         Self::ExecFailed,
         Self::Signal,
         Self::Snapshot,
@@ -129,6 +132,7 @@ impl Probe {
             Self::NetListen => "net_listen",
             Self::NetAccept => "net_accept",
             Self::NetSend => "net_send",
+            Self::DnsQuery => "dns_query",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
@@ -151,6 +155,7 @@ impl Probe {
             Self::NetListen => Some(EventKind::NetListen),
             Self::NetAccept => Some(EventKind::NetAccept),
             Self::NetSend => Some(EventKind::NetSend),
+            Self::DnsQuery => Some(EventKind::DnsQuery),
             Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,

@@ -343,6 +343,9 @@ impl Sample {
                 answer(DnsRecordType::CNAME, DnsData::Name("edge.example.net".into())),
                 answer(DnsRecordType::AAAA, DnsData::Address([0xfe80, 0, 0, 0, 0, 0, 0, 1].into())),
             ]),
+            transaction_id: Some(u16::MAX),
+            transport: Some(NetworkTransport::Udp),
+            server: Some(SocketAddr::from(([192, 0, 2, 53], 53))),
         };
         self.event(Some(process), EventData::DnsQuery(data))
     }
@@ -411,6 +414,9 @@ impl Sample {
             record_type: DnsRecordType(u16::MAX),
             response_code: Some(DnsResponseCode(u16::MAX)),
             answers: Captured::new(vec![odd_answer], Provenance::Truncated { true_length: 0 }),
+            transaction_id: None,
+            transport: None,
+            server: None,
         };
         let mut events = vec![
             self.agent_start("0.1.0"),

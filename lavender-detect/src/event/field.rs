@@ -82,8 +82,8 @@ fields! {
     Initiated, "Initiated", Boolean, "Of a network event, whether this host began it: `true` for a connect or a message, `false` for an accepted connection.";
     SourceIp, "SourceIp", Address, "Of a network event, the address of this side.";
     SourcePort, "SourcePort", Number, "Of a network event, the port of this side.";
-    DestinationIp, "DestinationIp", Address, "Of a network event, the address of the other side.";
-    DestinationPort, "DestinationPort", Number, "Of a network event, the port of the other side.";
+    DestinationIp, "DestinationIp", Address, "Of a network event, the address of the other side; of a look-up in the DNS, the server's.";
+    DestinationPort, "DestinationPort", Number, "Of a network event, the port of the other side; of a look-up in the DNS, the server's.";
     DestinationIsIpv6, "DestinationIsIpv6", Boolean, "Of a network event, whether the other side's address is IPv6.";
     DestinationHostname, "DestinationHostname", Text, "Of a network event, the name that was looked up for the address.";
     Backlog, "Backlog", Number, "Of a socket that listens, how many connections may wait to be accepted.";

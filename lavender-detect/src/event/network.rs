@@ -9,7 +9,7 @@ use crate::record::FieldValue;
 
 /// An event of the network, whatever its kind.
 struct Network {
-    transport: NetworkTransport,
+    transport: Option<NetworkTransport>,
     /// Whether this host began it, where there are two sides.
     initiated: Option<bool>,
     /// This side.
@@ -23,38 +23,45 @@ impl Network {
     const fn of(data: &EventData) -> Option<Self> {
         Some(match data {
             EventData::NetConnect(connect) => Self {
-                transport: connect.transport,
+                transport: Some(connect.transport),
                 initiated: Some(true),
                 source: connect.source,
                 destination: Some(connect.destination),
                 backlog: None,
             },
             EventData::NetSend(send) => Self {
-                transport: send.transport,
+                transport: Some(send.transport),
                 initiated: Some(true),
                 source: send.source,
                 destination: Some(send.destination),
                 backlog: None,
             },
             EventData::NetBind(bind) => Self {
-                transport: bind.transport,
+                transport: Some(bind.transport),
                 initiated: None,
                 source: Some(bind.local),
                 destination: None,
                 backlog: None,
             },
             EventData::NetListen(listen) => Self {
-                transport: listen.transport,
+                transport: Some(listen.transport),
                 initiated: None,
                 source: Some(listen.local),
                 destination: None,
                 backlog: Some(listen.backlog),
             },
             EventData::NetAccept(accept) => Self {
-                transport: accept.transport,
+                transport: Some(accept.transport),
                 initiated: Some(false),
                 source: Some(accept.local),
                 destination: Some(accept.peer),
+                backlog: None,
+            },
+            EventData::DnsQuery(query) => Self {
+                transport: query.transport,
+                initiated: None,
+                source: None,
+                destination: query.server,
                 backlog: None,
             },
             _ => return None,
@@ -67,7 +74,7 @@ pub(super) fn field(data: &EventData, field: EventField) -> FieldValue<'_> {
     use EventField as F;
     let Some(network) = Network::of(data) else { return FieldValue::Absent };
     match field {
-        F::Protocol => network.transport.as_str().into(),
+        F::Protocol => network.transport.map(NetworkTransport::as_str).into(),
         F::Initiated => network.initiated.into(),
         F::SourceIp => network.source.map(|source| source.ip()).into(),
         F::SourcePort => network.source.map(|source| source.port()).into(),

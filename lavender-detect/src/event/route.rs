@@ -228,7 +228,16 @@ impl Route {
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),
-            F::Protocol | F::SourceIp | F::SourcePort => matches!(
+            F::Protocol => matches!(
+                self,
+                Self::NetworkConnection
+                    | Self::NetBind
+                    | Self::NetListen
+                    | Self::NetAccept
+                    | Self::NetSend
+                    | Self::DnsQuery
+            ),
+            F::SourceIp | F::SourcePort => matches!(
                 self,
                 Self::NetworkConnection
                     | Self::NetBind
@@ -236,9 +245,13 @@ impl Route {
                     | Self::NetAccept
                     | Self::NetSend
             ),
-            F::Initiated | F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => {
+            F::Initiated => {
                 matches!(self, Self::NetworkConnection | Self::NetAccept | Self::NetSend)
             }
+            F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => matches!(
+                self,
+                Self::NetworkConnection | Self::NetAccept | Self::NetSend | Self::DnsQuery
+            ),
             F::Backlog => matches!(self, Self::NetListen),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
                 matches!(self, Self::DnsQuery)
