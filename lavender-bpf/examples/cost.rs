@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool that may fail loudly")]
 
 use std::fs;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,12 +20,20 @@ use lavender_bpf::{SensorBuilder, host};
 use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
 
 /// What is done, how often a round, and how long one may take more with the sensor attached.
-const WORK: [(&str, u64); 4] =
-    [("exec", 1_000), ("open", 200_000), ("connect", 20_000), ("getppid", 500_000)];
+const WORK: [(&str, u64); 5] = [
+    ("exec", 1_000),
+    ("open", 200_000),
+    ("connect", 20_000),
+    ("getppid", 500_000),
+    ("read", 500_000),
+];
 
 fn work(verb: &str, count: u64) {
+    let (mut file, mut bytes) = (fs::File::open("/dev/zero").unwrap(), [0; 64]);
     for _ in 0..count {
         match verb {
+            // No message, but by its number it might be one.
+            "read" => file.read_exact(&mut bytes).unwrap(),
             "exec" => drop(Command::new("/bin/true").stdout(Stdio::null()).status().unwrap()),
             "open" => drop(fs::File::open("/dev/null").unwrap()),
             "connect" => {
