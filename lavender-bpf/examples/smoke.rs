@@ -1,6 +1,7 @@
 //! The sensor on the kernel at hand: prints what can be used, runs a child that execs, opens and connects,
 //! and checks that each arrives. Exits with 1 if anything is missing. Needs root and `/proc`; for guest kernels.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
+#![allow(unsafe_code, reason = "a request of io_uring")]
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -169,6 +170,9 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
     ] {
         println!("{:?}", find(events, |event| event.kind() == kind)?.data);
     }
+    if io_uring::IoUring::new(2).is_ok() {
+        println!("{:?}", find(events, |event| event.kind() == EventKind::IoUring)?.data);
+    }
     let changed = |what: &'static str| {
         find(events, move |event| match &event.data {
             EventData::FileRename(rename) => {
@@ -217,6 +221,7 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     listener.accept()?;
     UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", ("127.0.0.1", port))?;
     look_up()?;
+    request()?;
     // Comes back, since it is not there.
     let _error = Command::new("/tmp/no-program").exec();
     std::env::set_current_dir("/tmp")?;
@@ -241,5 +246,16 @@ fn look_up() -> Result<(), Box<dyn Error>> {
     bytes[2] |= 0x80;
     server.send_to(&bytes[..length], from)?;
     client.recv(&mut bytes)?;
+    Ok(())
+}
+
+/// Opens a file through `io_uring`, where programs may use it.
+fn request() -> Result<(), Box<dyn Error>> {
+    let Ok(mut ring) = io_uring::IoUring::new(2) else { return Ok(()) };
+    let here = io_uring::types::Fd(-100);
+    let open = io_uring::opcode::OpenAt::new(here, c"/proc/version".as_ptr()).build();
+    // SAFETY: the name lives for ever.
+    unsafe { ring.submission().push(&open)? };
+    ring.submit_and_wait(1)?;
     Ok(())
 }

@@ -18,7 +18,8 @@ use zerocopy::FromBytes;
 
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
-    ForkRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord, kind,
+    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader,
+    SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -42,6 +43,8 @@ pub enum Record<'a> {
     Socket(&'a ConnectRecord),
     /// A socket was made to listen, or could not be.
     Listen(&'a ListenRecord),
+    /// A request was made of `io_uring`.
+    IoUring(Request<'a>),
     /// A message to or from a name server.
     Dns(Dns<'a>),
     /// A program could not be started.
@@ -64,6 +67,7 @@ impl<'a> Record<'a> {
             Self::Change(change) => &change.record.header,
             Self::Connect(record) | Self::Socket(record) => &record.header,
             Self::Listen(record) => &record.socket.header,
+            Self::IoUring(request) => &request.record.header,
             Self::Dns(dns) => &dns.record.socket.header,
             Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
@@ -94,6 +98,17 @@ pub struct Open<'a> {
     /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+}
+
+/// A request of `io_uring`.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The fixed part.
+    pub record: &'a IoUringRecord,
+    /// Names from the folder that the name is relative to up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name as it was given, without a NUL.
     pub name: &'a [u8],
 }
 
@@ -201,6 +216,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
         kind::BIND | kind::ACCEPT | kind::SEND => Ok(Record::Socket(fixed(bytes, kind)?.0)),
         kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
+        kind::IO_URING => {
+            let (record, rest) = fixed::<IoUringRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, _) = take(rest, record.name_length.get().into(), kind)?;
+            Ok(Record::IoUring(Request { record, walk, name: without_nul(name) }))
+        }
         kind::DNS => {
             let (record, rest) = fixed::<DnsRecord>(bytes, kind)?;
             let (payload, _) = take(rest, record.length.get() as usize, kind)?;

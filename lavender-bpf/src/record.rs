@@ -48,8 +48,10 @@ pub mod kind {
     pub const SEND: u16 = 36;
     /// A message to or from a name server: [`DnsRecord`](super::DnsRecord).
     pub const DNS: u16 = 37;
+    /// A request was made of `io_uring`: [`IoUringRecord`](super::IoUringRecord).
+    pub const IO_URING: u16 = 38;
     /// One more than the highest.
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 39;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -315,6 +317,34 @@ pub struct DnsRecord {
     pub reserved: U32,
 }
 
+/// A request of `io_uring`. Then: the walk, the name.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct IoUringRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// Which operation: `IORING_OP_…`.
+    pub operation: U32,
+    /// Of an open, the flags.
+    pub open_flags: U32,
+    /// Of an open, the mode.
+    pub mode: U32,
+    /// Of a connect, `AF_INET` (2) or `AF_INET6` (10).
+    pub family: U16,
+    /// Of a connect, the IP protocol; 0 where it is not known.
+    pub protocol: U16,
+    /// Of a connect, the port asked for.
+    pub port: U16,
+    /// Zero.
+    pub reserved: U16,
+    /// Of a connect, the address asked for: 4 or 16 bytes in network order.
+    pub address: [u8; 16],
+    /// Bytes of the walk of the folder that the name is relative to.
+    pub walk_length: U16,
+    /// Bytes of the name as it was given, its NUL included.
+    pub name_length: U16,
+}
+
 /// An exec that failed. Then: the walk, the name, the arguments.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -400,6 +430,7 @@ const _: () = {
     assert!(size_of::<ConnectRecord>() == 64 + 48);
     assert!(size_of::<ListenRecord>() == 64 + 48 + 8);
     assert!(size_of::<ExecFailedRecord>() == 64 + 16);
+    assert!(size_of::<IoUringRecord>() == 64 + 40);
     assert!(size_of::<DnsRecord>() == 64 + 48 + 16);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);

@@ -8,9 +8,9 @@ use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
     DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
-    FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces,
-    NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Priority,
-    Process, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss,
+    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
+    OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -171,6 +171,17 @@ fn data() -> impl Strategy<Value = EventData> {
             let [local, peer] = addresses.map(without_scope);
             EventData::NetAccept(NetAccept { transport: NetworkTransport::Tcp, local, peer })
         }),
+        (any::<u8>(), proptest::option::of(captured()), any::<Option<u32>>()).prop_map(
+            |(operation, path, flags)| {
+                EventData::IoUring(IoUring {
+                    operation: IoUringOperation(operation),
+                    path,
+                    flags: flags.map(OpenFlags),
+                    transport: flags.map(|_| NetworkTransport::Udp),
+                    destination: flags.map(|_| SocketAddr::from(([192, 0, 2, 7], 1))),
+                })
+            }
+        ),
         (captured(), process(), any::<i64>()).prop_map(|(path, process, result)| {
             let arguments = process.arguments;
             EventData::ExecFailed(ExecFailed { path, arguments, result: SyscallResult(result) })

@@ -299,6 +299,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let to = std::net::SocketAddr::from(([192, 0, 2, 7], 53));
     let sends = Sample::new("acme", "web-1", 7).net_sends(&shell, to);
     let looked_up = Sample::new("acme", "web-1", 7).dns_query(&shell, "updates.example.org");
+    let requests = Sample::new("acme", "web-1", 7).io_urings(&shell, "/etc/shadow");
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -309,6 +310,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("signals", events(Topic::TelemetryRaw, signals)),
         ("sockets", events(Topic::TelemetryRaw, sockets)),
         ("sends", events(Topic::TelemetryRaw, sends)),
+        ("io-uring", events(Topic::TelemetryRaw, requests)),
         ("look-up", events(Topic::TelemetryRaw, vec![looked_up])),
         ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),

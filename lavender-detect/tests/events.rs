@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     Arguments, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    ExecFailed, FileDelete, FileLink, FileMode, FileRename, NetAccept, NetBind, NetListen, NetSend,
-    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult,
+    ExecFailed, FileDelete, FileLink, FileMode, FileRename, IoUring, IoUringOperation, NetAccept,
+    NetBind, NetListen, NetSend, NetworkTransport, OpenFlags, ProcessTarget, Signal, SignalOutcome,
+    SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -147,6 +148,36 @@ fn a_failed_exec_is_no_new_process() {
                   Result: EACCES, Image|endswith: /bash}";
     assert_eq!(matched("exec_failed", search, failed()), 1);
     assert_eq!(matched("process_creation", "{Image|endswith: /bash}", failed()), 0);
+}
+
+#[test]
+fn requests_of_io_uring_have_the_fields_of_what_they_do() {
+    let request = |operation| IoUring {
+        operation,
+        path: None,
+        flags: None,
+        transport: None,
+        destination: None,
+    };
+    let open = || {
+        EventData::IoUring(IoUring {
+            path: Some(Captured::complete("/etc/shadow".into())),
+            flags: Some(OpenFlags(0o101)),
+            ..request(IoUringOperation::OPENAT)
+        })
+    };
+    let search =
+        "{Operation: openat, TargetFilename: /etc/shadow, Access: create, DestinationIp: null}";
+    assert_eq!(matched("io_uring", search, open()), 1);
+    assert_eq!(matched("io_uring", "{Access: read}", open()), 0);
+    assert_eq!(matched("file_event", "{TargetFilename: /etc/shadow}", open()), 0);
+    let connect = EventData::IoUring(IoUring {
+        transport: Some(NetworkTransport::Tcp),
+        destination: Some("192.0.2.7:4444".parse().unwrap()),
+        ..request(IoUringOperation::CONNECT)
+    });
+    let search = "{Operation: connect, DestinationPort: 4444, Protocol: tcp, TargetFilename: null}";
+    assert_eq!(matched("io_uring", search, connect), 1);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
     EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
-    NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, ProcessTarget, Signal,
-    SignalOutcome, SyscallResult, Terminal,
+    IoUring, IoUringOperation, NetAccept, NetBind, NetConnect, NetListen, NetSend,
+    NetworkTransport, OpenFlags, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -218,6 +218,26 @@ fn full() -> Vec<Arc<Event>> {
                 source: Some("192.0.2.9:1".parse().unwrap()),
                 destination: "192.0.2.1:2".parse().unwrap(),
                 result: SyscallResult(4),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::IoUring(IoUring {
+                operation: IoUringOperation::OPENAT,
+                path: Some(path()),
+                flags: Some(OpenFlags(0o2)),
+                transport: None,
+                destination: None,
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::IoUring(IoUring {
+                operation: IoUringOperation::CONNECT,
+                path: None,
+                flags: None,
+                transport: Some(NetworkTransport::Tcp),
+                destination: Some("192.0.2.1:2".parse().unwrap()),
             }),
         ),
         event(

@@ -6,6 +6,7 @@
 mod arguments;
 mod describe;
 mod exec_failed;
+mod io_uring;
 mod look_up;
 mod names;
 mod observe;
@@ -220,6 +221,9 @@ impl<H: Host> Assembler<H> {
                 self.of_actor(batch, incoming, socket::socket(record));
             }
             Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
+            Record::IoUring(request) => {
+                self.of_actor(batch, incoming, io_uring::requested(&request));
+            }
             Record::Dns(dns) => {
                 let Some(message) = look_up::read(&dns) else { return };
                 if let Some(process) = self.actor(batch, header, waits) {
@@ -340,6 +344,7 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::EXEC_FAILED
                 | kind::SEND
                 | kind::DNS
+                | kind::IO_URING
         );
         (header.boot_ns.get(), late)
     });

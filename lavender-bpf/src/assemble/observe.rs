@@ -117,10 +117,15 @@ pub(super) fn connect(record: &ConnectRecord) -> Option<EventData> {
 }
 
 pub(super) fn transport(record: &ConnectRecord) -> NetworkTransport {
-    NetworkTransport::from_ip_protocol(match record.protocol.get() {
+    NetworkTransport::from_ip_protocol(ip_protocol(record.protocol.get()))
+}
+
+/// The protocol as everyone but the kernel has it.
+pub(super) const fn ip_protocol(protocol: u16) -> u16 {
+    match protocol {
         IPPROTO_MPTCP => IPPROTO_TCP,
         protocol => protocol,
-    })
+    }
 }
 
 /// An IPv4 address that is written as an IPv6 one (`::ffff:127.0.0.1`) is the IPv4 address: that is what is on

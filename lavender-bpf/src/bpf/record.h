@@ -24,7 +24,8 @@ enum record_kind {
 	RECORD_EXEC_FAILED = 35,
 	RECORD_SEND = 36,
 	RECORD_DNS = 37,
-	RECORD_KINDS = 38,
+	RECORD_IO_URING = 38,
+	RECORD_KINDS = 39,
 };
 
 /* record_header.flags */
@@ -129,6 +130,15 @@ struct dns_record {
 	u32 length, total; /* bytes that are here, and that the message has */
 	u32 received; /* 0: sent */
 	u32 reserved;
+};
+
+/* RECORD_IO_URING. Then: the walk, the name. */
+struct io_uring_record {
+	struct record_header header;
+	u32 operation, open_flags, mode;
+	u16 family, protocol, port, reserved;
+	u8 address[16];
+	u16 walk_length, name_length;
 };
 
 /* RECORD_EXEC_FAILED. Then: the walk, the name, the arguments. */

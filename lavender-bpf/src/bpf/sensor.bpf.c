@@ -19,6 +19,7 @@
 #include "exec_failed.h"
 #include "syscall.h"
 #include "signal.h"
+#include "io_uring.h"
 #include "snapshot.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -46,6 +46,7 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         | Probe::ProcessExec
         | Probe::ProcessExit
         | Probe::Signal
+        | Probe::IoUring
         | Probe::Snapshot => (&[], &[]),
     }
 }

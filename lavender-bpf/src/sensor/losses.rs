@@ -75,6 +75,7 @@ impl Lost {
             kind::ACCEPT => EventKind::NetAccept,
             kind::SEND => EventKind::NetSend,
             kind::DNS => EventKind::DnsQuery,
+            kind::IO_URING => EventKind::IoUring,
             kind::EXEC_FAILED => EventKind::ExecFailed,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

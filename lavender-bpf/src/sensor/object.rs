@@ -1,6 +1,7 @@
 //! The compiled probes, and their loading.
 
 use std::cell::RefCell;
+use std::io;
 
 use libbpf_rs::{
     Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print,
@@ -11,8 +12,8 @@ use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
-    ForkRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord, TaskBody,
-    kind,
+    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
+    TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -49,6 +50,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == size_of::<types::exit_record>());
     assert!(size_of::<OpenRecord>() == size_of::<types::open_record>());
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
+    assert!(size_of::<IoUringRecord>() == size_of::<types::io_uring_record>());
     assert!(size_of::<DnsRecord>() == size_of::<types::dns_record>());
     assert!(size_of::<ListenRecord>() == size_of::<types::listen_record>());
     assert!(size_of::<ExecFailedRecord>() == size_of::<types::exec_failed_record>());
@@ -74,7 +76,7 @@ pub(super) struct Loaded {
     pub(super) links: Vec<Link>,
     pub(super) object: Object,
     pub(super) probes: Vec<Probe>,
-    hook: SyscallHook,
+    hooks: Hooks,
 }
 
 /// Where the exits of system calls are seen.
@@ -86,40 +88,81 @@ enum SyscallHook {
     Tracepoint,
 }
 
-impl SyscallHook {
-    /// The one to try first, and the other.
+/// By which name the kernel has the tracepoint of requests of `io_uring`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IoUringHook {
+    SubmitReq,
+    /// Before 6.3.
+    SubmitSqe,
+}
+
+/// Which of several hooks for the same is taken.
+#[derive(Clone, Copy, Debug)]
+struct Hooks {
+    syscall: SyscallHook,
+    io_uring: IoUringHook,
+}
+
+impl Hooks {
+    /// The ones to try first, and the others. Those that make no difference to the probes are left out.
     ///
     /// From 7.0 on a program at a BTF tracepoint can be preempted, and the kernel leaves out each run that meets
     /// it on that processor meanwhile: measured, 6 % of the opens of a storm. At the older kind of tracepoint
     /// preemption is off.
-    fn in_order() -> [Self; 2] {
-        let release = rustix::system::uname();
-        let major = release.release().to_str().ok().and_then(|text| text.split('.').next());
-        match major.and_then(|major| major.parse::<u32>().ok()) {
-            Some(major) if major >= 7 => [Self::Tracepoint, Self::BtfTracepoint],
-            _ => [Self::BtfTracepoint, Self::Tracepoint],
+    fn in_order(probes: &[Probe]) -> Vec<Self> {
+        let (major, minor) = kernel_version();
+        let mut syscalls = vec![SyscallHook::BtfTracepoint, SyscallHook::Tracepoint];
+        if major >= 7 {
+            syscalls.reverse();
         }
+        let mut io_urings = vec![IoUringHook::SubmitReq, IoUringHook::SubmitSqe];
+        if (major, minor) < (6, 3) {
+            io_urings.reverse();
+        }
+        if !probes.contains(&Probe::IoUring) {
+            io_urings.truncate(1);
+        }
+        let with =
+            |io_uring| syscalls.iter().map(move |syscall| Self { syscall: *syscall, io_uring });
+        io_urings.into_iter().flat_map(with).collect()
     }
 
     const fn program(self, probe: Probe) -> &'static str {
-        match (probe, self) {
+        match (probe, self.syscall) {
             (Probe::ProcessFork, _) => "process_fork",
             (Probe::ProcessExec, _) => "process_exec",
             (Probe::ProcessExit, _) => "process_exit",
             (Probe::Signal, _) => "signal_generate",
+            (Probe::IoUring, _) => match self.io_uring {
+                IoUringHook::SubmitReq => "io_uring_submit",
+                IoUringHook::SubmitSqe => "io_uring_submit_before_6_3",
+            },
             (Probe::Snapshot, _) => "snapshot",
             // All that is left is read off the exits of system calls.
-            (_, Self::BtfTracepoint) => "syscall_exit",
-            (_, Self::Tracepoint) => "syscall_exit_classic",
+            (_, SyscallHook::BtfTracepoint) => "syscall_exit",
+            (_, SyscallHook::Tracepoint) => "syscall_exit_classic",
         }
     }
 
     const fn mechanism(self, probe: Probe) -> &'static str {
-        match self {
-            Self::Tracepoint if probe.is_of_syscalls() => "tracepoint/raw_syscalls/sys_exit",
+        match (self.syscall, self.io_uring) {
+            (_, IoUringHook::SubmitSqe) if matches!(probe, Probe::IoUring) => {
+                "tp_btf/io_uring_submit_sqe"
+            }
+            (SyscallHook::Tracepoint, _) if probe.is_of_syscalls() => {
+                "tracepoint/raw_syscalls/sys_exit"
+            }
             _ => probe.mechanism(),
         }
     }
+}
+
+/// The first two numbers of the kernel's release; zeros where it has none.
+fn kernel_version() -> (u32, u32) {
+    let system = rustix::system::uname();
+    let release = system.release().to_str().unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 impl Loaded {
@@ -130,21 +173,26 @@ impl Loaded {
         rings: &RingBytes,
     ) -> Result<Self, libbpf_rs::Error> {
         log_to_tracing();
-        let [first, second] = SyscallHook::in_order();
-        Self::with_hook(probes, config, rings, first)
-            .or_else(|_| Self::with_hook(probes, config, rings, second))
+        let mut loaded = Err(io::Error::from(io::ErrorKind::Unsupported).into());
+        for hooks in Hooks::in_order(probes) {
+            loaded = Self::with_hooks(probes, config, rings, hooks);
+            if loaded.is_ok() {
+                break;
+            }
+        }
+        loaded
     }
 
-    fn with_hook(
+    fn with_hooks(
         probes: &[Probe],
         mut config: Config,
         rings: &RingBytes,
-        hook: SyscallHook,
+        hooks: Hooks,
     ) -> Result<Self, libbpf_rs::Error> {
         WARNINGS.with_borrow_mut(Vec::clear);
         config.want(probes);
         let mut open = ObjectBuilder::default().open_memory(&OBJECT.0)?;
-        let programs: Vec<&str> = probes.iter().map(|probe| hook.program(*probe)).collect();
+        let programs: Vec<&str> = probes.iter().map(|probe| hooks.program(*probe)).collect();
         configure(&mut open, &programs, &config, rings)?;
         let object = open.load()?;
         let mut links = Vec::new();
@@ -154,11 +202,12 @@ impl Loaded {
                 links.push(program.attach()?);
             }
         }
-        Ok(Self { links, object, probes: probes.to_vec(), hook })
+        Ok(Self { links, object, probes: probes.to_vec(), hooks })
     }
 
     fn reports(&self) -> Vec<ProbeReport> {
-        let row = |probe: &Probe| probe.report(self.hook.mechanism(*probe), ProbeStatus::Available);
+        let row =
+            |probe: &Probe| probe.report(self.hooks.mechanism(*probe), ProbeStatus::Available);
         self.probes.iter().map(row).collect()
     }
 
@@ -167,9 +216,7 @@ impl Loaded {
         self.object
             .maps()
             .find(|map| map.name() == name)
-            .ok_or_else(|| {
-                std::io::Error::new(std::io::ErrorKind::NotFound, format!("no map {name}")).into()
-            })
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no map {name}")).into())
             .and_then(|map| MapHandle::try_from(&map))
     }
 }
@@ -228,7 +275,7 @@ pub(super) fn load_what_loads(
 pub(super) fn try_each(probes: &[Probe], config: &Config) -> Vec<ProbeReport> {
     let rings = RingBytes::smallest();
     let try_one = |probe: &Probe| match Loaded::new(&[*probe], *config, &rings) {
-        Ok(loaded) => probe.report(loaded.hook.mechanism(*probe), ProbeStatus::Available),
+        Ok(loaded) => probe.report(loaded.hooks.mechanism(*probe), ProbeStatus::Available),
         Err(error) => {
             let reason = reason(&error);
             probe.report(probe.mechanism(), ProbeStatus::Unavailable { reason })

@@ -86,6 +86,8 @@ pub enum Probe {
     NetSend,
     /// Look-ups in the DNS.
     DnsQuery,
+    /// Opens, removals and connects through `io_uring`.
+    IoUring,
     /// Programs that could not be started.
     ExecFailed,
     /// Signals to other processes.
@@ -96,7 +98,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -111,6 +113,7 @@ impl Probe {
         Self::NetAccept,
         Self::NetSend,
         Self::DnsQuery,
+        Self::IoUring,
         Self::ExecFailed,
         Self::Signal,
         Self::Snapshot,
@@ -133,6 +136,7 @@ impl Probe {
             Self::NetAccept => "net_accept",
             Self::NetSend => "net_send",
             Self::DnsQuery => "dns_query",
+            Self::IoUring => "io_uring",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
@@ -156,6 +160,7 @@ impl Probe {
             Self::NetAccept => Some(EventKind::NetAccept),
             Self::NetSend => Some(EventKind::NetSend),
             Self::DnsQuery => Some(EventKind::DnsQuery),
+            Self::IoUring => Some(EventKind::IoUring),
             Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
@@ -165,7 +170,7 @@ impl Probe {
     /// Whether it is read off the exits of system calls, by the one program for all of them.
     #[cfg(all(feature = "load", target_os = "linux"))]
     pub(crate) const fn is_of_syscalls(self) -> bool {
-        !self.is_of_process_life() && !matches!(self, Self::Signal)
+        !self.is_of_process_life() && !matches!(self, Self::Signal | Self::IoUring)
     }
 
     /// Whether the process table lives on it, so that it is always there.
@@ -186,6 +191,7 @@ impl Probe {
             Self::ProcessExec => "tp_btf/sched_process_exec",
             Self::ProcessExit => "tp_btf/sched_process_exit",
             Self::Signal => "tp_btf/signal_generate",
+            Self::IoUring => "tp_btf/io_uring_submit_req",
             Self::Snapshot => "iter/task",
             _ => "tp_btf/sys_exit",
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
-    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
-    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
-    OpenFlags, Process, ProcessTarget, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
+    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat,
+    IoUring, IoUringOperation, Loss, LossStage, Namespaces, NetAccept, NetBind, NetConnect,
+    NetListen, NetSend, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal, SignalOutcome,
+    StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -312,6 +313,33 @@ impl Sample {
             .into()
     }
 
+    /// Requests of `io_uring`: an open, a removal, a connect, and one that this version has no name for.
+    pub fn io_urings(&mut self, process: &Arc<Process>, path: &str) -> Vec<Arc<Event>> {
+        let request = |operation| IoUring {
+            operation,
+            path: None,
+            flags: None,
+            transport: None,
+            destination: None,
+        };
+        [
+            IoUring {
+                path: Some(Captured::complete(path.into())),
+                flags: Some(OpenFlags(0o1101)),
+                ..request(IoUringOperation::OPENAT)
+            },
+            IoUring { path: Some(Captured::unreadable()), ..request(IoUringOperation::UNLINKAT) },
+            IoUring {
+                transport: Some(NetworkTransport::Tcp),
+                destination: Some(SocketAddr::from(([192, 0, 2, 7], 4_444))),
+                ..request(IoUringOperation::CONNECT)
+            },
+            request(IoUringOperation(u8::MAX)),
+        ]
+        .map(|request| self.event(Some(process), EventData::IoUring(request)))
+        .into()
+    }
+
     /// Programs cannot be started: one whose arguments are known, one of which nothing is.
     pub fn failed_execs(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
         let odd = Arguments::from_list([&b"\xff\xfe"[..], b"", b"\"\n"]);
@@ -441,6 +469,7 @@ impl Sample {
         events.extend(self.signals(&shell, &extreme));
         events.extend(self.sockets(&shell));
         events.extend(self.failed_execs(&extreme));
+        events.extend(self.io_urings(&shell, "/etc/shadow"));
         events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
         events.push(self.agent_stop());
         events

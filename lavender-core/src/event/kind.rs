@@ -46,6 +46,8 @@ pub enum EventKind {
     NetSend,
     /// A program could not be started.
     ExecFailed,
+    /// A file was opened or removed, or a socket connected, through `io_uring`.
+    IoUring,
     /// A process sent another a signal.
     Signal,
     /// A name was looked up.
@@ -66,7 +68,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -81,6 +83,7 @@ impl EventKind {
         Self::NetAccept,
         Self::NetSend,
         Self::ExecFailed,
+        Self::IoUring,
         Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
@@ -107,6 +110,7 @@ impl EventKind {
             Self::NetAccept => "net_accept",
             Self::NetSend => "net_send",
             Self::ExecFailed => "exec_failed",
+            Self::IoUring => "io_uring",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
@@ -125,7 +129,8 @@ impl EventKind {
             | Self::FileDelete
             | Self::FileRename
             | Self::FileLink
-            | Self::FileMode => Priority::File,
+            | Self::FileMode
+            | Self::IoUring => Priority::File,
             Self::NetConnect
             | Self::NetBind
             | Self::NetListen

@@ -5,6 +5,7 @@ mod change;
 mod dns;
 mod exec_failed;
 mod file;
+mod io_uring;
 mod kind;
 mod loss;
 mod network;
@@ -22,6 +23,7 @@ pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::exec_failed::ExecFailed;
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
+pub use self::io_uring::{IoUring, IoUringOperation};
 pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
 pub use self::network::{NetConnect, NetworkTransport};
@@ -118,6 +120,8 @@ pub enum EventData {
     NetSend(NetSend),
     /// A program could not be started.
     ExecFailed(ExecFailed),
+    /// A file was opened or removed, or a socket connected, through `io_uring`.
+    IoUring(IoUring),
     /// A process sent another a signal.
     Signal(Signal),
     /// A name was looked up.
@@ -159,6 +163,7 @@ impl EventData {
             Self::NetAccept(_) => EventKind::NetAccept,
             Self::NetSend(_) => EventKind::NetSend,
             Self::ExecFailed(_) => EventKind::ExecFailed,
+            Self::IoUring(_) => EventKind::IoUring,
             Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,

@@ -87,6 +87,7 @@ fields! {
     DestinationIsIpv6, "DestinationIsIpv6", Boolean, "Of a network event, whether the other side's address is IPv6.";
     DestinationHostname, "DestinationHostname", Text, "Of a network event, the name that was looked up for the address.";
     Backlog, "Backlog", Number, "Of a socket that listens, how many connections may wait to be accepted.";
+    Operation, "Operation", Text, "Of a request of io_uring, what is to be done: `openat`, `openat2`, `unlinkat` or `connect`.";
     TargetCommandLine, "TargetCommandLine", Text, "Of an exec that failed, the arguments that the program would have had, joined by spaces.";
     QueryName, "QueryName", Text, "Of a look-up in the DNS, the name asked for.";
     QueryType, "QueryType", Text, "Of a look-up in the DNS, the type of record asked for: `A`, `TXT`, `TYPE65280`.";

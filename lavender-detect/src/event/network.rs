@@ -64,6 +64,13 @@ impl Network {
                 destination: query.server,
                 backlog: None,
             },
+            EventData::IoUring(request) => Self {
+                transport: request.transport,
+                initiated: None,
+                source: None,
+                destination: request.destination,
+                backlog: None,
+            },
             _ => return None,
         })
     }

@@ -38,6 +38,8 @@ pub enum Route {
     NetSend,
     /// `exec_failed`.
     ExecFailed,
+    /// `io_uring`.
+    IoUring,
     /// `signal`.
     Signal,
     /// `dns_query`.
@@ -46,7 +48,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -61,6 +63,7 @@ impl Route {
         Self::NetAccept,
         Self::NetSend,
         Self::ExecFailed,
+        Self::IoUring,
         Self::Signal,
         Self::DnsQuery,
     ];
@@ -82,6 +85,7 @@ impl Route {
             Self::NetAccept => "net_accept",
             Self::NetSend => "net_send",
             Self::ExecFailed => "exec_failed",
+            Self::IoUring => "io_uring",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
@@ -122,6 +126,9 @@ impl Route {
             Self::ExecFailed => {
                 "A program could not be started: see `Result`. `Image` is the program that tried. The category is Lavender's own."
             }
+            Self::IoUring => {
+                "A file was opened or removed, or a socket connected, through io_uring, and so by no event of those kinds: see `Operation`. Whether it succeeded is not known. The category is Lavender's own."
+            }
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
@@ -147,6 +154,7 @@ impl Route {
             EventData::NetAccept(_) => [Some(Self::NetAccept), None],
             EventData::NetSend(_) => [Some(Self::NetSend), None],
             EventData::ExecFailed(_) => [Some(Self::ExecFailed), None],
+            EventData::IoUring(_) => [Some(Self::IoUring), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
@@ -177,6 +185,7 @@ impl Route {
             Self::NetAccept => EventKind::NetAccept,
             Self::NetSend => EventKind::NetSend,
             Self::ExecFailed => EventKind::ExecFailed,
+            Self::IoUring => EventKind::IoUring,
             Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
@@ -205,8 +214,13 @@ impl Route {
         match field {
             F::ScriptPath | F::PreviousImage => matches!(self, Self::ProcessCreation),
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
-            F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
-            F::TargetFilename => self.is_of_files() || matches!(self, Self::ExecFailed),
+            F::Access | F::OpenFlags => {
+                matches!(self, Self::FileEvent | Self::FileAccess | Self::IoUring)
+            }
+            F::Operation => matches!(self, Self::IoUring),
+            F::TargetFilename => {
+                self.is_of_files() || matches!(self, Self::ExecFailed | Self::IoUring)
+            }
             F::TargetCommandLine => matches!(self, Self::ExecFailed),
             F::Result => {
                 self.is_of_files()
@@ -236,6 +250,7 @@ impl Route {
                     | Self::NetAccept
                     | Self::NetSend
                     | Self::DnsQuery
+                    | Self::IoUring
             ),
             F::SourceIp | F::SourcePort => matches!(
                 self,
@@ -250,7 +265,11 @@ impl Route {
             }
             F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => matches!(
                 self,
-                Self::NetworkConnection | Self::NetAccept | Self::NetSend | Self::DnsQuery
+                Self::NetworkConnection
+                    | Self::NetAccept
+                    | Self::NetSend
+                    | Self::DnsQuery
+                    | Self::IoUring
             ),
             F::Backlog => matches!(self, Self::NetListen),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {

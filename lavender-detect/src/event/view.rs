@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExecFailed, ExitStatus, FileOpen,
-    Process, Signal, SyscallResult,
+    IoUring, OpenFlags, Process, Signal, SyscallResult,
 };
 
 use super::field::EventField;
@@ -36,10 +36,15 @@ impl<'a> EventRecord<'a> {
             F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
+                EventData::IoUring(request) => requested(request, field),
                 EventData::ExecFailed(failed) if field == F::TargetFilename => {
                     FieldValue::captured_path(&failed.path)
                 }
                 data => change::field(data, field),
+            },
+            F::Operation => match &self.event.data {
+                EventData::IoUring(request) => FieldValue::Short(ShortText::new(request.operation)),
+                _ => FieldValue::Absent,
             },
             F::TargetCommandLine => match &self.event.data {
                 EventData::ExecFailed(failed) => joined(&failed.arguments),
@@ -184,6 +189,30 @@ fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
     }
 }
 
+fn requested(request: &IoUring, field: EventField) -> FieldValue<'_> {
+    match field {
+        EventField::TargetFilename => {
+            request.path.as_ref().map_or(FieldValue::Absent, FieldValue::captured_path)
+        }
+        EventField::Access if request.flags.is_some() => FieldValue::List,
+        EventField::OpenFlags => request
+            .flags
+            .map_or(FieldValue::Absent, |flags| FieldValue::Short(ShortText::new(flags))),
+        _ => FieldValue::Absent,
+    }
+}
+
+/// What a file is opened for.
+fn each_access(
+    flags: OpenFlags,
+    visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]
+        .into_iter()
+        .filter(|(_, is)| *is)
+        .try_for_each(|(name, _)| visit(name.into()))
+}
+
 fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
     let target = &signal.target;
     match field {
@@ -272,12 +301,12 @@ impl Record for EventRecord<'_> {
                 .chain(process.ancestors())
                 .try_for_each(|p| visit(FieldValue::Short(ShortText::new(p.id())))),
             (Some(EventField::Access), EventData::FileOpen(open), _) => {
-                let flags = open.flags;
-                [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]
-                    .into_iter()
-                    .filter(|(_, is)| *is)
-                    .try_for_each(|(name, _)| visit(name.into()))
+                each_access(open.flags, visit)
             }
+            (Some(EventField::Access), EventData::IoUring(request), _) => match request.flags {
+                Some(flags) => each_access(flags, visit),
+                None => ControlFlow::Continue(()),
+            },
             (Some(EventField::QueryResults), EventData::DnsQuery(query), _) => {
                 query.answers.value.iter().try_for_each(|answer| visit(answered(answer)))?;
                 // What was not captured could say anything.
