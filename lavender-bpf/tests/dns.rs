@@ -150,9 +150,11 @@ fn every_way_to_ask_over_udp() {
         assert!(file.read(&mut bytes).unwrap() > 12);
         let asked = question(4, "writev");
         let (first, rest) = asked.split_at(5);
-        file.write_vectored(&[IoSlice::new(first), IoSlice::new(rest)]).unwrap();
+        let pieces = [IoSlice::new(first), IoSlice::new(rest)];
+        assert_eq!(file.write_vectored(&pieces).unwrap(), asked.len());
         let (first, rest) = bytes.split_at_mut(20);
-        file.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(rest)]).unwrap();
+        let mut pieces = [IoSliceMut::new(first), IoSliceMut::new(rest)];
+        assert!(file.read_vectored(&mut pieces).unwrap() > 20);
     });
     let names = ["sendto", "send", "write", "writev"];
     for ((query, name), id) in queries.iter().zip(names).zip(1..) {

@@ -110,6 +110,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether the peers that messages are sent to are to be remembered.
+    pub(super) const fn remembers_peers(&self) -> bool {
+        self.network & 0x8 != 0
+    }
+
     /// Turns on the calls that these probes need.
     pub(super) fn want(&mut self, probes: &[Probe]) {
         let has = |probe| probes.contains(&probe);

@@ -111,7 +111,7 @@ impl Hooks {
     /// preemption is off.
     fn in_order(probes: &[Probe]) -> Vec<Self> {
         let (major, minor) = kernel_version();
-        let mut syscalls = vec![SyscallHook::BtfTracepoint, SyscallHook::Tracepoint];
+        let mut syscalls = [SyscallHook::BtfTracepoint, SyscallHook::Tracepoint];
         if major >= 7 {
             syscalls.reverse();
         }
@@ -235,6 +235,8 @@ fn configure(
         let name = map.name().to_string_lossy().into_owned();
         if let Some(ring) = RINGS.iter().position(|ring| name == *ring) {
             map.set_max_entries(rings.0[ring])?;
+        } else if name == "peers" && !config.remembers_peers() {
+            map.set_max_entries(1)?;
         } else if name == ".rodata.config" {
             map.set_initial_value(config.as_bytes())?;
         } else if name == ".data.self" {

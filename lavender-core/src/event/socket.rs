@@ -49,7 +49,8 @@ pub struct NetAccept {
 /// `sendmsg` or `sendmmsg` on a socket of UDP or a raw one. Or a connection of TCP was made by what is sent over it
 /// (`MSG_FASTOPEN`).
 ///
-/// One event for each peer that a program of a process sends to, so that a stream of messages costs one. Which peers are
+/// One event for each peer that a program of a process sends to, so that a stream of messages costs one, and a server
+/// makes one for each client that it answers. Which peers are
 /// known is remembered for the last 16,384 of a host; one that was forgotten is new again. A message that was sent and
 /// one that could not be are told of once each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExecFailed, ExitStatus, FileOpen,
-    IoUring, OpenFlags, Process, Signal, SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, IoUring,
+    OpenFlags, Process, Signal, SyscallResult,
 };
 
 use super::field::EventField;
