@@ -40,6 +40,16 @@ struct io_unlink {
 	int dfd;
 	struct filename *filename;
 };
+/* Since 7.0, with the same inside. */
+struct delayed_filename {
+	struct filename *__incomplete_filename;
+};
+struct io_open___since_7_0 {
+	struct delayed_filename filename;
+};
+struct io_unlink___since_7_0 {
+	struct delayed_filename filename;
+};
 struct io_connect {
 	void *addr;
 };
@@ -53,6 +63,28 @@ struct io_uring_scratch {
 };
 SCRATCH(io_uring_scratch, struct io_uring_scratch);
 DEFINE_WALK(io_uring, WALK_MAX_BYTES)
+
+/* The name of a request to open or to remove, as the kernel has copied it. Each in a function of its own, so that the
+ * compiler does not move what one kernel does not have out of the branch that it never takes. */
+static __noinline u64 name_of_open(u64 command)
+{
+	return (u64)BPF_CORE_READ((struct io_open *)command, filename, name);
+}
+
+static __noinline u64 name_of_open_since_7_0(u64 command)
+{
+	return (u64)BPF_CORE_READ((struct io_open___since_7_0 *)command, filename.__incomplete_filename, name);
+}
+
+static __noinline u64 name_of_unlink(u64 command)
+{
+	return (u64)BPF_CORE_READ((struct io_unlink *)command, filename, name);
+}
+
+static __noinline u64 name_of_unlink_since_7_0(u64 command)
+{
+	return (u64)BPF_CORE_READ((struct io_unlink___since_7_0 *)command, filename.__incomplete_filename, name);
+}
 
 /* The name, which the kernel has copied already, and the folder that it is relative to. The length of both. */
 static __always_inline u64 fill_request_name(struct io_uring_scratch *scratch, struct task_struct *task, s32 folder,
@@ -147,14 +179,18 @@ static __always_inline void on_request(u64 request)
 	} else if (operation == IORING_OP_UNLINKAT) {
 		struct io_unlink *unlink = (void *)command;
 		s32 folder = BPF_CORE_READ(unlink, dfd);
-		length = fill_request_name(scratch, task, folder, BPF_CORE_READ(unlink, filename, name), false);
+		u64 name = bpf_core_type_exists(struct delayed_filename) ? name_of_unlink_since_7_0(command) :
+									   name_of_unlink(command);
+		length = fill_request_name(scratch, task, folder, (void *)name, false);
 	} else {
 		struct io_open *open = (void *)command;
 		s32 folder = BPF_CORE_READ(open, dfd);
 		bool in_root = BPF_CORE_READ(open, how.resolve) & RESOLVE_IN_ROOT;
 		record->open_flags = BPF_CORE_READ(open, how.flags);
 		record->mode = BPF_CORE_READ(open, how.mode);
-		length = fill_request_name(scratch, task, folder, BPF_CORE_READ(open, filename, name), in_root);
+		u64 name = bpf_core_type_exists(struct delayed_filename) ? name_of_open_since_7_0(command) :
+									   name_of_open(command);
+		length = fill_request_name(scratch, task, folder, (void *)name, in_root);
 	}
 	CLAMP(length, OPEN_ROOM);
 	emit(&file_ring, RING_FILE, &record->header, sizeof(*record) + length);

@@ -1,8 +1,9 @@
 //! The compiled probes, and their loading.
 
 use std::cell::RefCell;
-use std::io;
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Typedef;
 use libbpf_rs::{
     Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print,
 };
@@ -96,6 +97,19 @@ enum IoUringHook {
     SubmitSqe,
 }
 
+impl IoUringHook {
+    fn of_kernel() -> Self {
+        let named = |btf: &Btf<'_>| {
+            btf.type_by_name::<Typedef<'_>>("btf_trace_io_uring_submit_sqe").is_some()
+        };
+        if Btf::from_vmlinux().is_ok_and(|btf| named(&btf)) {
+            Self::SubmitSqe
+        } else {
+            Self::SubmitReq
+        }
+    }
+}
+
 /// Which of several hooks for the same is taken.
 #[derive(Clone, Copy, Debug)]
 struct Hooks {
@@ -104,27 +118,24 @@ struct Hooks {
 }
 
 impl Hooks {
-    /// The ones to try first, and the others. Those that make no difference to the probes are left out.
+    /// The ones to try first, and the others.
     ///
     /// From 7.0 on a program at a BTF tracepoint can be preempted, and the kernel leaves out each run that meets
     /// it on that processor meanwhile: measured, 6 % of the opens of a storm. At the older kind of tracepoint
     /// preemption is off.
-    fn in_order(probes: &[Probe]) -> Vec<Self> {
-        let (major, minor) = kernel_version();
-        let mut syscalls = [SyscallHook::BtfTracepoint, SyscallHook::Tracepoint];
-        if major >= 7 {
-            syscalls.reverse();
-        }
-        let mut io_urings = vec![IoUringHook::SubmitReq, IoUringHook::SubmitSqe];
-        if (major, minor) < (6, 3) {
-            io_urings.reverse();
-        }
-        if !probes.contains(&Probe::IoUring) {
-            io_urings.truncate(1);
-        }
-        let with =
-            |io_uring| syscalls.iter().map(move |syscall| Self { syscall: *syscall, io_uring });
-        io_urings.into_iter().flat_map(with).collect()
+    fn in_order(probes: &[Probe]) -> [Self; 2] {
+        let io_uring = if probes.contains(&Probe::IoUring) {
+            IoUringHook::of_kernel()
+        } else {
+            IoUringHook::SubmitReq
+        };
+        let release = rustix::system::uname();
+        let major = release.release().to_str().ok().and_then(|text| text.split('.').next());
+        let syscalls = match major.and_then(|major| major.parse::<u32>().ok()) {
+            Some(major) if major >= 7 => [SyscallHook::Tracepoint, SyscallHook::BtfTracepoint],
+            _ => [SyscallHook::BtfTracepoint, SyscallHook::Tracepoint],
+        };
+        syscalls.map(|syscall| Self { syscall, io_uring })
     }
 
     const fn program(self, probe: Probe) -> &'static str {
@@ -157,14 +168,6 @@ impl Hooks {
     }
 }
 
-/// The first two numbers of the kernel's release; zeros where it has none.
-fn kernel_version() -> (u32, u32) {
-    let system = rustix::system::uname();
-    let release = system.release().to_str().unwrap_or_default();
-    let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
 impl Loaded {
     /// Loads and attaches these probes: all of them, or an error.
     pub(super) fn new(
@@ -173,14 +176,9 @@ impl Loaded {
         rings: &RingBytes,
     ) -> Result<Self, libbpf_rs::Error> {
         log_to_tracing();
-        let mut loaded = Err(io::Error::from(io::ErrorKind::Unsupported).into());
-        for hooks in Hooks::in_order(probes) {
-            loaded = Self::with_hooks(probes, config, rings, hooks);
-            if loaded.is_ok() {
-                break;
-            }
-        }
-        loaded
+        let [first, second] = Hooks::in_order(probes);
+        Self::with_hooks(probes, config, rings, first)
+            .or_else(|_| Self::with_hooks(probes, config, rings, second))
     }
 
     fn with_hooks(
@@ -216,7 +214,9 @@ impl Loaded {
         self.object
             .maps()
             .find(|map| map.name() == name)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no map {name}")).into())
+            .ok_or_else(|| {
+                std::io::Error::new(std::io::ErrorKind::NotFound, format!("no map {name}")).into()
+            })
             .and_then(|map| MapHandle::try_from(&map))
     }
 }
