@@ -278,3 +278,14 @@ extern void *bpf_rdonly_cast(const void *object, u32 type) __ksym __weak;
 
 /* Stands before a loop. Kernels before 6.4 refuse a loop whose first instruction follows a call directly. */
 #define BEFORE_LOOP asm volatile("goto +0")
+
+#define EEXIST 17
+
+/* Puts a key into a map. False where it was there already, so that of several who do it at once one is the first. Before
+ * 6.4 the kernel's function returns an int, whose sign is lost in a register of 64 bits. */
+static __always_inline bool is_first(void *map, const void *key)
+{
+	u8 value = 1;
+
+	return (s32)bpf_map_update_elem(map, key, &value, BPF_NOEXIST) != -EEXIST;
+}

@@ -104,7 +104,6 @@ static __always_inline void emit_send(struct message_scratch *scratch, struct so
 {
 	struct connect_record *record = &scratch->record;
 	struct peer_key *key = &scratch->key;
-	u8 value = 1;
 
 	key->start_ns = record->header.start_ns;
 	key->tgid = record->header.tgid;
@@ -115,7 +114,7 @@ static __always_inline void emit_send(struct message_scratch *scratch, struct so
 	key->failed = record->result < 0;
 	__builtin_memcpy(key->address, record->destination, sizeof(key->address));
 	/* Two threads may both find it missing: the first to put it there reports it. */
-	if (bpf_map_lookup_elem(&peers, key) || bpf_map_update_elem(&peers, key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
+	if (bpf_map_lookup_elem(&peers, key) || !is_first(&peers, key))
 		return;
 	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
 }
