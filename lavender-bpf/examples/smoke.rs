@@ -1,10 +1,12 @@
 //! The sensor on the kernel at hand: prints what can be used, runs a child that execs, opens and connects,
 //! and checks that each arrives. Exits with 1 if anything is missing. Needs root and `/proc`; for guest kernels.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
+#![allow(unsafe_code, reason = "a request of io_uring")]
 
 use std::error::Error;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,6 +165,19 @@ fn check(events: &[Arc<Event>], port: u16, argument: usize) -> Result<(), Box<dy
             if connect.destination.port() == port && connect.result.is_ok())
     })?;
     println!("{:?}", connect.data);
+    for kind in [
+        EventKind::NetBind,
+        EventKind::NetListen,
+        EventKind::NetAccept,
+        EventKind::NetSend,
+        EventKind::DnsQuery,
+        EventKind::ExecFailed,
+    ] {
+        println!("{:?}", find(events, |event| event.kind() == kind)?.data);
+    }
+    if io_uring::IoUring::new(2).is_ok() {
+        println!("{:?}", find(events, |event| event.kind() == EventKind::IoUring)?.data);
+    }
     let changed = |what: &'static str| {
         find(events, move |event| match &event.data {
             EventData::FileRename(rename) => {
@@ -206,6 +221,18 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
         return Err("/tmp/not-there is there".into());
     }
     TcpStream::connect(("127.0.0.1", port))?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let _stream = TcpStream::connect(listener.local_addr()?)?;
+    listener.accept()?;
+    UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", ("127.0.0.1", port))?;
+    look_up()?;
+    // They end with the process, all at once: it makes one event.
+    for _ in 0..8 {
+        std::thread::spawn(std::thread::park);
+    }
+    request()?;
+    // Comes back, since it is not there.
+    let _error = Command::new("/tmp/no-program").exec();
     std::env::set_current_dir("/tmp")?;
     std::fs::write("smoke-a", "x")?;
     std::fs::rename("smoke-a", "./smoke-b")?;
@@ -213,5 +240,31 @@ fn child(port: u16) -> Result<(), Box<dyn Error>> {
     std::fs::set_permissions("smoke-b", std::fs::Permissions::from_mode(0o600))?;
     std::fs::remove_file("smoke-b")?;
     std::fs::remove_file("smoke-c")?;
+    Ok(())
+}
+
+/// Asks a name server of its own, which answers with the question.
+fn look_up() -> Result<(), Box<dyn Error>> {
+    let question = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x05smoke\x04test\0\0\x01\0\x01";
+    let server = UdpSocket::bind("127.83.77.75:53")?;
+    let client = UdpSocket::bind("127.0.0.1:0")?;
+    client.connect(server.local_addr()?)?;
+    client.send(question)?;
+    let mut bytes = [0; 64];
+    let (length, from) = server.recv_from(&mut bytes)?;
+    bytes[2] |= 0x80;
+    server.send_to(&bytes[..length], from)?;
+    client.recv(&mut bytes)?;
+    Ok(())
+}
+
+/// Opens a file through `io_uring`, where programs may use it.
+fn request() -> Result<(), Box<dyn Error>> {
+    let Ok(mut ring) = io_uring::IoUring::new(2) else { return Ok(()) };
+    let here = io_uring::types::Fd(-100);
+    let open = io_uring::opcode::OpenAt::new(here, c"/proc/version".as_ptr()).build();
+    // SAFETY: the name lives for ever.
+    unsafe { ring.submission().push(&open)? };
+    ring.submit_and_wait(1)?;
     Ok(())
 }

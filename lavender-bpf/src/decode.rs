@@ -17,8 +17,9 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
-    ProgramRecord, RecordHeader, SignalRecord, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
+    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader,
+    SignalRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -38,6 +39,16 @@ pub enum Record<'a> {
     Change(Change<'a>),
     /// A socket was connected, or could not be.
     Connect(&'a ConnectRecord),
+    /// A socket was bound, a connection was accepted, or a message was sent to a new peer; or could not be.
+    Socket(&'a ConnectRecord),
+    /// A socket was made to listen, or could not be.
+    Listen(&'a ListenRecord),
+    /// A request was made of `io_uring`.
+    IoUring(Request<'a>),
+    /// A message to or from a name server.
+    Dns(Dns<'a>),
+    /// A program could not be started.
+    ExecFailed(FailedExec<'a>),
     /// A process sent another a signal.
     Signal(&'a SignalRecord),
     /// A process found by the snapshot.
@@ -54,7 +65,11 @@ impl<'a> Record<'a> {
             Self::Exit(record) => &record.header,
             Self::Open(open) => &open.record.header,
             Self::Change(change) => &change.record.header,
-            Self::Connect(record) => &record.header,
+            Self::Connect(record) | Self::Socket(record) => &record.header,
+            Self::Listen(record) => &record.socket.header,
+            Self::IoUring(request) => &request.record.header,
+            Self::Dns(dns) => &dns.record.socket.header,
+            Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
         }
     }
@@ -84,6 +99,39 @@ pub struct Open<'a> {
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
     pub name: &'a [u8],
+}
+
+/// A request of `io_uring`.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The fixed part.
+    pub record: &'a IoUringRecord,
+    /// Names from the folder that the name is relative to up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name as it was given, without a NUL.
+    pub name: &'a [u8],
+}
+
+/// A message to or from a name server.
+#[derive(Clone, Copy, Debug)]
+pub struct Dns<'a> {
+    /// The fixed part.
+    pub record: &'a DnsRecord,
+    /// The start of the payload: for all but the longest, all of it.
+    pub payload: &'a [u8],
+}
+
+/// An exec that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedExec<'a> {
+    /// The fixed part.
+    pub record: &'a ExecFailedRecord,
+    /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+    /// The arguments, each ended by a NUL.
+    pub arguments: &'a [u8],
 }
 
 /// A change of a file's names, mode or owner.
@@ -166,6 +214,26 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             Ok(Record::Change(Change { record, names: [first, second] }))
         }
         kind::CONNECT => Ok(Record::Connect(fixed(bytes, kind)?.0)),
+        kind::BIND | kind::ACCEPT | kind::SEND => Ok(Record::Socket(fixed(bytes, kind)?.0)),
+        kind::LISTEN => Ok(Record::Listen(fixed(bytes, kind)?.0)),
+        kind::IO_URING => {
+            let (record, rest) = fixed::<IoUringRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, _) = take(rest, record.name_length.get().into(), kind)?;
+            Ok(Record::IoUring(Request { record, walk, name: without_nul(name) }))
+        }
+        kind::DNS => {
+            let (record, rest) = fixed::<DnsRecord>(bytes, kind)?;
+            let (payload, _) = take(rest, record.length.get() as usize, kind)?;
+            Ok(Record::Dns(Dns { record, payload }))
+        }
+        kind::EXEC_FAILED => {
+            let (record, rest) = fixed::<ExecFailedRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, rest) = take(rest, record.name_length.get().into(), kind)?;
+            let (arguments, _) = take(rest, record.arguments_length.get().into(), kind)?;
+            Ok(Record::ExecFailed(FailedExec { record, walk, name: without_nul(name), arguments }))
+        }
         kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }

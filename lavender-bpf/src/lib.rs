@@ -66,6 +66,7 @@
 pub mod assemble;
 pub mod capture;
 pub mod decode;
+pub mod dns;
 #[cfg(target_os = "linux")]
 mod enforce;
 pub mod host;

@@ -36,8 +36,22 @@ pub mod kind {
     pub const MODE: u16 = 11;
     /// A process sent another a signal: [`SignalRecord`](super::SignalRecord).
     pub const SIGNAL: u16 = 12;
+    /// A socket was bound, or could not be: [`ConnectRecord`](super::ConnectRecord).
+    pub const BIND: u16 = 32;
+    /// A socket was made to listen, or could not be: [`ListenRecord`](super::ListenRecord).
+    pub const LISTEN: u16 = 33;
+    /// A connection was accepted: [`ConnectRecord`](super::ConnectRecord).
+    pub const ACCEPT: u16 = 34;
+    /// A program could not be started: [`ExecFailedRecord`](super::ExecFailedRecord).
+    pub const EXEC_FAILED: u16 = 35;
+    /// A message was sent to a new peer, or could not be: [`ConnectRecord`](super::ConnectRecord).
+    pub const SEND: u16 = 36;
+    /// A message to or from a name server: [`DnsRecord`](super::DnsRecord).
+    pub const DNS: u16 = 37;
+    /// A request was made of `io_uring`: [`IoUringRecord`](super::IoUringRecord).
+    pub const IO_URING: u16 = 38;
     /// One more than the highest.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 39;
 }
 
 /// What of a record is cut, unreadable or special: bits of `record_header.flags`.
@@ -253,7 +267,7 @@ pub struct OpenRecord {
     pub name_length: U16,
 }
 
-/// A connect.
+/// A connect, a bind, an accept or a message.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ConnectRecord {
@@ -267,12 +281,86 @@ pub struct ConnectRecord {
     pub protocol: U16,
     /// This side's port; 0 for none.
     pub source_port: U16,
-    /// The port asked for.
+    /// The port asked for, or the one that the peer has; 0 of a bind.
     pub destination_port: U16,
     /// This side's address: 4 or 16 bytes in network order.
     pub source: [u8; 16],
-    /// The address asked for: 4 or 16 bytes in network order.
+    /// The address asked for, or the one that the peer has: 4 or 16 bytes in network order; zero of a bind.
     pub destination: [u8; 16],
+}
+
+/// A listen.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ListenRecord {
+    /// The socket, without a destination.
+    pub socket: ConnectRecord,
+    /// How many connections may wait, as asked for.
+    pub backlog: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// A message to or from a name server. Then: the start of its payload.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct DnsRecord {
+    /// Both sides; the destination is the server's.
+    pub socket: ConnectRecord,
+    /// Bytes of the payload that are here.
+    pub length: U32,
+    /// Bytes that the payload has.
+    pub total: U32,
+    /// 0 for a message that was sent, 1 for one that was received.
+    pub received: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// A request of `io_uring`. Then: the walk, the name.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct IoUringRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// Which operation: `IORING_OP_…`.
+    pub operation: U32,
+    /// Of an open, the flags.
+    pub open_flags: U32,
+    /// Of an open, the mode.
+    pub mode: U32,
+    /// Of a connect, `AF_INET` (2) or `AF_INET6` (10).
+    pub family: U16,
+    /// Of a connect, the IP protocol; 0 where it is not known.
+    pub protocol: U16,
+    /// Of a connect, the port asked for.
+    pub port: U16,
+    /// Zero.
+    pub reserved: U16,
+    /// Of a connect, the address asked for: 4 or 16 bytes in network order.
+    pub address: [u8; 16],
+    /// Bytes of the walk of the folder that the name is relative to.
+    pub walk_length: U16,
+    /// Bytes of the name as it was given, its NUL included.
+    pub name_length: U16,
+}
+
+/// An exec that failed. Then: the walk, the name, the arguments.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ExecFailedRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// Bytes of the walk: the folder's that the name is relative to, or the file's.
+    pub walk_length: U16,
+    /// Bytes of the name that the call gave, its NUL included; 0 where the walk is the file's.
+    pub name_length: U16,
+    /// Bytes of the arguments, each ended by a NUL.
+    pub arguments_length: U16,
+    /// Zero.
+    pub reserved: U16,
 }
 
 /// One name of a change.
@@ -340,6 +428,10 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == 64 + 8);
     assert!(size_of::<OpenRecord>() == 64 + 32);
     assert!(size_of::<ConnectRecord>() == 64 + 48);
+    assert!(size_of::<ListenRecord>() == 64 + 48 + 8);
+    assert!(size_of::<ExecFailedRecord>() == 64 + 16);
+    assert!(size_of::<IoUringRecord>() == 64 + 40);
+    assert!(size_of::<DnsRecord>() == 64 + 48 + 16);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
 };

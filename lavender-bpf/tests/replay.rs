@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lavender_bpf::{CaptureError, CaptureState, CaptureWriter, Replay};
-use lavender_core::event::EventBatch;
+use lavender_core::event::{EventBatch, EventKind};
 use lavender_core::{ErrorKind, Source as _};
 
-use support::{Group, Watch, builder, can_run, temporary};
+use support::{Group, Watch, builder, can_run, of_kind, temporary};
 
 const PLENTY: u64 = 64 << 20;
 
@@ -41,12 +41,21 @@ fn record(folder: &Path, max_bytes: u64) -> (PathBuf, EventBatch, CaptureState) 
             fs::remove_file("b").unwrap();
             fs::remove_file("c").unwrap();
             UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:40009").unwrap();
+            UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:40009").unwrap();
+            ask_nobody();
+            assert!(Command::new("./no-such-program").spawn().is_err());
         });
         assert_eq!(watch.until_ended(child), 0);
     }
     watch.poll();
     let state = watch.sensor.stats().capture;
     (path, watch.finish(), state)
+}
+
+/// A question that nobody answers.
+fn ask_nobody() {
+    let question = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x06silent\x04test\0\0\x01\0\x01";
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(question, "127.86.83.1:53").unwrap();
 }
 
 fn replay(path: &Path) -> (EventBatch, Option<CaptureError>) {
@@ -83,6 +92,28 @@ fn a_replay_is_the_live_run() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(CaptureWriter::create(&path, PLENTY).is_err(), "an old capture is not overwritten");
+}
+
+/// What only time brings stands in a batch of its own, without a record.
+#[test]
+fn a_question_that_is_given_up_is_replayed() {
+    if !can_run() {
+        return;
+    }
+    let folder = temporary();
+    let path = folder.path().join("capture");
+    let group = Group::new();
+    let capture = CaptureWriter::create(&path, PLENTY).unwrap();
+    let mut watch =
+        Watch::with(builder().with_included_cgroup(&group.folder).with_capture(capture));
+    assert_eq!(watch.until_ended(group.fork(ask_nobody)), 0);
+    watch.event("question", |event| event.kind() == EventKind::DnsQuery);
+    assert_eq!(watch.until_ended(group.fork(ask_nobody)), 0);
+    let live = watch.finish();
+    let (replayed, error) = replay(&path);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(of_kind(&live.events, EventKind::DnsQuery).count(), 2);
+    assert_eq!(replayed.events, live.events);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
-    DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit, ExitStatus, FileDelete,
-    FileLink, FileMode, FileOpen, FileRename, Fork, Loss, LossStage, Namespaces, NetConnect,
-    NetworkTransport, OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome,
-    SyscallResult, Terminal,
+    DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
+    FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss,
+    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
+    OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -142,13 +142,60 @@ fn data() -> impl Strategy<Value = EventData> {
                 })
             }
         ),
-        (captured(), any::<u16>(), any::<Option<u16>>(), vec(answer(), 0..4), provenance())
-            .prop_map(|(name, record_type, code, answers, provenance)| {
+        (any::<SocketAddr>(), any::<u16>(), any::<i64>()).prop_map(|(local, protocol, result)| {
+            EventData::NetBind(NetBind {
+                transport: NetworkTransport::from_ip_protocol(protocol),
+                local: without_scope(local),
+                result: SyscallResult(result),
+            })
+        }),
+        (any::<SocketAddr>(), any::<i32>()).prop_map(|(local, backlog)| {
+            EventData::NetListen(NetListen {
+                transport: NetworkTransport::Tcp,
+                local: without_scope(local),
+                backlog,
+                result: SyscallResult(0),
+            })
+        }),
+        (any::<SocketAddr>(), any::<Option<SocketAddr>>(), any::<i64>()).prop_map(
+            |(destination, source, result)| {
+                EventData::NetSend(NetSend {
+                    transport: NetworkTransport::Udp,
+                    source: source.map(without_scope),
+                    destination: without_scope(destination),
+                    result: SyscallResult(result),
+                })
+            }
+        ),
+        any::<[SocketAddr; 2]>().prop_map(|addresses| {
+            let [local, peer] = addresses.map(without_scope);
+            EventData::NetAccept(NetAccept { transport: NetworkTransport::Tcp, local, peer })
+        }),
+        (any::<u8>(), proptest::option::of(captured()), any::<Option<u32>>()).prop_map(
+            |(operation, path, flags)| {
+                EventData::IoUring(IoUring {
+                    operation: IoUringOperation(operation),
+                    path,
+                    flags: flags.map(OpenFlags),
+                    transport: flags.map(|_| NetworkTransport::Udp),
+                    destination: flags.map(|_| SocketAddr::from(([192, 0, 2, 7], 1))),
+                })
+            }
+        ),
+        (captured(), process(), any::<i64>()).prop_map(|(path, process, result)| {
+            let arguments = process.arguments;
+            EventData::ExecFailed(ExecFailed { path, arguments, result: SyscallResult(result) })
+        }),
+        (captured(), any::<u16>(), any::<[Option<u16>; 2]>(), vec(answer(), 0..4), provenance())
+            .prop_map(|(name, record_type, [code, id], answers, provenance)| {
                 EventData::DnsQuery(DnsQuery {
                     name,
                     record_type: DnsRecordType(record_type),
                     response_code: code.map(DnsResponseCode),
                     answers: Captured::new(answers, provenance),
+                    transaction_id: id,
+                    transport: id.map(NetworkTransport::from_ip_protocol),
+                    server: id.map(|port| SocketAddr::from(([192, 0, 2, 53], port))),
                 })
             }),
         (captured(), any::<bool>(), any::<i64>()).prop_map(|(path, directory, result)| {

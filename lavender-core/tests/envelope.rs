@@ -294,6 +294,12 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let shell = changed.process();
     let changes = changed.file_changes(&shell, "/etc/motd");
     let signals = changed.signals(&shell, &shell);
+    let sockets = Sample::new("acme", "web-1", 7).sockets(&shell);
+    let failed_execs = Sample::new("acme", "web-1", 7).failed_execs(&shell);
+    let to = std::net::SocketAddr::from(([192, 0, 2, 7], 53));
+    let sends = Sample::new("acme", "web-1", 7).net_sends(&shell, to);
+    let looked_up = Sample::new("acme", "web-1", 7).dns_query(&shell, "updates.example.org");
+    let requests = Sample::new("acme", "web-1", 7).io_urings(&shell, "/etc/shadow");
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -302,6 +308,11 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("every-kind", events(Topic::TelemetryRaw, every_kind)),
         ("changes", events(Topic::TelemetryRaw, changes)),
         ("signals", events(Topic::TelemetryRaw, signals)),
+        ("sockets", events(Topic::TelemetryRaw, sockets)),
+        ("sends", events(Topic::TelemetryRaw, sends)),
+        ("io-uring", events(Topic::TelemetryRaw, requests)),
+        ("look-up", events(Topic::TelemetryRaw, vec![looked_up])),
+        ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

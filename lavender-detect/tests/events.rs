@@ -7,8 +7,10 @@ mod support;
 use std::sync::Arc;
 
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, FileDelete,
-    FileLink, FileMode, FileRename, ProcessTarget, Signal, SignalOutcome, SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
+    ExecFailed, FileDelete, FileLink, FileMode, FileRename, IoUring, IoUringOperation, NetAccept,
+    NetBind, NetListen, NetSend, NetworkTransport, OpenFlags, ProcessTarget, Signal, SignalOutcome,
+    SyscallResult,
 };
 use lavender_core::{Captured, Certainty, Detection, Detector, Provenance};
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, SigmaDetector, UndeterminedPolicy};
@@ -69,13 +71,14 @@ fn every_field_of_a_process_is_there() {
     }
 }
 
+fn matched(category: &str, search: &str, data: EventData) -> usize {
+    detect(rule(category, search), &event(lineage(), data)).len()
+}
+
 #[test]
 fn changes_of_files_have_the_fields_of_their_kind() {
     let path = |text: &str| Captured::complete(text.into());
     let result = SyscallResult(0);
-    let matched = |category: &str, search: &str, data: EventData| {
-        detect(rule(category, search), &event(lineage(), data)).len()
-    };
     let delete = || {
         let path = path("/var/log/auth.log");
         EventData::FileDelete(FileDelete { path, directory: false, result: SyscallResult(-13) })
@@ -107,6 +110,74 @@ fn changes_of_files_have_the_fields_of_their_kind() {
     assert_eq!(matched("file_mode", "{FileMode: '0644'}", set(Some(0o644), None)), 1);
     assert_eq!(matched("file_mode", "{FileMode: null, OwnerId: 0}", set(None, Some(0))), 1);
     assert_eq!(matched("file_mode", "{OwnerId|exists: true}", set(Some(0o644), None)), 0);
+}
+
+#[test]
+fn sockets_tell_of_both_sides() {
+    let local = "0.0.0.0:4444".parse().unwrap();
+    let (transport, result) = (NetworkTransport::Tcp, SyscallResult(-98));
+    let bind = EventData::NetBind(NetBind { transport, local, result });
+    assert_eq!(matched("net_bind", "{SourcePort: 4444, Result: EADDRINUSE}", bind.clone()), 1);
+    assert_eq!(matched("net_bind", "{DestinationPort|exists: true}", bind), 0);
+    let result = SyscallResult(0);
+    let listen = EventData::NetListen(NetListen { transport, local, backlog: 5, result });
+    let search = "{SourceIp|cidr: 0.0.0.0/8, Backlog|lt: 6, Result: success, Protocol: tcp}";
+    assert_eq!(matched("net_listen", search, listen.clone()), 1);
+    assert_eq!(matched("network_connection", "{SourcePort: 4444}", listen), 0);
+    let peer = "192.0.2.7:50000".parse().unwrap();
+    let accept = EventData::NetAccept(NetAccept { transport, local, peer });
+    let search = "{SourcePort: 4444, DestinationIp: 192.0.2.7, Initiated: false}";
+    assert_eq!(matched("net_accept", search, accept), 1);
+    let (transport, result) = (NetworkTransport::Udp, SyscallResult(40));
+    let send = EventData::NetSend(NetSend { transport, source: None, destination: peer, result });
+    let search = "{DestinationPort: 50000, Protocol: udp, Result: success, SourceIp: null}";
+    assert_eq!(matched("net_send", search, send.clone()), 1);
+    assert_eq!(matched("network_connection", "{DestinationPort: 50000}", send), 0);
+}
+
+#[test]
+fn a_failed_exec_is_no_new_process() {
+    let failed = || {
+        EventData::ExecFailed(ExecFailed {
+            path: Captured::complete("/tmp/x".into()),
+            arguments: Captured::complete(Arguments::from_list(["x", "-p", "4444"])),
+            result: SyscallResult(-13),
+        })
+    };
+    let search = "{TargetFilename|startswith: /tmp/, TargetCommandLine|endswith: '-p 4444', \
+                  Result: EACCES, Image|endswith: /bash}";
+    assert_eq!(matched("exec_failed", search, failed()), 1);
+    assert_eq!(matched("process_creation", "{Image|endswith: /bash}", failed()), 0);
+}
+
+#[test]
+fn requests_of_io_uring_have_the_fields_of_what_they_do() {
+    let request = |operation| IoUring {
+        operation,
+        path: None,
+        flags: None,
+        transport: None,
+        destination: None,
+    };
+    let open = || {
+        EventData::IoUring(IoUring {
+            path: Some(Captured::complete("/etc/shadow".into())),
+            flags: Some(OpenFlags(0o101)),
+            ..request(IoUringOperation::OPENAT)
+        })
+    };
+    let search =
+        "{Operation: openat, TargetFilename: /etc/shadow, Access: create, DestinationIp: null}";
+    assert_eq!(matched("io_uring", search, open()), 1);
+    assert_eq!(matched("io_uring", "{Access: read}", open()), 0);
+    assert_eq!(matched("file_event", "{TargetFilename: /etc/shadow}", open()), 0);
+    let connect = EventData::IoUring(IoUring {
+        transport: Some(NetworkTransport::Tcp),
+        destination: Some("192.0.2.7:4444".parse().unwrap()),
+        ..request(IoUringOperation::CONNECT)
+    });
+    let search = "{Operation: connect, DestinationPort: 4444, Protocol: tcp, TargetFilename: null}";
+    assert_eq!(matched("io_uring", search, connect), 1);
 }
 
 #[test]
@@ -187,7 +258,15 @@ fn look_ups_have_sysmons_names() {
         let (record_type, response_code) = (DnsRecordType::TXT, code);
         event(
             lineage(),
-            EventData::DnsQuery(DnsQuery { name, record_type, response_code, answers }),
+            EventData::DnsQuery(DnsQuery {
+                name,
+                record_type,
+                response_code,
+                answers,
+                transaction_id: Some(7),
+                transport: Some(NetworkTransport::Udp),
+                server: Some("192.0.2.53:53".parse().unwrap()),
+            }),
         )
     };
     let answers = vec![

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetConnect,
-    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
+    EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
+    IoUring, IoUringOperation, NetAccept, NetBind, NetConnect, NetListen, NetSend,
+    NetworkTransport, OpenFlags, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -35,8 +36,9 @@ on every value. Of a list, any element will do.
 ";
 
 const DNS: &str = "
-No probe of Lavender's yields `dns_query` yet: `lavender-rules coverage` lists its rules as unable to fire on a host,
-since the host's table names no probe for that kind. An embedder's own `Source` can yield it.
+There is one event for each answer, and one for each question that is not answered within 3 s, which has no
+`QueryStatus`. What is asked over TLS, HTTPS or QUIC, or of a server at another port than 53, is not seen; the connection to
+it is.
 ";
 
 const AUDIT: &str = "
@@ -203,6 +205,68 @@ fn full() -> Vec<Arc<Event>> {
         event(shell.clone(), EventData::NetConnect(connected)),
         event(
             shell.clone(),
+            EventData::ExecFailed(ExecFailed {
+                path: path(),
+                arguments: Captured::complete(Arguments::from_list(["motd", "-x"])),
+                result: SyscallResult(-13),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetSend(NetSend {
+                transport: NetworkTransport::Udp,
+                source: Some("192.0.2.9:1".parse().unwrap()),
+                destination: "192.0.2.1:2".parse().unwrap(),
+                result: SyscallResult(4),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::IoUring(IoUring {
+                operation: IoUringOperation::OPENAT,
+                path: Some(path()),
+                flags: Some(OpenFlags(0o2)),
+                transport: None,
+                destination: None,
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::IoUring(IoUring {
+                operation: IoUringOperation::CONNECT,
+                path: None,
+                flags: None,
+                transport: Some(NetworkTransport::Tcp),
+                destination: Some("192.0.2.1:2".parse().unwrap()),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetBind(NetBind {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetListen(NetListen {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                backlog: -1,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NetAccept(NetAccept {
+                transport: NetworkTransport::Tcp,
+                local: "192.0.2.9:1".parse().unwrap(),
+                peer: "192.0.2.1:2".parse().unwrap(),
+            }),
+        ),
+        event(
+            shell.clone(),
             EventData::DnsQuery(DnsQuery {
                 name: Captured::complete("a.example".into()),
                 record_type: DnsRecordType::A,
@@ -211,6 +275,9 @@ fn full() -> Vec<Arc<Event>> {
                     record_type: DnsRecordType::A,
                     data: DnsData::Address([192, 0, 2, 1].into()),
                 }]),
+                transaction_id: Some(1),
+                transport: Some(NetworkTransport::Udp),
+                server: Some("192.0.2.53:53".parse().unwrap()),
             }),
         ),
     ]

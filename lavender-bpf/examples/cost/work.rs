@@ -1,13 +1,19 @@
 //! The work that is watched, and the control group that it is done in.
 
 use std::fs;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What is done, and how often a round.
-pub(crate) const WORK: [(&str, u64); 4] =
-    [("exec", 1_000), ("open", 100_000), ("connect", 10_000), ("getppid", 300_000)];
+pub(crate) const WORK: [(&str, u64); 5] = [
+    ("exec", 1_000),
+    ("open", 100_000),
+    ("connect", 10_000),
+    ("getppid", 300_000),
+    ("read", 300_000),
+];
 
 /// The worker's user id, by which peers are told whom to watch.
 pub(crate) const WORKER_UID: u32 = 54_321;
@@ -15,8 +21,11 @@ pub(crate) const WORKER_UID: u32 = 54_321;
 /// Does the work, as the user that is watched, and returns.
 pub(crate) fn be_worker(verb: &str, count: u64) {
     nix::unistd::setuid(WORKER_UID.into()).unwrap();
+    let (mut file, mut bytes) = (fs::File::open("/dev/zero").unwrap(), [0; 64]);
     for _ in 0..count {
         match verb {
+            // No message, but by its number it might be one.
+            "read" => file.read_exact(&mut bytes).unwrap(),
             "exec" => drop(Command::new("/bin/true").stdout(Stdio::null()).status().unwrap()),
             "open" => drop(fs::File::open("/dev/null").unwrap()),
             "connect" => {

@@ -5,9 +5,13 @@
 
 mod arguments;
 mod describe;
+mod exec_failed;
+mod io_uring;
+mod look_up;
 mod names;
 mod observe;
 mod snapshot;
+mod socket;
 mod target;
 
 use std::collections::VecDeque;
@@ -17,6 +21,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+use self::look_up::Questions;
 use self::names::Names;
 use crate::decode::{Record, Records, decode};
 use crate::host::Host;
@@ -72,6 +77,7 @@ pub struct Assembler<H> {
     names: Names,
     processes: ProcessTable,
     pending: PendingArguments,
+    questions: Questions,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// The process of the last record: most records come in runs.
@@ -122,6 +128,7 @@ impl<H: Host> Assembler<H> {
             names: Names::default(),
             processes: ProcessTable::new(PROCESSES_MAX),
             pending: PendingArguments::default(),
+            questions: Questions::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             last: None,
@@ -170,6 +177,7 @@ impl<H: Host> Assembler<H> {
             self.finish_all_arguments(&mut batch);
         }
         self.finish_stale_arguments(&mut batch);
+        self.finish_questions(&mut batch);
         self.processes.expire(input.drained_at);
         EventBatch { events: numbered(batch, number), lost }
     }
@@ -209,6 +217,24 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Socket(record) => {
+                self.of_actor(batch, incoming, socket::socket(record));
+            }
+            Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
+            Record::IoUring(request) => {
+                self.of_actor(batch, incoming, io_uring::requested(&request));
+            }
+            Record::Dns(dns) => {
+                let Some(message) = look_up::read(&dns) else { return };
+                if let Some(process) = self.actor(batch, header, waits) {
+                    self.look_up(batch, header, process, message);
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
+            Record::ExecFailed(failed) => {
+                self.of_actor(batch, incoming, Some(exec_failed::exec_failed(&failed)));
+            }
             Record::Signal(signal) => {
                 if let Some(process) = self.actor(batch, header, waits) {
                     let data = self.signal(signal);
@@ -219,6 +245,16 @@ impl<H: Host> Assembler<H> {
             }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
+        }
+    }
+
+    /// What a process did, once it is known which it is. `None`: nothing that is an event.
+    fn of_actor(&mut self, batch: &mut Batch, incoming: &Incoming<'_>, data: Option<EventData>) {
+        let Some(data) = data else { return };
+        let header = incoming.record.header();
+        match self.actor(batch, header, incoming.waits) {
+            Some(process) => batch.push(header, process, data),
+            None => self.wait(incoming.waits, incoming.bytes),
         }
     }
 
@@ -302,6 +338,13 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::LINK
                 | kind::MODE
                 | kind::SIGNAL
+                | kind::BIND
+                | kind::LISTEN
+                | kind::ACCEPT
+                | kind::EXEC_FAILED
+                | kind::SEND
+                | kind::DNS
+                | kind::IO_URING
         );
         (header.boot_ns.get(), late)
     });

@@ -31,7 +31,7 @@ pub(super) fn open(open: &Open<'_>) -> EventData {
 }
 
 /// The path of a file by its own walk, or by a name and the walk of its folder.
-fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
+pub(super) fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
     let has = |flag| flags & flag != 0;
     let cut = Provenance::Truncated { true_length: 0 };
     if has(flag::WALK_IS_FILE) {
@@ -108,21 +108,29 @@ pub(super) fn connect(record: &ConnectRecord) -> Option<EventData> {
     let destination = address(family, &record.destination, record.destination_port.get())?;
     let source = address(family, &record.source, record.source_port.get())
         .filter(|source| source.port() != 0);
-    let protocol = match record.protocol.get() {
-        IPPROTO_MPTCP => IPPROTO_TCP,
-        protocol => protocol,
-    };
     Some(EventData::NetConnect(NetConnect {
-        transport: NetworkTransport::from_ip_protocol(protocol),
+        transport: transport(record),
         source,
         destination,
         result: SyscallResult(record.result.get()),
     }))
 }
 
+pub(super) fn transport(record: &ConnectRecord) -> NetworkTransport {
+    NetworkTransport::from_ip_protocol(ip_protocol(record.protocol.get()))
+}
+
+/// The protocol as everyone but the kernel has it.
+pub(super) const fn ip_protocol(protocol: u16) -> u16 {
+    match protocol {
+        IPPROTO_MPTCP => IPPROTO_TCP,
+        protocol => protocol,
+    }
+}
+
 /// An IPv4 address that is written as an IPv6 one (`::ffff:127.0.0.1`) is the IPv4 address: that is what is on
 /// the wire, and what rules name.
-fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
+pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
     let address = match family {
         AF_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
         AF_INET6 => IpAddr::V6(Ipv6Addr::from(*bytes)).to_canonical(),

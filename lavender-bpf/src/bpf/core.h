@@ -216,11 +216,12 @@ struct in6_addr {
 struct sock_common {
 	u32 skc_daddr, skc_rcv_saddr;
 	u16 skc_dport, skc_num, skc_family;
+	u8 skc_state;
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
 struct sock {
 	struct sock_common __sk_common;
-	u16 sk_protocol;
+	u16 sk_protocol, sk_type;
 };
 struct socket {
 	struct sock *sk;
@@ -278,3 +279,14 @@ extern void *bpf_rdonly_cast(const void *object, u32 type) __ksym __weak;
 
 /* Stands before a loop. Kernels before 6.4 refuse a loop whose first instruction follows a call directly. */
 #define BEFORE_LOOP asm volatile("goto +0")
+
+#define EEXIST 17
+
+/* Puts a key into a map. False where it was there already, so that of several who do it at once one is the first. Before
+ * 6.4 the kernel's function returns an int, whose sign is lost in a register of 64 bits. */
+static __always_inline bool is_first(void *map, const void *key)
+{
+	u8 value = 1;
+
+	return (s32)bpf_map_update_elem(map, key, &value, BPF_NOEXIST) != -EEXIST;
+}

@@ -213,15 +213,13 @@ static __always_inline void on_process_exit(struct task_struct *task)
 		return;
 	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
 	u32 zero = 0;
-	u8 value = 1;
 	struct exit_record *record = bpf_map_lookup_elem(&exit_scratch, &zero);
 	if (!record)
 		return;
 	fill_header(&record->header, RECORD_EXIT, task);
 	if (!is_wanted(task))
 		record->header.flags |= TASK_OUTSIDE;
-	/* An int, whatever the helper is declared to return: before 6.4 the upper half is not set. */
-	if ((int)bpf_map_update_elem(&exited, &key, &value, BPF_NOEXIST) == -17 /* EEXIST */)
+	if (!is_first(&exited, &key))
 		return;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */
 	record->exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code

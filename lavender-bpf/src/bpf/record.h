@@ -18,7 +18,14 @@ enum record_kind {
 	RECORD_LINK = 10,
 	RECORD_MODE = 11,
 	RECORD_SIGNAL = 12,
-	RECORD_KINDS = 13,
+	RECORD_BIND = 32,
+	RECORD_LISTEN = 33,
+	RECORD_ACCEPT = 34,
+	RECORD_EXEC_FAILED = 35,
+	RECORD_SEND = 36,
+	RECORD_DNS = 37,
+	RECORD_IO_URING = 38,
+	RECORD_KINDS = 39,
 };
 
 /* record_header.flags */
@@ -103,11 +110,42 @@ struct open_record {
 	u16 walk_length, name_length;
 };
 
+/* RECORD_CONNECT, RECORD_BIND, RECORD_ACCEPT, RECORD_SEND: `source` is this side's. */
 struct connect_record {
 	struct record_header header;
 	s64 result;
 	u16 family, protocol, source_port, destination_port;
 	u8 source[16], destination[16];
+};
+
+/* RECORD_LISTEN */
+struct listen_record {
+	struct connect_record socket;
+	u32 backlog, reserved;
+};
+
+/* RECORD_DNS. Then: the start of the payload. `source` is this side's. */
+struct dns_record {
+	struct connect_record socket;
+	u32 length, total; /* bytes that are here, and that the message has */
+	u32 received; /* 0: sent */
+	u32 reserved;
+};
+
+/* RECORD_IO_URING. Then: the walk, the name. */
+struct io_uring_record {
+	struct record_header header;
+	u32 operation, open_flags, mode;
+	u16 family, protocol, port, reserved;
+	u8 address[16];
+	u16 walk_length, name_length;
+};
+
+/* RECORD_EXEC_FAILED. Then: the walk, the name, the arguments. */
+struct exec_failed_record {
+	struct record_header header;
+	s64 result;
+	u16 walk_length, name_length, arguments_length, reserved;
 };
 
 /* change_record.what */
@@ -154,6 +192,8 @@ struct loss_counters {
 /* A quarter of the default stack limit: what the kernel itself lets arguments and environment take. */
 #define ARGUMENTS_MAX_BYTES (2 * 1024 * 1024)
 
+#define DNS_MAX_BYTES 4096
+
 #define CGROUPS_MAX 16
 #define UIDS_MAX 16
 
@@ -164,10 +204,18 @@ struct cgroup_filter {
 
 enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 
+/* sensor_config.network */
+#define NETWORK_BINDS 0x1
+#define NETWORK_LISTENS 0x2
+#define NETWORK_ACCEPTS 0x4
+#define NETWORK_SENDS 0x8
+#define NETWORK_DNS 0x10
+
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {
 	u32 wake_bytes[RINGS];
 	u32 opens, connects, changes;
+	u32 network, failed_execs;
 	u32 include_count, exclude_count, uid_count, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];

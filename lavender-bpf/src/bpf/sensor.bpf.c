@@ -12,8 +12,14 @@
 #include "network.h"
 #include "call.h"
 #include "change.h"
+#include "socket_call.h"
+#include "socket.h"
+#include "dns.h"
+#include "message.h"
+#include "exec_failed.h"
 #include "syscall.h"
 #include "signal.h"
+#include "io_uring.h"
 #include "snapshot.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -12,11 +12,8 @@
 /* arch/x86/entry/syscalls/syscall_32.tbl; openat2 has one number everywhere */
 #define NR32_OPEN 5
 #define NR32_CREAT 8
-#define NR32_SOCKETCALL 102
 #define NR32_OPENAT 295
 #define NR32_CONNECT 362
-/* include/uapi/linux/net.h */
-#define SYS_CONNECT 3
 /* A system call of the x32 ABI has the number of the 64-bit one and this bit. */
 #define X32_SYSCALL_BIT 0x40000000
 #define O_CREAT_WRONLY_TRUNC 01101
@@ -38,8 +35,6 @@ static __always_inline void exit_socketcall(struct task_struct *task, struct sys
 {
 	u32 arguments[2] = {};
 
-	if (call->argument[0] != SYS_CONNECT)
-		return;
 	if (bpf_probe_read_user(arguments, sizeof(arguments), (void *)call->argument[1])) {
 		if (call->result != -EFAULT)
 			count_read_loss(RECORD_CONNECT);
@@ -72,18 +67,40 @@ static __always_inline bool read_open(struct syscall *call, bool compat, struct 
 	return true;
 }
 
+/* A function of its own: what it has on the stack does not add to what its caller has. Whether it was such a call. */
+static __noinline int exit_socket(struct task_struct *task, struct syscall *call, bool compat)
+{
+	struct socket_call socket = {};
+
+	if (!read_socket_call(&socket, call, compat))
+		return 0;
+	if (socket.operation == SOCKET_BIND)
+		emit_bind(task, &socket);
+	else if (socket.operation == SOCKET_LISTEN)
+		emit_listen(task, &socket);
+	else if (socket.operation == SOCKET_ACCEPT || socket.operation == SOCKET_ACCEPT4)
+		emit_accept(task, &socket);
+	else
+		exit_message(&socket);
+	return 1;
+}
+
 static __always_inline void dispatch(struct task_struct *task, struct syscall *call, bool compat)
 {
 	struct open_call open = {};
 
 	if (config.connects && call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
 		emit_connect(task, call->argument[0], call->argument[1], call->result);
-	else if (config.connects && compat && call->nr == NR32_SOCKETCALL)
+	else if (config.connects && compat && call->nr == NR32_SOCKETCALL && call->argument[0] == SOCKET_CONNECT)
 		exit_socketcall(task, call);
 	else if (config.opens && call->nr == NR_OPENAT2)
 		exit_openat2(task, call);
 	else if (config.opens && read_open(call, compat, &open))
 		emit_open(task, &open, call->result);
+	else if (config.network && exit_socket(task, call, compat))
+		return;
+	else if (config.failed_execs && exit_exec(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }

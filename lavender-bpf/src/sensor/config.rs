@@ -32,13 +32,33 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
             &[15, 16, 94, 95, 182, 198, 207, 212, 298, 306, 452],
         ),
         Probe::NetConnect => (&[42], &[102, 362]),
+        Probe::NetBind => (&[49], &[102, 361]),
+        Probe::NetListen => (&[50], &[102, 363]),
+        Probe::NetAccept => (&[43, 288], &[102, 364]),
+        Probe::NetSend => (&[44, 46, 307], &[102, 345, 369, 370]),
+        // Programs read and write connected sockets as they do files.
+        Probe::DnsQuery => (
+            &[0, 1, 19, 20, 44, 45, 46, 47, 299, 307],
+            &[3, 4, 102, 145, 146, 337, 345, 369, 370, 371, 372, 417],
+        ),
+        Probe::ExecFailed => (&[59, 322], &[11, 358]),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
         | Probe::Signal
+        | Probe::IoUring
         | Probe::Snapshot => (&[], &[]),
     }
 }
+
+/// `sensor_config.network`.
+const NETWORK: [(Probe, u32); 5] = [
+    (Probe::NetBind, 0x1),
+    (Probe::NetListen, 0x2),
+    (Probe::NetAccept, 0x4),
+    (Probe::NetSend, 0x8),
+    (Probe::DnsQuery, 0x10),
+];
 
 /// `struct cgroup_filter`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
@@ -57,6 +77,8 @@ pub(super) struct Config {
     opens: u32,
     connects: u32,
     changes: u32,
+    network: u32,
+    failed_execs: u32,
     include_count: u32,
     exclude_count: u32,
     uid_count: u32,
@@ -88,11 +110,19 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether the peers that messages are sent to are to be remembered.
+    pub(super) const fn remembers_peers(&self) -> bool {
+        self.network & 0x8 != 0
+    }
+
     /// Turns on the calls that these probes need.
     pub(super) fn want(&mut self, probes: &[Probe]) {
         let has = |probe| probes.contains(&probe);
         self.opens = has(Probe::FileOpen).into();
         self.connects = has(Probe::NetConnect).into();
+        let network = NETWORK.iter().filter(|(probe, _)| has(*probe));
+        self.network = network.fold(0, |bits, (_, bit)| bits | bit);
+        self.failed_execs = has(Probe::ExecFailed).into();
         let changes = [Probe::FileDelete, Probe::FileRename, Probe::FileLink, Probe::FileMode];
         self.changes = changes.into_iter().any(has).into();
         for probe in probes {

@@ -259,12 +259,13 @@ impl Sensor {
         let lost = self.count_losses(records > 0 || last)?;
         self.note(records, &lost);
         self.idle = records == 0 && !self.assembler.is_waiting();
+        let drained_at = self.clock.boot_time();
         let nothing = self.records.is_empty() && lost.events.is_empty();
-        if nothing && !self.assembler.is_waiting() {
+        if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
             return Ok(EventBatch::default());
         }
         let meta = BatchMeta {
-            drained_at: self.clock.boot_time(),
+            drained_at,
             wall_offset_ns: self.clock.wall_offset_ns(),
             snapshot_at,
             snapshot_bytes: snapshot_bytes as u64,

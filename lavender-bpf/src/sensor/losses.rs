@@ -70,6 +70,13 @@ impl Lost {
             kind::MODE => EventKind::FileMode,
             kind::SIGNAL => EventKind::Signal,
             kind::CONNECT => EventKind::NetConnect,
+            kind::BIND => EventKind::NetBind,
+            kind::LISTEN => EventKind::NetListen,
+            kind::ACCEPT => EventKind::NetAccept,
+            kind::SEND => EventKind::NetSend,
+            kind::DNS => EventKind::DnsQuery,
+            kind::IO_URING => EventKind::IoUring,
+            kind::EXEC_FAILED => EventKind::ExecFailed,
             kind::ARGUMENTS => {
                 self.argument_parts += count;
                 return;

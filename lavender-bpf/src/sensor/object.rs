@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Typedef;
 use libbpf_rs::{
     Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print,
 };
@@ -10,8 +12,9 @@ use zerocopy::IntoBytes;
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord,
-    ProgramRecord, RecordHeader, SignalRecord, TaskBody, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
+    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
+    TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -48,6 +51,10 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == size_of::<types::exit_record>());
     assert!(size_of::<OpenRecord>() == size_of::<types::open_record>());
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
+    assert!(size_of::<IoUringRecord>() == size_of::<types::io_uring_record>());
+    assert!(size_of::<DnsRecord>() == size_of::<types::dns_record>());
+    assert!(size_of::<ListenRecord>() == size_of::<types::listen_record>());
+    assert!(size_of::<ExecFailedRecord>() == size_of::<types::exec_failed_record>());
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
@@ -70,7 +77,7 @@ pub(super) struct Loaded {
     pub(super) links: Vec<Link>,
     pub(super) object: Object,
     pub(super) probes: Vec<Probe>,
-    hook: SyscallHook,
+    hooks: Hooks,
 }
 
 /// Where the exits of system calls are seen.
@@ -82,37 +89,80 @@ enum SyscallHook {
     Tracepoint,
 }
 
-impl SyscallHook {
-    /// The one to try first, and the other.
+/// By which name the kernel has the tracepoint of requests of `io_uring`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IoUringHook {
+    SubmitReq,
+    /// Before 6.3.
+    SubmitSqe,
+}
+
+impl IoUringHook {
+    fn of_kernel() -> Self {
+        let named = |btf: &Btf<'_>| {
+            btf.type_by_name::<Typedef<'_>>("btf_trace_io_uring_submit_sqe").is_some()
+        };
+        if Btf::from_vmlinux().is_ok_and(|btf| named(&btf)) {
+            Self::SubmitSqe
+        } else {
+            Self::SubmitReq
+        }
+    }
+}
+
+/// Which of several hooks for the same is taken.
+#[derive(Clone, Copy, Debug)]
+struct Hooks {
+    syscall: SyscallHook,
+    io_uring: IoUringHook,
+}
+
+impl Hooks {
+    /// The ones to try first, and the others.
     ///
     /// From 7.0 on a program at a BTF tracepoint can be preempted, and the kernel leaves out each run that meets
     /// it on that processor meanwhile: measured, 6 % of the opens of a storm. At the older kind of tracepoint
     /// preemption is off.
-    fn in_order() -> [Self; 2] {
+    fn in_order(probes: &[Probe]) -> [Self; 2] {
+        let io_uring = if probes.contains(&Probe::IoUring) {
+            IoUringHook::of_kernel()
+        } else {
+            IoUringHook::SubmitReq
+        };
         let release = rustix::system::uname();
         let major = release.release().to_str().ok().and_then(|text| text.split('.').next());
-        match major.and_then(|major| major.parse::<u32>().ok()) {
-            Some(major) if major >= 7 => [Self::Tracepoint, Self::BtfTracepoint],
-            _ => [Self::BtfTracepoint, Self::Tracepoint],
-        }
+        let syscalls = match major.and_then(|major| major.parse::<u32>().ok()) {
+            Some(major) if major >= 7 => [SyscallHook::Tracepoint, SyscallHook::BtfTracepoint],
+            _ => [SyscallHook::BtfTracepoint, SyscallHook::Tracepoint],
+        };
+        syscalls.map(|syscall| Self { syscall, io_uring })
     }
 
     const fn program(self, probe: Probe) -> &'static str {
-        match (probe, self) {
+        match (probe, self.syscall) {
             (Probe::ProcessFork, _) => "process_fork",
             (Probe::ProcessExec, _) => "process_exec",
             (Probe::ProcessExit, _) => "process_exit",
             (Probe::Signal, _) => "signal_generate",
+            (Probe::IoUring, _) => match self.io_uring {
+                IoUringHook::SubmitReq => "io_uring_submit",
+                IoUringHook::SubmitSqe => "io_uring_submit_before_6_3",
+            },
             (Probe::Snapshot, _) => "snapshot",
             // All that is left is read off the exits of system calls.
-            (_, Self::BtfTracepoint) => "syscall_exit",
-            (_, Self::Tracepoint) => "syscall_exit_classic",
+            (_, SyscallHook::BtfTracepoint) => "syscall_exit",
+            (_, SyscallHook::Tracepoint) => "syscall_exit_classic",
         }
     }
 
     const fn mechanism(self, probe: Probe) -> &'static str {
-        match self {
-            Self::Tracepoint if probe.is_of_syscalls() => "tracepoint/raw_syscalls/sys_exit",
+        match (self.syscall, self.io_uring) {
+            (_, IoUringHook::SubmitSqe) if matches!(probe, Probe::IoUring) => {
+                "tp_btf/io_uring_submit_sqe"
+            }
+            (SyscallHook::Tracepoint, _) if probe.is_of_syscalls() => {
+                "tracepoint/raw_syscalls/sys_exit"
+            }
             _ => probe.mechanism(),
         }
     }
@@ -126,21 +176,21 @@ impl Loaded {
         rings: &RingBytes,
     ) -> Result<Self, libbpf_rs::Error> {
         log_to_tracing();
-        let [first, second] = SyscallHook::in_order();
-        Self::with_hook(probes, config, rings, first)
-            .or_else(|_| Self::with_hook(probes, config, rings, second))
+        let [first, second] = Hooks::in_order(probes);
+        Self::with_hooks(probes, config, rings, first)
+            .or_else(|_| Self::with_hooks(probes, config, rings, second))
     }
 
-    fn with_hook(
+    fn with_hooks(
         probes: &[Probe],
         mut config: Config,
         rings: &RingBytes,
-        hook: SyscallHook,
+        hooks: Hooks,
     ) -> Result<Self, libbpf_rs::Error> {
         WARNINGS.with_borrow_mut(Vec::clear);
         config.want(probes);
         let mut open = ObjectBuilder::default().open_memory(&OBJECT.0)?;
-        let programs: Vec<&str> = probes.iter().map(|probe| hook.program(*probe)).collect();
+        let programs: Vec<&str> = probes.iter().map(|probe| hooks.program(*probe)).collect();
         configure(&mut open, &programs, &config, rings)?;
         let object = open.load()?;
         let mut links = Vec::new();
@@ -150,11 +200,12 @@ impl Loaded {
                 links.push(program.attach()?);
             }
         }
-        Ok(Self { links, object, probes: probes.to_vec(), hook })
+        Ok(Self { links, object, probes: probes.to_vec(), hooks })
     }
 
     fn reports(&self) -> Vec<ProbeReport> {
-        let row = |probe: &Probe| probe.report(self.hook.mechanism(*probe), ProbeStatus::Available);
+        let row =
+            |probe: &Probe| probe.report(self.hooks.mechanism(*probe), ProbeStatus::Available);
         self.probes.iter().map(row).collect()
     }
 
@@ -184,6 +235,8 @@ fn configure(
         let name = map.name().to_string_lossy().into_owned();
         if let Some(ring) = RINGS.iter().position(|ring| name == *ring) {
             map.set_max_entries(rings.0[ring])?;
+        } else if name == "peers" && !config.remembers_peers() {
+            map.set_max_entries(1)?;
         } else if name == ".rodata.config" {
             map.set_initial_value(config.as_bytes())?;
         } else if name == ".data.self" {
@@ -224,7 +277,7 @@ pub(super) fn load_what_loads(
 pub(super) fn try_each(probes: &[Probe], config: &Config) -> Vec<ProbeReport> {
     let rings = RingBytes::smallest();
     let try_one = |probe: &Probe| match Loaded::new(&[*probe], *config, &rings) {
-        Ok(loaded) => probe.report(loaded.hook.mechanism(*probe), ProbeStatus::Available),
+        Ok(loaded) => probe.report(loaded.hooks.mechanism(*probe), ProbeStatus::Available),
         Err(error) => {
             let reason = reason(&error);
             probe.report(probe.mechanism(), ProbeStatus::Unavailable { reason })

@@ -94,6 +94,20 @@ pub enum Probe {
     FileMode,
     /// Connected sockets.
     NetConnect,
+    /// Bound sockets.
+    NetBind,
+    /// Sockets that listen.
+    NetListen,
+    /// Accepted connections.
+    NetAccept,
+    /// Messages to peers that are new to a process.
+    NetSend,
+    /// Look-ups in the DNS.
+    DnsQuery,
+    /// Opens, removals and connects through `io_uring`.
+    IoUring,
+    /// Programs that could not be started.
+    ExecFailed,
     /// Signals to other processes.
     Signal,
     /// The processes that run already.
@@ -102,7 +116,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -112,6 +126,13 @@ impl Probe {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
+        Self::NetSend,
+        Self::DnsQuery,
+        Self::IoUring,
+        Self::ExecFailed,
         Self::Signal,
         Self::Snapshot,
     ];
@@ -128,6 +149,13 @@ impl Probe {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
+            Self::DnsQuery => "dns_query",
+            Self::IoUring => "io_uring",
+            Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
             Self::Snapshot => "snapshot",
         }
@@ -145,6 +173,13 @@ impl Probe {
             Self::FileLink => Some(EventKind::FileLink),
             Self::FileMode => Some(EventKind::FileMode),
             Self::NetConnect => Some(EventKind::NetConnect),
+            Self::NetBind => Some(EventKind::NetBind),
+            Self::NetListen => Some(EventKind::NetListen),
+            Self::NetAccept => Some(EventKind::NetAccept),
+            Self::NetSend => Some(EventKind::NetSend),
+            Self::DnsQuery => Some(EventKind::DnsQuery),
+            Self::IoUring => Some(EventKind::IoUring),
+            Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
             Self::Snapshot => None,
         }
@@ -153,7 +188,7 @@ impl Probe {
     /// Whether it is read off the exits of system calls, by the one program for all of them.
     #[cfg(all(feature = "load", target_os = "linux"))]
     pub(crate) const fn is_of_syscalls(self) -> bool {
-        !self.is_of_process_life() && !matches!(self, Self::Signal)
+        !self.is_of_process_life() && !matches!(self, Self::Signal | Self::IoUring)
     }
 
     /// Whether the process table lives on it, so that it is always there.
@@ -174,6 +209,7 @@ impl Probe {
             Self::ProcessExec => "tp_btf/sched_process_exec",
             Self::ProcessExit => "tp_btf/sched_process_exit",
             Self::Signal => "tp_btf/signal_generate",
+            Self::IoUring => "tp_btf/io_uring_submit_req",
             Self::Snapshot => "iter/task",
             _ => "tp_btf/sys_exit",
         }

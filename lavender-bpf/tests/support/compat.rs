@@ -18,7 +18,7 @@ pub fn low_copy(bytes: &[u8]) -> u32 {
     }
 }
 
-/// A call of the 32-bit table, by its own entry.
+/// A call of the 32-bit table, by its own entry. Its fourth and fifth arguments are 0.
 #[cfg(target_arch = "x86_64")]
 pub fn call_32(number: u32, first: u32, second: u32, third: u32) -> i32 {
     let result: i32;
@@ -32,6 +32,8 @@ pub fn call_32(number: u32, first: u32, second: u32, third: u32) -> i32 {
             inlateout("eax") number => result,
             in("ecx") second,
             in("edx") third,
+            in("esi") 0,
+            in("edi") 0,
         );
     }
     result

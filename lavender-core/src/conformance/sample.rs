@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
-    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
-    ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
-    LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal,
-    SignalOutcome, StopReason, SyscallResult, Terminal,
+    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
+    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat,
+    IoUring, IoUringOperation, Loss, LossStage, Namespaces, NetAccept, NetBind, NetConnect,
+    NetListen, NetSend, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal, SignalOutcome,
+    StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -267,6 +268,98 @@ impl Sample {
         self.event(Some(process), EventData::NetConnect(data))
     }
 
+    /// A socket is bound, listens and accepts; one that cannot be bound, one that cannot listen, one of another
+    /// protocol.
+    pub fn sockets(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
+        let transport = NetworkTransport::Tcp;
+        let local = SocketAddr::from(([127, 0, 0, 1], 4_444));
+        let any = SocketAddr::from(([0; 16], u16::MAX));
+        let raw = NetworkTransport::Other(u16::MAX);
+        [
+            EventData::NetBind(NetBind { transport, local, result: SyscallResult(0) }),
+            EventData::NetBind(NetBind {
+                transport: raw,
+                local: any,
+                result: SyscallResult(i64::MIN),
+            }),
+            EventData::NetListen(NetListen {
+                transport,
+                local,
+                backlog: 128,
+                result: SyscallResult(0),
+            }),
+            EventData::NetListen(NetListen {
+                transport: raw,
+                local: any,
+                backlog: i32::MIN,
+                result: SyscallResult(-95),
+            }),
+            EventData::NetAccept(NetAccept { transport, local, peer: any }),
+        ]
+        .map(|data| self.event(Some(process), data))
+        .into()
+    }
+
+    /// Messages are sent: one that is, and one that cannot be.
+    pub fn net_sends(&mut self, process: &Arc<Process>, to: SocketAddr) -> Vec<Arc<Event>> {
+        let (udp, other) = (NetworkTransport::Udp, NetworkTransport::Other(1));
+        let source = SocketAddr::from(([0, 0, 0, 0], 50_000));
+        [(udp, Some(source), 512), (other, None, i64::MIN)]
+            .map(|(transport, source, result)| {
+                let result = SyscallResult(result);
+                let send = NetSend { transport, source, destination: to, result };
+                self.event(Some(process), EventData::NetSend(send))
+            })
+            .into()
+    }
+
+    /// Requests of `io_uring`: an open, a removal, a connect, and one that this version has no name for.
+    pub fn io_urings(&mut self, process: &Arc<Process>, path: &str) -> Vec<Arc<Event>> {
+        let request = |operation| IoUring {
+            operation,
+            path: None,
+            flags: None,
+            transport: None,
+            destination: None,
+        };
+        [
+            IoUring {
+                path: Some(Captured::complete(path.into())),
+                flags: Some(OpenFlags(0o1101)),
+                ..request(IoUringOperation::OPENAT)
+            },
+            IoUring { path: Some(Captured::unreadable()), ..request(IoUringOperation::UNLINKAT) },
+            IoUring {
+                transport: Some(NetworkTransport::Tcp),
+                destination: Some(SocketAddr::from(([192, 0, 2, 7], 4_444))),
+                ..request(IoUringOperation::CONNECT)
+            },
+            request(IoUringOperation(u8::MAX)),
+        ]
+        .map(|request| self.event(Some(process), EventData::IoUring(request)))
+        .into()
+    }
+
+    /// Programs cannot be started: one whose arguments are known, one of which nothing is.
+    pub fn failed_execs(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
+        let odd = Arguments::from_list([&b"\xff\xfe"[..], b"", b"\"\n"]);
+        let truncated = Provenance::Truncated { true_length: 0 };
+        [
+            ExecFailed {
+                path: Captured::complete("/usr/bin/nmap".into()),
+                arguments: Captured::complete(Arguments::from_list(["nmap", "-sS", "192.0.2.7"])),
+                result: SyscallResult(-2),
+            },
+            ExecFailed {
+                path: Captured::unreadable(),
+                arguments: Captured::new(odd, truncated),
+                result: SyscallResult(i64::MIN),
+            },
+        ]
+        .map(|failed| self.event(Some(process), EventData::ExecFailed(failed)))
+        .into()
+    }
+
     /// A name is looked up, and found.
     pub fn dns_query(&mut self, process: &Arc<Process>, name: &str) -> Arc<Event> {
         let answer = |record_type, data| DnsAnswer { record_type, data };
@@ -278,6 +371,9 @@ impl Sample {
                 answer(DnsRecordType::CNAME, DnsData::Name("edge.example.net".into())),
                 answer(DnsRecordType::AAAA, DnsData::Address([0xfe80, 0, 0, 0, 0, 0, 0, 1].into())),
             ]),
+            transaction_id: Some(u16::MAX),
+            transport: Some(NetworkTransport::Udp),
+            server: Some(SocketAddr::from(([192, 0, 2, 53], 53))),
         };
         self.event(Some(process), EventData::DnsQuery(data))
     }
@@ -346,6 +442,9 @@ impl Sample {
             record_type: DnsRecordType(u16::MAX),
             response_code: Some(DnsResponseCode(u16::MAX)),
             answers: Captured::new(vec![odd_answer], Provenance::Truncated { true_length: 0 }),
+            transaction_id: None,
+            transport: None,
+            server: None,
         };
         let mut events = vec![
             self.agent_start("0.1.0"),
@@ -368,6 +467,10 @@ impl Sample {
         events.extend(self.responses(&shell, alert));
         events.extend(self.file_changes(&shell, "/etc/motd"));
         events.extend(self.signals(&shell, &extreme));
+        events.extend(self.sockets(&shell));
+        events.extend(self.failed_execs(&extreme));
+        events.extend(self.io_urings(&shell, "/etc/shadow"));
+        events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
         events.push(self.agent_stop());
         events
     }

@@ -1,19 +1,22 @@
 //! Names that were looked up.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::NetworkTransport;
 use crate::text::{ByteString, Captured};
 
 /// A name was looked up in the DNS.
 ///
-/// No probe of Lavender's own yields it yet; a [`Source`](crate::Source) of an embedder's may, one event per answer
-/// or per question that was not answered.
+/// One event for each answer, and for each question that was not answered in time: 3 s with the sensor of `lavender-bpf`,
+/// whose event is of the moment of the question then.
 ///
 /// ```
-/// use lavender_core::event::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
+/// use lavender_core::event::{
+///     DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, NetworkTransport,
+/// };
 /// use lavender_core::Captured;
 ///
 /// let query = DnsQuery {
@@ -24,6 +27,9 @@ use crate::text::{ByteString, Captured};
 ///         record_type: DnsRecordType::A,
 ///         data: DnsData::Address([192, 0, 2, 7].into()),
 ///     }]),
+///     transaction_id: Some(0x1234),
+///     transport: Some(NetworkTransport::Udp),
+///     server: Some(([192, 0, 2, 53], 53).into()),
 /// };
 /// assert_eq!(query.record_type.to_string(), "A");
 /// ```
@@ -41,6 +47,15 @@ pub struct DnsQuery {
     /// is none.
     #[serde(default)]
     pub answers: Captured<Vec<DnsAnswer>>,
+    /// The number that question and answer have in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<u16>,
+    /// What it was sent over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<NetworkTransport>,
+    /// The server that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddr>,
 }
 
 /// A record of an answer.

@@ -36,6 +36,18 @@ pub enum EventKind {
     FileMode,
     /// A socket was connected.
     NetConnect,
+    /// A socket was given an address of this side.
+    NetBind,
+    /// A socket was made to wait for connections.
+    NetListen,
+    /// A connection was accepted.
+    NetAccept,
+    /// A message was sent to a peer that is new to the process.
+    NetSend,
+    /// A program could not be started.
+    ExecFailed,
+    /// A file was opened or removed, or a socket connected, through `io_uring`.
+    IoUring,
     /// A process sent another a signal.
     Signal,
     /// A name was looked up.
@@ -56,7 +68,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -66,6 +78,12 @@ impl EventKind {
         Self::FileLink,
         Self::FileMode,
         Self::NetConnect,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
+        Self::NetSend,
+        Self::ExecFailed,
+        Self::IoUring,
         Self::Signal,
         Self::DnsQuery,
         Self::Heartbeat,
@@ -87,6 +105,12 @@ impl EventKind {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
+            Self::ExecFailed => "exec_failed",
+            Self::IoUring => "io_uring",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
@@ -105,8 +129,16 @@ impl EventKind {
             | Self::FileDelete
             | Self::FileRename
             | Self::FileLink
-            | Self::FileMode => Priority::File,
-            Self::NetConnect | Self::DnsQuery | Self::Signal => Priority::Network,
+            | Self::FileMode
+            | Self::IoUring => Priority::File,
+            Self::NetConnect
+            | Self::NetBind
+            | Self::NetListen
+            | Self::NetAccept
+            | Self::NetSend
+            | Self::ExecFailed
+            | Self::DnsQuery
+            | Self::Signal => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -151,7 +183,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network, and signals, which a program may send as fast as it likes.
+    /// Network, and signals and failed execs, of which a program may make as many as it likes.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

@@ -3,11 +3,14 @@
 mod agent;
 mod change;
 mod dns;
+mod exec_failed;
 mod file;
+mod io_uring;
 mod kind;
 mod loss;
 mod network;
 mod process;
+mod socket;
 mod target;
 mod tree;
 
@@ -18,7 +21,9 @@ use bytes::Bytes;
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
+pub use self::exec_failed::ExecFailed;
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
+pub use self::io_uring::{IoUring, IoUringOperation};
 pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
 pub use self::network::{NetConnect, NetworkTransport};
@@ -26,6 +31,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
+pub use self::socket::{NetAccept, NetBind, NetListen, NetSend};
 pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
@@ -104,6 +110,18 @@ pub enum EventData {
     FileMode(FileMode),
     /// A socket was connected to a peer, or could not be.
     NetConnect(NetConnect),
+    /// A socket was given an address of this side, or could not be.
+    NetBind(NetBind),
+    /// A socket was made to wait for connections, or could not be.
+    NetListen(NetListen),
+    /// A connection was accepted.
+    NetAccept(NetAccept),
+    /// A message was sent to a peer that is new to the process, or could not be.
+    NetSend(NetSend),
+    /// A program could not be started.
+    ExecFailed(ExecFailed),
+    /// A file was opened or removed, or a socket connected, through `io_uring`.
+    IoUring(IoUring),
     /// A process sent another a signal.
     Signal(Signal),
     /// A name was looked up.
@@ -140,6 +158,12 @@ impl EventData {
             Self::FileLink(_) => EventKind::FileLink,
             Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
+            Self::NetBind(_) => EventKind::NetBind,
+            Self::NetListen(_) => EventKind::NetListen,
+            Self::NetAccept(_) => EventKind::NetAccept,
+            Self::NetSend(_) => EventKind::NetSend,
+            Self::ExecFailed(_) => EventKind::ExecFailed,
+            Self::IoUring(_) => EventKind::IoUring,
             Self::Signal(_) => EventKind::Signal,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 mod change;
 mod field;
+mod network;
 mod route;
 mod view;
 

@@ -28,6 +28,18 @@ pub enum Route {
     FileMode,
     /// `net_connect`.
     NetworkConnection,
+    /// `net_bind`, whether it succeeded or not.
+    NetBind,
+    /// `net_listen`, whether it succeeded or not.
+    NetListen,
+    /// `net_accept`.
+    NetAccept,
+    /// `net_send`, whether it succeeded or not.
+    NetSend,
+    /// `exec_failed`.
+    ExecFailed,
+    /// `io_uring`.
+    IoUring,
     /// `signal`.
     Signal,
     /// `dns_query`.
@@ -36,7 +48,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -46,6 +58,12 @@ impl Route {
         Self::FileLink,
         Self::FileMode,
         Self::NetworkConnection,
+        Self::NetBind,
+        Self::NetListen,
+        Self::NetAccept,
+        Self::NetSend,
+        Self::ExecFailed,
+        Self::IoUring,
         Self::Signal,
         Self::DnsQuery,
     ];
@@ -62,6 +80,12 @@ impl Route {
             Self::FileLink => "file_link",
             Self::FileMode => "file_mode",
             Self::NetworkConnection => "network_connection",
+            Self::NetBind => "net_bind",
+            Self::NetListen => "net_listen",
+            Self::NetAccept => "net_accept",
+            Self::NetSend => "net_send",
+            Self::ExecFailed => "exec_failed",
+            Self::IoUring => "io_uring",
             Self::Signal => "signal",
             Self::DnsQuery => "dns_query",
         }
@@ -89,6 +113,22 @@ impl Route {
                 "The mode or owner of a file was set, or could not be: see `Result`. The category is Lavender's own."
             }
             Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
+            Self::NetBind => {
+                "A socket was given an address of this side, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::NetListen => {
+                "A socket was made to wait for connections, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::NetAccept => "A connection was accepted. The category is Lavender's own.",
+            Self::NetSend => {
+                "A message was sent without a connection to a peer that is new to the process, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::ExecFailed => {
+                "A program could not be started: see `Result`. `Image` is the program that tried. The category is Lavender's own."
+            }
+            Self::IoUring => {
+                "A file was opened or removed, or a socket connected, through io_uring, and so by no event of those kinds: see `Operation`. Whether it succeeded is not known. The category is Lavender's own."
+            }
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
             Self::DnsQuery => "A name was looked up.",
         }
@@ -109,6 +149,12 @@ impl Route {
             EventData::FileLink(_) => [Some(Self::FileLink), None],
             EventData::FileMode(_) => [Some(Self::FileMode), None],
             EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
+            EventData::NetBind(_) => [Some(Self::NetBind), None],
+            EventData::NetListen(_) => [Some(Self::NetListen), None],
+            EventData::NetAccept(_) => [Some(Self::NetAccept), None],
+            EventData::NetSend(_) => [Some(Self::NetSend), None],
+            EventData::ExecFailed(_) => [Some(Self::ExecFailed), None],
+            EventData::IoUring(_) => [Some(Self::IoUring), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
@@ -134,6 +180,12 @@ impl Route {
             Self::FileLink => EventKind::FileLink,
             Self::FileMode => EventKind::FileMode,
             Self::NetworkConnection => EventKind::NetConnect,
+            Self::NetBind => EventKind::NetBind,
+            Self::NetListen => EventKind::NetListen,
+            Self::NetAccept => EventKind::NetAccept,
+            Self::NetSend => EventKind::NetSend,
+            Self::ExecFailed => EventKind::ExecFailed,
+            Self::IoUring => EventKind::IoUring,
             Self::Signal => EventKind::Signal,
             Self::DnsQuery => EventKind::DnsQuery,
         }
@@ -162,9 +214,25 @@ impl Route {
         match field {
             F::ScriptPath | F::PreviousImage => matches!(self, Self::ProcessCreation),
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
-            F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
-            F::TargetFilename => self.is_of_files(),
-            F::Result => self.is_of_files() || matches!(self, Self::NetworkConnection),
+            F::Access | F::OpenFlags => {
+                matches!(self, Self::FileEvent | Self::FileAccess | Self::IoUring)
+            }
+            F::Operation => matches!(self, Self::IoUring),
+            F::TargetFilename => {
+                self.is_of_files() || matches!(self, Self::ExecFailed | Self::IoUring)
+            }
+            F::TargetCommandLine => matches!(self, Self::ExecFailed),
+            F::Result => {
+                self.is_of_files()
+                    || matches!(
+                        self,
+                        Self::NetworkConnection
+                            | Self::NetBind
+                            | Self::NetListen
+                            | Self::NetSend
+                            | Self::ExecFailed
+                    )
+            }
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
             F::SignalNumber
             | F::SignalOutcome
@@ -174,13 +242,36 @@ impl Route {
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),
-            F::Protocol
-            | F::Initiated
-            | F::SourceIp
-            | F::SourcePort
-            | F::DestinationIp
-            | F::DestinationPort
-            | F::DestinationIsIpv6 => matches!(self, Self::NetworkConnection),
+            F::Protocol => matches!(
+                self,
+                Self::NetworkConnection
+                    | Self::NetBind
+                    | Self::NetListen
+                    | Self::NetAccept
+                    | Self::NetSend
+                    | Self::DnsQuery
+                    | Self::IoUring
+            ),
+            F::SourceIp | F::SourcePort => matches!(
+                self,
+                Self::NetworkConnection
+                    | Self::NetBind
+                    | Self::NetListen
+                    | Self::NetAccept
+                    | Self::NetSend
+            ),
+            F::Initiated => {
+                matches!(self, Self::NetworkConnection | Self::NetAccept | Self::NetSend)
+            }
+            F::DestinationIp | F::DestinationPort | F::DestinationIsIpv6 => matches!(
+                self,
+                Self::NetworkConnection
+                    | Self::NetAccept
+                    | Self::NetSend
+                    | Self::DnsQuery
+                    | Self::IoUring
+            ),
+            F::Backlog => matches!(self, Self::NetListen),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
                 matches!(self, Self::DnsQuery)
             }

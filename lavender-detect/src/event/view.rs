@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use lavender_core::Captured;
 use lavender_core::event::{
-    DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
-    Signal, SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, IoUring,
+    OpenFlags, Process, Signal, SyscallResult,
 };
 
-use super::change;
 use super::field::EventField;
+use super::{change, network};
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -35,7 +36,19 @@ impl<'a> EventRecord<'a> {
             F::ScriptPath | F::PreviousImage | F::ExitCode | F::ExitSignal => self.life(field),
             F::TargetFilename | F::Access | F::OpenFlags => match &self.event.data {
                 EventData::FileOpen(open) => file(open, field),
+                EventData::IoUring(request) => requested(request, field),
+                EventData::ExecFailed(failed) if field == F::TargetFilename => {
+                    FieldValue::captured_path(&failed.path)
+                }
                 data => change::field(data, field),
+            },
+            F::Operation => match &self.event.data {
+                EventData::IoUring(request) => FieldValue::Short(ShortText::new(request.operation)),
+                _ => FieldValue::Absent,
+            },
+            F::TargetCommandLine => match &self.event.data {
+                EventData::ExecFailed(failed) => joined(&failed.arguments),
+                _ => FieldValue::Absent,
             },
             F::SignalNumber
             | F::SignalOutcome
@@ -53,9 +66,12 @@ impl<'a> EventRecord<'a> {
             | F::OwnerGroupId => change::field(&self.event.data, field),
             F::Result => match &self.event.data {
                 EventData::FileOpen(open) => result(open.result),
+                EventData::ExecFailed(failed) => result(failed.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
-                data => change::result_of(data).map_or(FieldValue::Absent, result),
+                data => change::result_of(data)
+                    .or_else(|| network::result_of(data))
+                    .map_or(FieldValue::Absent, result),
             },
             F::Protocol
             | F::Initiated
@@ -63,10 +79,8 @@ impl<'a> EventRecord<'a> {
             | F::SourcePort
             | F::DestinationIp
             | F::DestinationPort
-            | F::DestinationIsIpv6 => match &self.event.data {
-                EventData::NetConnect(connect) => network(connect, field),
-                _ => FieldValue::Absent,
-            },
+            | F::DestinationIsIpv6
+            | F::Backlog => network::field(&self.event.data, field),
             F::QueryName | F::QueryType | F::QueryStatus | F::QueryResults => {
                 match &self.event.data {
                     EventData::DnsQuery(query) => look_up(query, field),
@@ -142,7 +156,10 @@ impl<'a> EventRecord<'a> {
 }
 
 fn command_line(process: &Process) -> FieldValue<'_> {
-    let arguments = &process.arguments;
+    joined(&process.arguments)
+}
+
+fn joined(arguments: &Captured<Arguments>) -> FieldValue<'_> {
     FieldValue::with_provenance(arguments.value.command_line(), arguments.provenance, Kept::Start)
 }
 
@@ -172,6 +189,30 @@ fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
     }
 }
 
+fn requested(request: &IoUring, field: EventField) -> FieldValue<'_> {
+    match field {
+        EventField::TargetFilename => {
+            request.path.as_ref().map_or(FieldValue::Absent, FieldValue::captured_path)
+        }
+        EventField::Access if request.flags.is_some() => FieldValue::List,
+        EventField::OpenFlags => request
+            .flags
+            .map_or(FieldValue::Absent, |flags| FieldValue::Short(ShortText::new(flags))),
+        _ => FieldValue::Absent,
+    }
+}
+
+/// What a file is opened for.
+fn each_access(
+    flags: OpenFlags,
+    visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]
+        .into_iter()
+        .filter(|(_, is)| *is)
+        .try_for_each(|(name, _)| visit(name.into()))
+}
+
 fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
     let target = &signal.target;
     match field {
@@ -180,18 +221,6 @@ fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
         EventField::TargetImage => FieldValue::captured_path(&target.executable),
         EventField::TargetProcessId => target.exec_id.process.tgid().into(),
         _ => FieldValue::Short(ShortText::new(target.exec_id.process)),
-    }
-}
-
-fn network(connect: &NetConnect, field: EventField) -> FieldValue<'_> {
-    match field {
-        EventField::Protocol => connect.transport.as_str().into(),
-        EventField::Initiated => true.into(),
-        EventField::SourceIp => connect.source.map(|source| source.ip()).into(),
-        EventField::SourcePort => connect.source.map(|source| source.port()).into(),
-        EventField::DestinationIp => connect.destination.ip().into(),
-        EventField::DestinationPort => connect.destination.port().into(),
-        _ => connect.destination.is_ipv6().into(),
     }
 }
 
@@ -225,6 +254,8 @@ fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
         None => "success".into(),
         Some(1) => "EPERM".into(),
         Some(2) => "ENOENT".into(),
+        Some(7) => "E2BIG".into(),
+        Some(8) => "ENOEXEC".into(),
         Some(13) => "EACCES".into(),
         Some(17) => "EEXIST".into(),
         Some(20) => "ENOTDIR".into(),
@@ -232,6 +263,8 @@ fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
         Some(22) => "EINVAL".into(),
         Some(30) => "EROFS".into(),
         Some(40) => "ELOOP".into(),
+        Some(98) => "EADDRINUSE".into(),
+        Some(99) => "EADDRNOTAVAIL".into(),
         Some(101) => "ENETUNREACH".into(),
         Some(110) => "ETIMEDOUT".into(),
         Some(111) => "ECONNREFUSED".into(),
@@ -268,12 +301,12 @@ impl Record for EventRecord<'_> {
                 .chain(process.ancestors())
                 .try_for_each(|p| visit(FieldValue::Short(ShortText::new(p.id())))),
             (Some(EventField::Access), EventData::FileOpen(open), _) => {
-                let flags = open.flags;
-                [("read", flags.reads()), ("write", flags.writes()), ("create", flags.may_create())]
-                    .into_iter()
-                    .filter(|(_, is)| *is)
-                    .try_for_each(|(name, _)| visit(name.into()))
+                each_access(open.flags, visit)
             }
+            (Some(EventField::Access), EventData::IoUring(request), _) => match request.flags {
+                Some(flags) => each_access(flags, visit),
+                None => ControlFlow::Continue(()),
+            },
             (Some(EventField::QueryResults), EventData::DnsQuery(query), _) => {
                 query.answers.value.iter().try_for_each(|answer| visit(answered(answer)))?;
                 // What was not captured could say anything.
