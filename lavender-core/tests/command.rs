@@ -1,4 +1,5 @@
 //! Signed commands: what is refused, and why; what is read from any bytes.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

@@ -144,9 +144,9 @@ impl Verifier {
     }
 
     /// Reads a command, checks all of it, and remembers it in `executed`. What comes back is to be carried
-    /// out, now and once. Some 50 µs.
+    /// out, now and once. Costs one Ed25519 verification, and none where the key is not pinned.
     ///
-    /// Only a command with a good signature changes `executed`.
+    /// A command that is refused is not remembered.
     ///
     /// # Errors
     ///
