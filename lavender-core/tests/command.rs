@@ -1,5 +1,5 @@
 //! Signed commands: what is refused, and why; what is read from any bytes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests fail loudly")]
 
 use std::time::Duration;
 
