@@ -48,7 +48,7 @@ pub enum IdError {
     },
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -119,6 +119,9 @@ macro_rules! subject_name {
     };
 }
 
+#[cfg(feature = "command")]
+pub(crate) use subject_name;
+
 subject_name! {
     /// The customer or unit that a host belongs to.
     TenantId, "tenant id"
@@ -183,6 +186,9 @@ macro_rules! uuid_text {
         }
     };
 }
+
+#[cfg(feature = "command")]
+pub(crate) use uuid_text;
 
 /// One boot of a host: the kernel's `/proc/sys/kernel/random/boot_id`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

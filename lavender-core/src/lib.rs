@@ -49,6 +49,7 @@
 //! |---|---|---|
 //! | `json` | yes | [`codec`]: the wire format |
 //! | `envelope` | | [`envelope`]: messages as headers and a body, for brokers and spools |
+//! | `command` | | [`command`]: signed orders to agents, and how an agent checks them |
 //! | `runtime` | | [`pipeline`]: the runner, on tokio |
 //! | `conformance` | | [`conformance`]: suites that implementations of the traits must pass; not API-stable |
 
@@ -57,6 +58,8 @@
 mod alert;
 #[cfg(feature = "json")]
 pub mod codec;
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "envelope")]
