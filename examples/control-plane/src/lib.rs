@@ -25,6 +25,7 @@
 pub mod access;
 pub mod api;
 pub mod cli;
+pub mod dashboard;
 pub mod extract;
 pub mod limit;
 pub mod live;

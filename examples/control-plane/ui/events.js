@@ -1,0 +1,2 @@
+import { el } from "./dom.js";
+export function eventsPage() { return { element: el("div", { class: "page" }, el("h1", {}, "events")), update() {} }; }
