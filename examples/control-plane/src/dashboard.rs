@@ -17,16 +17,18 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 23] = [
+const FILES: [(&str, &str, &[u8]); 26] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
     ("/layout.css", CSS, include_bytes!("../ui/layout.css")),
     ("/parts.css", CSS, include_bytes!("../ui/parts.css")),
+    ("/charts.css", CSS, include_bytes!("../ui/charts.css")),
     ("/alert.js", SCRIPT, include_bytes!("../ui/alert.js")),
     ("/alerts.js", SCRIPT, include_bytes!("../ui/alerts.js")),
     ("/api.js", SCRIPT, include_bytes!("../ui/api.js")),
     ("/app.js", SCRIPT, include_bytes!("../ui/app.js")),
+    ("/chart.js", SCRIPT, include_bytes!("../ui/chart.js")),
     ("/dom.js", SCRIPT, include_bytes!("../ui/dom.js")),
     ("/events.js", SCRIPT, include_bytes!("../ui/events.js")),
     ("/fleet.js", SCRIPT, include_bytes!("../ui/fleet.js")),
@@ -40,6 +42,7 @@ const FILES: [(&str, &str, &[u8]); 23] = [
     ("/rules.js", SCRIPT, include_bytes!("../ui/rules.js")),
     ("/signin.js", SCRIPT, include_bytes!("../ui/signin.js")),
     ("/theme.js", SCRIPT, include_bytes!("../ui/theme.js")),
+    ("/timeline.js", SCRIPT, include_bytes!("../ui/timeline.js")),
     ("/tree.js", SCRIPT, include_bytes!("../ui/tree.js")),
 ];
 

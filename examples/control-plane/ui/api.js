@@ -49,8 +49,15 @@ export async function ask(url, { method = "GET", body, signal, headers = {}, as 
   throw new Problem(response.status, problem.detail || `The control plane answers with ${response.status}.`);
 }
 
-/** What a route answers, in JSON. */
-export const read = async (route, parameters, signal) => (await ask(path(route, parameters), { signal })).json();
+/** JSON with its integers as they are: those that are too large for a number stay what was written. */
+export function parse(text) {
+  if (!JSON.rawJSON) return JSON.parse(text);
+  return JSON.parse(text, (key, value, context) =>
+    (typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER ? JSON.rawJSON(context.source) : value));
+}
+
+/** What a route answers. */
+export const read = async (route, parameters, signal) => parse(await (await ask(path(route, parameters), { signal })).text());
 
 /** Pages of a list, as far as `most` items; whether that is all of it. */
 export async function readAll(route, parameters, most, signal) {

@@ -1,7 +1,7 @@
 // The live stream, read by fetch, since EventSource sends no token. One for the whole dashboard; it goes on behind
 // the last message that it has seen.
 
-import { ask, path } from "./api.js";
+import { ask, parse, path } from "./api.js";
 
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
 
@@ -89,6 +89,6 @@ function message(text) {
     else if (key === "id") id = value;
     else if (key === "data") data.push(value);
   }
-  if (data.length) tell(name, JSON.parse(data.join("\n")));
+  if (data.length) tell(name, parse(data.join("\n")));
   if (id !== undefined) last = id;
 }
