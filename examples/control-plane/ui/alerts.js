@@ -74,7 +74,7 @@ export function alertsPage() {
     const control = loading = new AbortController();
     if (first) tells.textContent = "Loading";
     try {
-      const page = await read("alerts", { ...wanted, limit: 100, after: first ? undefined : next }, control.signal);
+      const page = await read("alerts", { ...wanted, limit: 200, after: first ? undefined : next }, control.signal);
       next = page.next;
       loading = undefined;
       if (first) list.set(page.items);
