@@ -173,9 +173,9 @@ export function alertsPage() {
       field("Severity", select([["", "Any"], ...SEVERITIES.slice(1).map((name) => [name, `${words(name)} or worse`])],
         parameters.severity ?? "", set("severity"))),
       field("When", select(spanOptions([["", "Any time"]]), parameters.span ?? "", set("span"))),
-      field("Technique", input(parameters.technique ?? "", set("technique"), { placeholder: "T1059", size: 9 })),
-      field("Agent", input(parameters.agent ?? "", set("agent"), { size: 12 })),
-      field("Rule", input(parameters.rule ?? "", set("rule"), { placeholder: "id", size: 12 })),
+      field("Technique", input(parameters.technique ?? "", set("technique"), { placeholder: "T1059" })),
+      field("Agent", input(parameters.agent ?? "", set("agent"), { placeholder: "id" })),
+      field("Rule", input(parameters.rule ?? "", set("rule"), { placeholder: "id" })),
       incident);
   }
 

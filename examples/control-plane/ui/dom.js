@@ -26,11 +26,16 @@ export const svg = (tag, attributes = {}, ...children) =>
 /** Replaces what is inside of an element. */
 export const show = (node, ...children) => fill((node.replaceChildren(), node), {}, children);
 
+let forget;
+
 /** Tells those who do not see the screen. The same words again are told again. */
 export function announce(text) {
   const place = document.getElementById("say");
   place.textContent = "";
   requestAnimationFrame(() => { place.textContent = text; });
+  clearTimeout(forget);
+  // Who reads the page later finds no old news in it.
+  forget = setTimeout(() => { place.textContent = ""; }, 10_000);
 }
 
 let labels = 0;

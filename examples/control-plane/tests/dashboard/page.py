@@ -58,6 +58,10 @@ class Dashboard:
             expect(self.page.locator(".state")).to_have_attribute("data-state", "live")
         return self.page
 
+    def to(self, name):
+        """Goes to another page by its link."""
+        self.page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+
     def rows(self):
         return self.page.locator(".list-row")
 

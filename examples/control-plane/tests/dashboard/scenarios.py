@@ -43,7 +43,7 @@ def an_alert_appears_without_a_reload(url):
             expect(tab.rows().first).to_contain_text(alert["title"])
             expect(tab.rows().first).to_contain_text(alert["host"])
             expect(page.locator("#say")).to_contain_text(alert["title"])
-        page.get_by_role("link", name="Overview").click()
+        tab.to("Overview")
         total = page.locator(".tile", has_text="Alerts").locator(".figure")
         expect(total).to_have_text("23")
         ask("act")
@@ -133,7 +133,7 @@ def what_is_shown_survives_a_reload(url):
         # Every step back leads where they were.
         page.go_back()
         expect(shown).to_be_hidden()
-        page.get_by_role("link", name="Fleet").click()
+        tab.to("Fleet")
         page.get_by_label("When").select_option("7d")
         page.locator(".agent-row").first.click()
         page.reload()
@@ -300,6 +300,50 @@ def a_hundred_thousand_alerts_are_a_list_like_any_other(url):
             return [...list.element.querySelectorAll(".list-row")].map((row) => row.textContent);
         }""")
         assert len(drawn) < 40 and drawn[-1] == "99999", drawn
+
+
+def the_live_agent_is_shown(url):
+    with dashboard(url) as tab:
+        page = tab.open("#/alerts")
+        expect(page.locator(".list-box > p")).to_have_text("No alerts here.")
+        loads = tab.loads
+        attack = ask("attack")
+        row = page.locator(".list-row", has_text=attack["title"]).first
+        expect(row).to_contain_text(attack["program"])
+        row.click()
+        detail = page.get_by_role("complementary", name="Alert")
+        expect(detail.locator("[data-evidence=true] .name")).to_have_text([attack["program"]])
+        detail.get_by_text("Raw event").click()
+        expect(detail.locator(".raw pre").first).to_contain_text("etc/shadow")
+        detail.get_by_label("Reason").fill("this test")
+        detail.get_by_role("button", name="Acknowledge").click()
+        expect(detail.locator(".badges")).to_contain_text("Acknowledged")
+        tab.to("Fleet")
+        expect(page.locator(".agent-row")).to_have_count(1)
+        expect(page.locator(".agent-row")).to_contain_text("Online")
+        expect(page.get_by_role("region", name="Capabilities")).to_contain_text("file_open")
+        tab.to("Live events")
+        page.get_by_label("Kind").select_option("exec")
+        expect(page.locator(".state")).to_have_attribute("data-state", "live")
+        ask("attack")
+        expect(page.locator(".list-row", has_text=attack["program"]).first).to_be_visible()
+        tab.to("Rules")
+        expect(page.locator(".rules").get_by_text(attack["title"])).to_be_visible()
+        tab.to("Overview")
+        expect(page.locator(".bars", has_text=attack["title"])).to_be_visible()
+        assert tab.loads == loads, "it was loaded again"
+
+
+def the_live_agent_is_gone(url):
+    with dashboard(url) as tab:
+        page = tab.open("#/fleet?agent=test-agent")
+        expect(page.locator(".agent-row")).to_contain_text("Offline")
+        expect(page.locator("#agent")).to_contain_text("Silent")
+        tab.to("Alerts")
+        page.get_by_label("Status").select_option("acknowledged")
+        expect(tab.rows().first).to_be_visible()
+        tab.rows().first.click()
+        expect(page.locator(".history")).to_contain_text("this test")
 
 
 if __name__ == "__main__":
