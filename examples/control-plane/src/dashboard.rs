@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 26] = [
+const FILES: [(&str, &str, &[u8]); 27] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str, &[u8]); 26] = [
     ("/live.js", SCRIPT, include_bytes!("../ui/live.js")),
     ("/overview.js", SCRIPT, include_bytes!("../ui/overview.js")),
     ("/parts.js", SCRIPT, include_bytes!("../ui/parts.js")),
+    ("/refresh.js", SCRIPT, include_bytes!("../ui/refresh.js")),
     ("/route.js", SCRIPT, include_bytes!("../ui/route.js")),
     ("/rules.js", SCRIPT, include_bytes!("../ui/rules.js")),
     ("/signin.js", SCRIPT, include_bytes!("../ui/signin.js")),

@@ -43,7 +43,7 @@ export function alertDetail(id, { setStatus, close }) {
   let drawn = false;
 
   function drawActions(alert) {
-    show(actions, ACTIONS.filter(([to]) => NEXT[alert.status].includes(to)).map(([to, text, key]) =>
+    show(actions, ACTIONS.filter(([to]) => NEXT[alert.status]?.includes(to)).map(([to, text, key]) =>
       el("button", { class: to === "acknowledged" ? "primary" : "", title: `Key ${key}`, onclick: () => setStatus(panel.alert, to, panel.reason()) },
         text, el("kbd", { "aria-hidden": "true" }, key))));
     show(history, alert.history.length > 0 && el("ol", { class: "history" }, [...alert.history].reverse().map((step) =>

@@ -14,6 +14,8 @@ import { signIn } from "./signin.js";
 import { themeButton } from "./theme.js";
 
 const PAGES = {
+  // What a link names is looked up here, and nothing else.
+  __proto__: null,
   overview: ["Overview", overviewPage],
   alerts: ["Alerts", alertsPage],
   fleet: ["Fleet", fleetPage],

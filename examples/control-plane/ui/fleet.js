@@ -6,14 +6,13 @@ import { LIVENESS, SPANS, ago, clock, moment, number, spanOptions, words } from 
 import { VirtualList } from "./list.js";
 import { live } from "./live.js";
 import { card, facts, liveness as state, table } from "./parts.js";
+import { Refresh } from "./refresh.js";
 import { change, href } from "./route.js";
 import { falls, histories, line, liveness } from "./timeline.js";
 
 /** The most agents and transitions that are shown. */
 const AGENTS = 5000;
 const TRANSITIONS = 10_000;
-const SETTLE_MS = 1000;
-const REFRESH_MS = 30_000;
 
 const narrow = matchMedia("(max-width: 760px)");
 
@@ -70,8 +69,7 @@ export function fleetPage() {
   const element = el("div", { class: "page" }, el("div", { class: "page-head" }, el("h1", {}, "Fleet"), when), body);
   let span = "24h";
   let opened;
-  let loading;
-  let timer;
+  let begun = false;
   let data;
   const list = new VirtualList({
     label: "Agents", key: (agent) => agent.agent, rowHeight: () => (narrow.matches ? 52 : 30),
@@ -84,10 +82,7 @@ export function fleetPage() {
   const rest = el("div", { class: "grid" });
   show(body, chart, one, card("Agents", el("div", { class: "agents" }, list.element)), rest);
 
-  async function load() {
-    clearTimeout(timer);
-    loading?.abort();
-    const { signal } = loading = new AbortController();
+  async function load(signal) {
     const to = Date.now();
     const from = to - SPANS[span].seconds * 1000;
     const time = { from: new Date(from).toISOString() };
@@ -97,10 +92,9 @@ export function fleetPage() {
       data = { agents, transitions, losses, from, to, known: histories(agents.items, transitions.items, from, to) };
       draw();
     } catch (problem) {
-      if (problem.name === "AbortError") return;
+      if (problem.name === "AbortError") throw problem;
       show(chart, el("p", { class: "error", role: "alert" }, problem.message));
     }
-    timer = setTimeout(load, REFRESH_MS);
   }
 
   function draw() {
@@ -135,10 +129,8 @@ export function fleetPage() {
     list.element.focus();
   }
 
-  const soon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(load, SETTLE_MS);
-  };
+  const refresh = new Refresh(load);
+  const soon = () => refresh.soon();
   live.addEventListener("agent_liveness", soon);
   live.addEventListener("missed", soon);
 
@@ -148,12 +140,13 @@ export function fleetPage() {
       const wanted = SPANS[parameters.span] ? parameters.span : "24h";
       opened = parameters.agent;
       drawOne();
-      if (loading && wanted === span) return;
+      if (begun && wanted === span) return;
+      begun = true;
       span = wanted;
       if (!when.contains(document.activeElement)) {
         show(when, field("When", select(spanOptions(), span, (value) => change({ span: value === "24h" ? undefined : value }))));
       }
-      load();
+      refresh.now();
     },
     keys(event) {
       if (event.key === "j" || event.key === "k") {
@@ -165,8 +158,7 @@ export function fleetPage() {
       return true;
     },
     leave() {
-      clearTimeout(timer);
-      loading?.abort();
+      refresh.stop();
       list.close();
       live.removeEventListener("agent_liveness", soon);
       live.removeEventListener("missed", soon);

@@ -54,6 +54,7 @@ export const base = (path) => path.slice(path.lastIndexOf("/") + 1) || path;
 
 /** The spans of time that can be chosen, each with the buckets that it is shown in, in seconds. */
 export const SPANS = {
+  __proto__: null,
   "1h": { text: "Last hour", seconds: 3600, bucket: 60 },
   "24h": { text: "Last 24 hours", seconds: 86_400, bucket: 1800 },
   "7d": { text: "Last 7 days", seconds: 604_800, bucket: 10_800 },

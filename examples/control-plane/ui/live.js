@@ -3,6 +3,9 @@
 
 import { ask, parse, path } from "./api.js";
 
+/** The control plane says something every 15 s, if only that it is there. */
+const SILENCE_MS = 45_000;
+
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
 
 /** Tells `alert_raised`, `alert_status`, `agent_liveness`, `telemetry` and `missed`, with `detail`; and `state`. */
@@ -68,7 +71,8 @@ async function messages(body, signal) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const silence = setTimeout(() => reader.cancel(), SILENCE_MS);
+    const { value, done } = await reader.read().finally(() => clearTimeout(silence));
     if (done || signal.aborted) return;
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();

@@ -6,14 +6,11 @@ import { el, field, select, show } from "./dom.js";
 import { LIVENESS, SEVERITIES, SPANS, ago, number, short, spanOptions, words } from "./format.js";
 import { live } from "./live.js";
 import { card, severity, table } from "./parts.js";
+import { Refresh } from "./refresh.js";
 import { change, href } from "./route.js";
 
 /** The most agents that are counted. */
 const AGENTS = 5000;
-
-/** How long after something happened everything is asked for again. */
-const SETTLE_MS = 1000;
-const REFRESH_MS = 30_000;
 
 function tile(title, figure, note, to, wrong) {
   return el("a", { class: "card tile", href: to, "data-wrong": Boolean(wrong) },
@@ -35,14 +32,10 @@ export function overviewPage() {
   const when = el("div", { class: "filters" });
   const element = el("div", { class: "page" }, el("div", { class: "page-head" }, el("h1", {}, "Overview"), when), body);
   let span = "24h";
-  let loading;
-  let timer;
   let titles;
+  let begun = false;
 
-  async function load() {
-    clearTimeout(timer);
-    loading?.abort();
-    const { signal } = loading = new AbortController();
+  async function load(signal) {
     const { seconds, bucket } = SPANS[span];
     const bucketMs = bucket * 1000;
     // Whole buckets, so that bars do not change their place with every look.
@@ -57,12 +50,11 @@ export function overviewPage() {
         readAll("agents", {}, AGENTS, signal), read("losses", time, signal), titles]);
       draw({ statistics, urgent, agents, losses, names, from, to, bucketMs });
     } catch (problem) {
-      if (problem.name === "AbortError") return;
+      if (problem.name === "AbortError") throw problem;
       titles = undefined;
       show(body, el("p", { class: "error", role: "alert" }, problem.message));
     }
     body.removeAttribute("aria-busy");
-    timer = setTimeout(load, REFRESH_MS);
   }
 
   function draw({ statistics, urgent, agents, losses, names, from, to, bucketMs }) {
@@ -96,10 +88,8 @@ export function overviewPage() {
             [loss.agent, loss.kind, words(loss.stage), number(loss.count)]), [3])))));
   }
 
-  const soon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(load, SETTLE_MS);
-  };
+  const refresh = new Refresh(load);
+  const soon = () => refresh.soon();
   const told = ["alert_raised", "alert_status", "agent_liveness", "missed"];
   for (const name of told) live.addEventListener(name, soon);
 
@@ -107,16 +97,16 @@ export function overviewPage() {
     element,
     update(parameters) {
       const wanted = SPANS[parameters.span] ? parameters.span : "24h";
-      if (loading && wanted === span) return;
+      if (begun && wanted === span) return;
+      begun = true;
       span = wanted;
       if (!when.contains(document.activeElement)) {
         show(when, field("When", select(spanOptions(), span, (value) => change({ span: value === "24h" ? undefined : value }))));
       }
-      load();
+      refresh.now();
     },
     leave() {
-      clearTimeout(timer);
-      loading?.abort();
+      refresh.stop();
       for (const name of told) live.removeEventListener(name, soon);
     },
   };

@@ -60,7 +60,9 @@ async fn the_dashboard_may_do_what_it_needs_and_nothing_else() {
         };
         assert_eq!(answer.headers[header::CONTENT_TYPE], kind, "{path}");
         let policy = answer.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
-        for part in ["default-src 'none'", "script-src 'self';", "require-trusted-types-for 'script'"] {
+        for part in
+            ["default-src 'none'", "script-src 'self';", "require-trusted-types-for 'script'"]
+        {
             assert!(policy.contains(part), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
