@@ -1,5 +1,11 @@
 //! The dashboard of the agent itself, in a real browser, on what the live kernel shows.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
 #![cfg(feature = "control-plane")]
 
 #[path = "../../control-plane/tests/dashboard/browser.rs"]
