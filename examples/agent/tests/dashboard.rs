@@ -13,7 +13,7 @@ mod browser;
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use lavender_control_plane::{ControlPlane, Options, serve};
@@ -35,17 +35,22 @@ fn attack(setting: &Setting) -> Value {
     json!({"title": "Sensitive File Read by an Unexpected Program", "program": "cat"})
 }
 
-/// The status of an answer.
-fn get(url: &str, path: &str, token: &str) -> u16 {
+/// Asks; what comes can be read.
+fn ask(url: &str, path: &str, token: &str) -> TcpStream {
     let host = url.strip_prefix("http://").unwrap();
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
     )
     .unwrap();
+    stream
+}
+
+/// The status of an answer.
+fn get(url: &str, path: &str, token: &str) -> u16 {
     let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    ask(url, path, token).read_to_string(&mut text).unwrap();
     text.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
@@ -82,6 +87,9 @@ fn the_first_token_is_shown_once() {
     let url = agent.wait_said("Dashboard: ");
     assert_eq!((get(&url, "/", ""), get(&url, "/api/v1/agents", "")), (200, 401));
     assert_eq!(get(&url, "/api/v1/agents", &token), 200);
+    // Somebody who looks on does not keep it from stopping.
+    let mut live = ask(&url, "/api/v1/live", &token);
+    live.read_exact(&mut [0; 12]).unwrap();
     let finished = agent.stop();
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(finished.stderr.matches(&token).count(), 1, "it is said again");
