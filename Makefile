@@ -6,14 +6,15 @@ CARGO ?= cargo
 # What building the sensor needs, by Debian's names, and what the tests need besides.
 BUILD_PACKAGES := gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev
 FLEET_PACKAGES := postgresql python3-venv
-TEST_PACKAGES := qemu-system-x86 busybox-static cpio iproute2 postgresql python3-venv
+TEST_PACKAGES := qemu-system-x86 busybox-static cpio iproute2 postgresql python3-venv chromium
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 .PHONY: run replay fleet fleet-check test kernels bench bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
 
-## Builds the agent and watches this host. ARGS are the agent's: make run ARGS="--events"
+## Builds the agent and watches this host, with its dashboard at http://127.0.0.1:8080. ARGS are the agent's:
+## make run ARGS="--events"
 run: rust build-packages
 	@$(CARGO) build --release -p lavender-agent
 	@$(SUDO) $(TARGET_DIR)/release/lavender-agent run $(ARGS)

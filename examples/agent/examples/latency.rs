@@ -61,7 +61,7 @@ fn measure(
     fs::write(&config, format!("[filters]\nsensitive_files = [{:?}]\n", secret.to_string_lossy()))?;
     let store = format!("sqlite:{}", folder.join("lavender.db").display());
     let mut agent = Command::new(agent_binary()?)
-        .args(["run", "--store", &store])
+        .args(["run", "--no-control-plane", "--store", &store])
         .arg("--config")
         .arg(&config)
         .arg("--cgroup")

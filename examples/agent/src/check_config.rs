@@ -15,6 +15,7 @@ use crate::rules::RuleSource;
 pub fn check_config(args: &CheckConfigArgs) -> Result<(), Failure> {
     let (config, path) = config::load(args.file.as_deref())?;
     config.transport.check()?;
+    config.control_plane.check()?;
     let rules = RuleSource::new(&config, &[]).load()?;
     let text = toml::to_string(&config).map_err(|error| Failure::new(Exit::Failure, error))?;
     std::io::stdout()

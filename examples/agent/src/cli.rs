@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,6 +63,12 @@ pub struct RunArgs {
     /// The broker of a fleet: `nats://HOST:PORT`, `tls://HOST:PORT`.
     #[arg(long, value_name = "URL")]
     pub transport: Option<String>,
+    /// Where the dashboard and its API listen, 127.0.0.1:8080 unless configured.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Serve no dashboard and no API.
+    #[arg(long, conflicts_with = "listen")]
+    pub no_control_plane: bool,
     /// See only what happens in this control group (v2) and below it. May be repeated.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,

@@ -9,11 +9,15 @@
 //! |---|---|---|
 //! | `live` | yes | the live kernel: `run`, `record`, `doctor`, `release`; needs clang and libelf to build |
 //! | `fleet` | yes | joining a fleet: a disk spool, and a broker behind it |
+//! | `control-plane` | yes | the dashboard and its API, of this host, in the same process |
 
 pub mod backend;
 pub mod check_config;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "live")]
+#[cfg_attr(not(feature = "control-plane"), path = "no_control_plane.rs")]
+pub mod control_plane;
 #[cfg(feature = "live")]
 pub mod doctor;
 pub mod exceptions;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
 use crate::config::{self, Config, TransportUrl};
+use crate::control_plane::control_plane;
 use crate::exit::{Exit, Failure};
 use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
@@ -46,6 +47,13 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     config.sensor.include_cgroups.extend_from_slice(&args.cgroup);
     config.output.events |= args.events;
     let isolator = isolate::restore(&config);
+    if let Some(listen) = args.listen {
+        config.control_plane.enabled = Some(true);
+        config.control_plane.listen = listen;
+    } else if args.no_control_plane {
+        config.control_plane.enabled = Some(false);
+    }
+    config.control_plane.check()?;
     let rule_source = RuleSource::new(&config, &args.rules);
     let rules = rule_source.open()?;
     live::check()?;
@@ -112,6 +120,8 @@ async fn watch(
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
+    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone());
+    let _control_plane = Background(tokio::spawn(shown));
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
     let tally = backend.tally().clone();
     let ended = tokio::select! {

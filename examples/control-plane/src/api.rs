@@ -13,6 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::dashboard;
 use crate::limit;
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
@@ -21,7 +22,8 @@ use crate::routes;
 /// The most bytes of a body.
 const BODY_MAX: usize = 128 << 10;
 
-/// What every answer carries. The API serves no pages, so a browser may do nothing with what it serves.
+/// What every answer carries. The API serves no pages, so a browser may do nothing with what it answers; the dashboard's
+/// files say themselves what they may.
 const HEADERS: [(&str, &str); 6] = [
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
     ("x-content-type-options", "nosniff"),
@@ -49,6 +51,7 @@ pub fn router(plane: ControlPlane) -> Router {
     let document = get(move || async move { (kind, json) });
     let mut router = router
         .route("/api/v1/openapi.json", document)
+        .merge(dashboard::routes())
         .fallback(|| async { Problem::not_found("there is no such route") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method")

@@ -25,6 +25,7 @@
 pub mod access;
 pub mod api;
 pub mod cli;
+pub mod dashboard;
 pub mod extract;
 pub mod limit;
 pub mod live;
@@ -34,8 +35,10 @@ mod plane;
 pub mod problem;
 mod routes;
 pub mod run;
+mod serve;
 pub mod view;
 mod watch;
 
 pub use crate::plane::{ControlPlane, Options};
+pub use crate::serve::{WelcomeError, serve, welcome};
 pub use crate::watch::watch;

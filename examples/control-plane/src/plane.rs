@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lavender_core::store::{FeedPosition, LivenessTimes};
 use lavender_core::{Clock, SystemClock, Timestamp};
-use lavender_detect::RuleSet;
+use lavender_detect::{RuleHandle, RuleSet};
 use lavender_store::Store;
 use tokio::sync::{Semaphore, watch};
 
@@ -29,8 +29,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The most clients of the live stream at once.
     pub live_clients: usize,
-    /// The rules that are listed.
-    pub rules: RuleSet,
+    /// The rules that are listed: those that are in use at that moment.
+    pub rules: RuleHandle,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,7 +44,7 @@ impl Default for Options {
             requests_per_second: NonZeroU32::MIN.saturating_add(99),
             request_timeout: Duration::from_secs(30),
             live_clients: 1_024,
-            rules: RuleSet::empty(),
+            rules: RuleHandle::new(RuleSet::empty()),
             clock: Arc::new(SystemClock),
         }
     }

@@ -5,16 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lavender_core::pipeline::signal;
-use lavender_core::{Clock, SystemClock, TenantId};
-use lavender_detect::{RuleSet, RuleSetBuilder};
-use lavender_store::Store;
+use lavender_core::{Clock, SystemClock};
+use lavender_detect::{RuleHandle, RuleSetBuilder};
 use tokio::net::TcpListener;
 
-use crate::access::{AccessError, first_token};
-use crate::api;
 use crate::cli::Cli;
 use crate::plane::{ControlPlane, Options};
-use crate::watch::watch;
+use crate::serve::{WelcomeError, serve, welcome};
 
 /// Why the control plane could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +24,7 @@ pub enum RunError {
     Store(#[from] lavender_core::Error),
     /// No first token could be made.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Welcome(#[from] WelcomeError),
     /// It cannot listen, or cannot go on.
     #[error("cannot listen on {listen}: {error}")]
     Listen {
@@ -55,32 +52,26 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
     let store = opened.map_err(|error| RunError::Usage(format!("--store: {error}")))??;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     for tenant in &cli.tenants {
-        welcome(&*store, &*clock, tenant).await?;
+        if let Some(secret) = welcome(&*store, tenant, clock.now()).await? {
+            let secret = secret.reveal();
+            say(&format!("first admin token of tenant {tenant}, shown only now: {secret}"))?;
+        }
     }
     let per_second = cli.requests_per_second;
     let options =
         Options { liveness, requests_per_second: per_second, rules, clock, ..Options::default() };
-    let served = serve(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
+    let served = listen(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
     store.close().await?;
     served
 }
 
-fn rules(cli: &Cli) -> Result<RuleSet, String> {
+fn rules(cli: &Cli) -> Result<RuleHandle, String> {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();
     for path in &cli.rules {
         builder.add_path(path);
     }
-    builder.build().map(|loaded| loaded.rules).map_err(|errors| errors.to_string())
-}
-
-/// Makes a tenant's first token, and prints it: the only time that it is shown.
-async fn welcome(store: &dyn Store, clock: &dyn Clock, tenant: &TenantId) -> Result<(), RunError> {
-    let (secret, token) = first_token(tenant.clone(), clock.now())?;
-    if store.create_first_token(&token).await? {
-        say(&format!("first admin token of tenant {tenant}, shown only now: {}", secret.reveal()))?;
-    }
-    Ok(())
+    builder.build().map(|loaded| RuleHandle::new(loaded.rules)).map_err(|errors| errors.to_string())
 }
 
 fn say(text: &str) -> Result<(), RunError> {
@@ -88,18 +79,14 @@ fn say(text: &str) -> Result<(), RunError> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(RunError::Output)
 }
 
-async fn serve(plane: ControlPlane, listen: SocketAddr) -> Result<(), RunError> {
+async fn listen(plane: ControlPlane, listen: SocketAddr) -> Result<(), RunError> {
     let fail = |error| RunError::Listen { listen, error };
     let stop = signal()?;
     let listener = TcpListener::bind(listen).await.map_err(fail)?;
     let at = listener.local_addr().map_err(fail)?;
     say(&format!("listening on http://{at}"))?;
-    let service = api::router(plane.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service);
-    // Streams last as long as their clients do: what is under way is cut, and clients go on behind what they have.
     tokio::select! {
-        served = server => served.map_err(fail),
-        () = watch(plane) => Ok(()),
+        served = serve(plane, listener) => served.map_err(fail),
         name = stop => {
             tracing::info!("{name}: stopping");
             Ok(())

@@ -4,6 +4,7 @@
 
 mod agent;
 mod alerts;
+mod control_plane;
 mod correlation;
 mod error;
 mod file;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentConfig;
 pub use self::alerts::{AlertsConfig, SuppressBy};
+pub use self::control_plane::ControlPlaneConfig;
 pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
@@ -71,6 +73,8 @@ pub struct Config {
     pub response: ResponseConfig,
     /// `[store]`: where events and alerts are kept.
     pub store: StoreConfig,
+    /// `[control_plane]`: the dashboard and its API.
+    pub control_plane: ControlPlaneConfig,
     /// `[output]`: what is printed.
     pub output: OutputConfig,
 }

@@ -1,9 +1,10 @@
 //! The agent as a child process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,8 @@ fn json(line: &str) -> Value {
 pub struct Agent {
     child: Child,
     lines: Receiver<(Instant, String)>,
-    stderr: thread::JoinHandle<String>,
+    stderr: thread::JoinHandle<()>,
+    said: Arc<Mutex<String>>,
     seen: Vec<(Instant, Value)>,
 }
 
@@ -128,11 +130,15 @@ impl Agent {
                 });
             }
         }
+        let all = Arc::new(Mutex::new(said));
+        let said = Arc::clone(&all);
         let stderr = thread::spawn(move || {
-            let _ = stderr.read_to_string(&mut said);
-            said
+            let mut line = String::new();
+            while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
+                all.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
         });
-        Ok(Self { child, lines, stderr, seen: Vec::new() })
+        Ok(Self { child, lines, stderr, said, seen: Vec::new() })
     }
 
     pub fn pid(&self) -> u32 {
@@ -170,6 +176,24 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Waits for a line on stderr that has this in it; what stands behind it.
+    pub fn wait_said(&self, before: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.said();
+            if let Some((_, after)) = said.lines().find_map(|line| line.split_once(before)) {
+                return after.to_owned();
+            }
+            assert!(Instant::now() < deadline, "`{before}` was not said: {said}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has said on stderr by now, in whole lines.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Whether such a line has come by now.
@@ -210,13 +234,8 @@ impl Agent {
         while let Ok((_, line)) = self.lines.recv_timeout(PATIENCE) {
             stdout.push(json(&line));
         }
-        let stderr = std::mem::replace(&mut self.stderr, thread::spawn(String::new));
-        Finished {
-            code: status.code(),
-            signal: status.signal(),
-            stdout,
-            stderr: stderr.join().unwrap(),
-        }
+        std::mem::replace(&mut self.stderr, thread::spawn(|| ())).join().unwrap();
+        Finished { code: status.code(), signal: status.signal(), stdout, stderr: self.said() }
     }
 }
 

@@ -57,6 +57,10 @@ impl Setting {
             "--cgroup".to_owned(),
             text(self.cgroup.path().to_owned()),
         ];
+        // A test that wants the dashboard says where.
+        if !more.contains(&"--listen") {
+            arguments.push("--no-control-plane".to_owned());
+        }
         if !more.contains(&"--store") {
             let database = self.database();
             arguments.extend(["--store".to_owned(), format!("sqlite:{}", text(database))]);

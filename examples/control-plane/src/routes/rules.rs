@@ -39,7 +39,7 @@ fn view(meta: &RuleMeta, correlation: bool) -> RuleView {
     }
 }
 
-/// The rules that this control plane was started with, in the order of their ids.
+/// The rules that this control plane was started with or, in an agent, those in use; in the order of their ids.
 #[utoipa::path(get, path = "/rules", tag = "rules", params(Paging),
     responses((status = 200, body = PageView<RuleView>)))]
 pub(crate) async fn list(
@@ -47,7 +47,7 @@ pub(crate) async fn list(
     Viewer(_): Viewer,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<PageView<RuleView>>, Problem> {
-    let (rules, limit) = (&plane.options().rules, limit(paging.limit)? as usize);
+    let (rules, limit) = (plane.options().rules.rules(), limit(paging.limit)? as usize);
     let plain = rules.iter().map(|rule| view(rule.meta(), false));
     let correlations = rules.correlations().iter().map(|rule| view(rule.meta(), true));
     let mut items: Vec<RuleView> = plain

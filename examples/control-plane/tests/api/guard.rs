@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -35,6 +36,42 @@ async fn every_answer_has_its_headers() {
     let answer = plane.ask(Method::GET, "/api/v1/alerts", None, None).await;
     answer.is_problem(StatusCode::UNAUTHORIZED);
     assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+}
+
+/// Every file of the dashboard is there, as it is, with what it may do: run what came from here, and nothing inline.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_may_do_what_it_needs_and_nothing_else() {
+    let plane = Plane::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
+        let answer = plane.ask(Method::GET, &path, None, None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.body, std::fs::read(file.path()).unwrap(), "{path}");
+        let kind = match name.rsplit_once('.').unwrap().1 {
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "svg" => "image/svg+xml",
+            other => panic!("{other}"),
+        };
+        assert_eq!(answer.headers[header::CONTENT_TYPE], kind, "{path}");
+        let policy = answer.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        for part in
+            ["default-src 'none'", "script-src 'self';", "require-trusted-types-for 'script'"]
+        {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        files += 1;
+    }
+    assert!(files > 20, "{files}");
+    plane.ask(Method::POST, "/", None, None).await.is_problem(StatusCode::METHOD_NOT_ALLOWED);
+    plane.ask(Method::GET, "/ui/../Cargo.toml", None, None).await.is_problem(StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]

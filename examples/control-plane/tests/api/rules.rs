@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use lavender_core::conformance::sample::Sample;
 use lavender_core::store::Role;
-use lavender_detect::RuleSetBuilder;
+use lavender_detect::{RuleHandle, RuleSetBuilder};
 use serde_json::json;
 
 use crate::plane::{Plane, raise};
@@ -41,7 +41,7 @@ async fn rules_come_by_pages() {
     builder.add_builtin();
     let rules = builder.build().unwrap().rules;
     let count = rules.len() + rules.correlations().len();
-    let plane = Plane::with(|options| options.rules = rules);
+    let plane = Plane::with(|options| options.rules = RuleHandle::new(rules));
     let viewer = plane.token("acme", Role::Viewer).await;
     let mut read = 0;
     let mut path = "/api/v1/rules?limit=17".to_owned();

@@ -1,0 +1,115 @@
+//! The dashboard in a real browser, against a control plane whose store is filled while it is looked at.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod browser;
+mod stage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lavender_core::store::LivenessTimes;
+use lavender_core::{Clock as _, Severity, SystemClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+
+use crate::browser::Browser;
+use crate::stage::Stage;
+
+/// What an attacker may call something.
+const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">\u{202e}';alert(1)//";
+
+/// Does what a scenario asks for.
+async fn act(stage: &mut Stage, asked: &Value) -> Value {
+    let now = SystemClock.now();
+    match asked["do"].as_str().unwrap() {
+        "act" => {
+            let alert = stage.act(now).await;
+            json!({"id": alert.id.to_string(), "title": &*alert.rule.title, "host": &*alert.source.host})
+        }
+        "hostile" => {
+            let command = [HOSTILE, HOSTILE];
+            let alert = stage.raise(0, now, HOSTILE, Severity::Critical, HOSTILE, &command).await;
+            json!({"id": alert.id.to_string(), "text": HOSTILE})
+        }
+        "heard" => {
+            for agent in 0..stage.agents.len() {
+                stage.heard(agent, now, true).await;
+            }
+            json!({"agents": stage.agents.len()})
+        }
+        "status" => {
+            let (tenant, id) = (Default::default(), asked["id"].as_str().unwrap().parse().unwrap());
+            let record = stage.store.alert_record(&tenant, id).await.unwrap().unwrap();
+            let history = stage.store.alert_history(&tenant, id).await.unwrap();
+            let reasons: Vec<_> = history.iter().map(|change| change.reason.as_deref()).collect();
+            json!({"status": record.alert.status.as_str(), "reasons": reasons})
+        }
+        "place" => json!({"id": stage.store.feed_end().await.unwrap().0.to_string()}),
+        other => panic!("the scenario asks for `{other}`"),
+    }
+}
+
+/// Runs a scenario over so many agents and alerts.
+async fn scenario(name: &str, agents: usize, alerts: usize, liveness: LivenessTimes) {
+    let Some(browser) = Browser::find() else { return };
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lavender.db");
+    let mut stage = Stage::open(&path, agents, liveness).await;
+    if alerts > 0 {
+        stage.fill(alerts).await;
+    }
+    stage.watch();
+    let (url, token) = (stage.url.clone(), stage.token.clone());
+    let store = Arc::clone(&stage.store);
+    block_in_place(|| {
+        browser.run(name, &url, &token, |asked| Handle::current().block_on(act(&mut stage, asked)));
+    });
+    store.close().await.unwrap();
+}
+
+macro_rules! scenarios {
+    ($($(#[$doc:meta])* $name:ident($agents:expr, $alerts:expr);)*) => {
+        $($(#[$doc])*
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            scenario(stringify!($name), $agents, $alerts, LivenessTimes::default()).await;
+        })*
+    };
+}
+
+scenarios! {
+    who_has_no_token_is_asked_for_one(1, 3);
+    an_alert_appears_without_a_reload(4, 20);
+    an_alert_is_worked_on_by_keys(4, 12);
+    what_is_shown_survives_a_reload(4, 40);
+    a_cut_stream_goes_on_where_it_was(2, 3);
+    hostile_names_stay_text(2, 1);
+    events_are_shown_as_they_happen(3, 3);
+    those_who_cannot_see_it_can_use_it(12, 60);
+}
+
+/// Who is not heard for as long as was configured is shown as offline, and many at once are told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_fall_silent_are_seen() {
+    let second = Duration::from_secs(1);
+    let liveness = LivenessTimes { degraded_after: second * 2, offline_after: second * 4 };
+    scenario("agents_that_fall_silent_are_seen", 24, 0, liveness).await;
+}
+
+/// However many alerts there are, the document has only those that can be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_any_length_draws_what_can_be_seen() {
+    let Some(browser) = Browser::find() else { return };
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lavender.db");
+    let mut stage = Stage::open(&path, 4, LivenessTimes::default()).await;
+    stage.flood(10_000).await;
+    block_in_place(|| {
+        let (url, token) = (stage.url.clone(), stage.token.clone());
+        let name = "a_list_of_any_length_draws_what_can_be_seen";
+        browser.run(name, &url, &token, |_| json!({}));
+    });
+    stage.store.close().await.unwrap();
+}

@@ -1,0 +1,73 @@
+// The rules that this control plane lists.
+
+import { readAll } from "./api.js";
+import { el, field, input, select, show } from "./dom.js";
+import { SEVERITIES, number, words } from "./format.js";
+import { facts, severity } from "./parts.js";
+import { change, href } from "./route.js";
+
+/** The most that are listed. */
+const RULES = 10_000;
+
+/** How many are drawn at once. */
+const DRAWN = 200;
+
+function entry(rule, open) {
+  return el("li", {}, el("details", { open },
+    el("summary", {}, severity(rule.severity), el("span", {}, rule.title),
+      el("span", { class: "mono quiet" }, rule.correlation ? "correlation" : rule.techniques.slice(0, 3).join(" "))),
+    el("div", {}, rule.description && el("p", {}, rule.description),
+      facts([["Id", el("span", { class: "mono" }, rule.id)], ["Techniques", rule.techniques.join(", ")], ["Tags", rule.tags.join(", ")],
+        ["Alerts", el("a", { href: href("alerts", { rule: rule.id, status: "any" }) }, "alerts of this rule")]]))));
+}
+
+/** The page. */
+export function rulesPage() {
+  const control = new AbortController();
+  const filters = el("form", { class: "filters", "aria-label": "Filters", onsubmit: (event) => event.preventDefault() });
+  const count = el("p", { class: "quiet", role: "status" }, "Loading");
+  const list = el("ul", { class: "rules" });
+  const element = el("div", { class: "page" }, el("div", { class: "page-head" }, el("h1", {}, "Rules"), filters),
+    el("section", { class: "card", "aria-label": "Rules" }, list), count);
+  let rules;
+  let drawn = DRAWN;
+  let parameters = {};
+
+  function draw() {
+    if (!rules) return;
+    const text = (parameters.text ?? "").toLowerCase();
+    const least = SEVERITIES.indexOf(parameters.severity ?? "informational");
+    const found = rules.items.filter((rule) => (!parameters.rule || rule.id === parameters.rule)
+      && SEVERITIES.indexOf(rule.severity) >= least
+      && (!text || [rule.title, rule.id, ...rule.tags, ...rule.techniques].some((part) => part.toLowerCase().includes(text))));
+    show(list, found.slice(0, drawn).map((rule) => entry(rule, rule.id === parameters.rule)),
+      found.length > drawn && el("li", {}, el("button", { class: "plain", onclick: () => { drawn += DRAWN; draw(); } }, "Show more")));
+    count.textContent = parameters.rule && !found.length
+      ? "This control plane was started without that rule."
+      : `${number(found.length)} of ${number(rules.items.length)}${rules.whole ? "" : "+"} rules: those that this control plane was started with. An agent may have others.`;
+  }
+
+  readAll("rules", {}, RULES, control.signal).then((all) => {
+    rules = all;
+    draw();
+  }).catch((problem) => {
+    if (problem.name !== "AbortError") count.textContent = problem.message;
+  });
+
+  return {
+    element,
+    update(next) {
+      parameters = next;
+      drawn = DRAWN;
+      if (!filters.contains(document.activeElement)) {
+        show(filters,
+          field("Search", input(next.text ?? "", (text) => change({ text, rule: undefined }))),
+          field("Severity", select([["", "Any"], ...SEVERITIES.slice(1).map((name) => [name, `${words(name)} or worse`])],
+            next.severity ?? "", (value) => change({ severity: value }))),
+          next.rule && el("button", { class: "chip", type: "button", onclick: () => change({ rule: undefined }) }, "One rule ×"));
+      }
+      draw();
+    },
+    leave: () => control.abort(),
+  };
+}
