@@ -103,7 +103,8 @@ impl Split {
         let first = from.div_euclid(unit) + i64::from(from.rem_euclid(unit) != 0);
         let end = to.div_euclid(unit);
         if first >= end {
-            return Self { units: 0..0, rows: vec![from..to] };
+            let whole = from..to;
+            return Self { units: 0..0, rows: vec![whole] };
         }
         Self { units: first..end, rows: vec![from..first * unit, end * unit..to] }
     }
@@ -150,13 +151,15 @@ mod tests {
         let inside = [SLOT_NS..2 * SLOT_NS, 3 * SLOT_NS..4 * SLOT_NS];
         assert_eq!(cut, Split { units: 0..4, rows: [edges, inside].concat() });
         let fine = Split::slots(span(0, 4 * SLOT_NS), SLOT_NS - 1);
-        assert_eq!(fine, Split { units: 0..0, rows: [0..4 * SLOT_NS].to_vec() });
+        let whole = 0..4 * SLOT_NS;
+        assert_eq!(fine, Split { units: 0..0, rows: vec![whole] });
     }
 
     #[test]
     fn the_ends_of_time_and_a_span_backwards_are_no_trouble() {
         let all = Split::days(TimeRange::ALL);
-        assert!(all.units.start * DAY_NS >= i64::MIN && all.units.end * DAY_NS <= i64::MAX);
+        let edges = [all.units.start, all.units.end].map(|day| day.checked_mul(DAY_NS));
+        assert!(edges.iter().all(Option::is_some), "{all:?}");
         let backwards = Split::slots(span(i64::MAX, 0), i64::MAX);
         assert!(backwards.units.is_empty() && backwards.rows.iter().all(|rows| rows.is_empty()));
     }
