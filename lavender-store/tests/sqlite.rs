@@ -54,6 +54,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
             "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
              DROP INDEX alerts_tenant_rule; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
              DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed;
+             DROP TABLE alert_slots; DROP TABLE alert_days;
              ALTER TABLE alerts DROP COLUMN revision;
              ALTER TABLE alerts DROP COLUMN updated_at;
              ALTER TABLE agents DROP COLUMN last_lost_at;
@@ -83,8 +84,15 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
     }
     let hour = TimeRange { from: START, to: START.saturating_add(Duration::from_secs(3_600)) };
     let query = StatisticsQuery::new(hour, Duration::from_secs(60));
-    let techniques = store.statistics(&tenant, &query).await.unwrap().techniques;
-    assert_eq!(techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
+    let found = store.statistics(&tenant, &query).await.unwrap();
+    assert_eq!(found.techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
+    // What is counted by whole slots and days has them, too.
+    let from = START.saturating_sub(Duration::from_secs(2 * 86_400));
+    let week = TimeRange { from, to: START.saturating_add(Duration::from_secs(5 * 86_400)) };
+    let query = StatisticsQuery::new(week, Duration::from_secs(86_400));
+    let found = store.statistics(&tenant, &query).await.unwrap();
+    assert_eq!((found.by_status, found.by_severity), ([0, 1, 0, 0], [0, 0, 0, 1, 0]));
+    assert_eq!((found.techniques[0].count, found.rules[0].count, found.agents[0].count), (1, 1, 1));
     let repeats = Some(Repeats { count: 2, last_seen_at: old.observed_at });
     let again = Arc::new(Alert { repeats, ..(*old).clone() });
     store.insert(&[Arc::clone(&again)]).await.unwrap();

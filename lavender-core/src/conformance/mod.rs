@@ -26,6 +26,7 @@ mod feed_store;
 mod fleet_store;
 pub mod sample;
 mod state_store;
+mod statistics;
 mod transport;
 mod triage_store;
 

@@ -25,6 +25,7 @@ pub async fn triage_store(store: &(impl TriageStore + AccessStore + FeedStore)) 
     another_tenant_sees_and_changes_nothing(store).await;
     statistics_count_in_buckets(store).await;
     statistics_beyond_bounds_are_refused(store).await;
+    super::statistics::are_equal_to_counting(store).await;
 }
 
 fn tenant(sample: &Sample) -> TenantId {

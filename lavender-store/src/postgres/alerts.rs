@@ -17,7 +17,8 @@ use super::events::note_sequences;
 use super::process::{executable, shown_command_line};
 use super::query::Conditions;
 use super::text::{escaped, unescaped};
-use super::{access, feed};
+use super::{access, counts, feed};
+use crate::counts::Added;
 use crate::cursor::{self, Listing, Position};
 
 /// Stores alerts.
@@ -37,6 +38,9 @@ pub(super) async fn insert(client: &mut Client, alerts: &[Arc<Alert>]) -> Result
     order.dedup_by_key(|alert| alert.id);
     order.retain(|alert| new.contains(&Uuid::from_u128(alert.id.as_u128())));
     note_techniques(&transaction, &order).await?;
+    let mut counted = Added::default();
+    order.iter().for_each(|alert| counted.count(alert));
+    counts::add(&transaction, &counted).await?;
     let raised: Vec<_> = order.iter().map(|alert| (&alert.source.tenant, alert.id)).collect();
     feed::note_alerts(&transaction, feed::RAISED, &raised).await?;
     transaction.commit().await?;
@@ -304,10 +308,12 @@ pub(super) async fn apply(
     let update = transaction
         .prepare_cached(
             "UPDATE lavender.alerts SET status = $2, revision = revision + 1, updated_at = $3
-             WHERE alert_id = $1",
+             WHERE alert_id = $1 RETURNING observed_at, severity",
         )
         .await?;
-    transaction.execute(&update, &[&key, &to.as_str(), &at.as_nanos()]).await?;
+    let row = transaction.query_one(&update, &[&key, &to.as_str(), &at.as_nanos()]).await?;
+    let counted = (Timestamp::from_nanos(row.try_get(0)?), row.try_get(1)?);
+    counts::move_status(transaction, tenant, counted, *from, *to).await?;
     let note = transaction
         .prepare_cached(
             "INSERT INTO lavender.alert_history (alert_id, from_status, to_status, actor, reason, at)

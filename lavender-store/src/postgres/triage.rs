@@ -5,11 +5,13 @@ use lavender_core::store::{
     AgentCount, AlertQuery, AlertRecord, AlertStatistics, Page, RuleCount, StatisticsQuery,
     StatusChange, StatusUpdate, TechniqueCount, TriageStore,
 };
-use lavender_core::{AgentId, AlertId, Severity, TenantId, Timestamp, async_trait};
+use lavender_core::{AgentId, AlertId, TenantId, async_trait};
+use tokio_postgres::IsolationLevel;
 
 use super::error::{PostgresError, Result};
 use super::text::unescaped;
-use super::{Held, PostgresStore, alerts};
+use super::{Held, PostgresStore, alerts, counts};
+use crate::counts::Dimension;
 use crate::cursor::{self, Listing};
 
 /// The most changes of one alert that are read at once.
@@ -50,61 +52,19 @@ async fn statistics(
     query: &StatisticsQuery,
     bucket: i64,
 ) -> Result<AlertStatistics> {
-    let (from, to) = (query.time.from.as_nanos(), query.time.to.as_nanos());
-    let mut statistics = AlertStatistics::default();
-    let select = transaction
-        .prepare_cached(
-            "SELECT (observed_at - $2) / $4::bigint AS bucket, severity, status, count(*) FROM lavender.alerts
-             WHERE tenant = $1 AND observed_at >= $2 AND observed_at < $3
-             GROUP BY bucket, severity, status ORDER BY bucket",
-        )
-        .await?;
-    for row in transaction.query(&select, &[&tenant.as_str(), &from, &to, &bucket]).await? {
-        let severity = usize::try_from(row.try_get::<_, i16>(1)?)
-            .ok()
-            .and_then(|number| Severity::ALL.get(number).copied())
-            .ok_or_else(|| PostgresError::Damaged("an alert's severity".into()))?;
-        let begins = Timestamp::from_nanos(from + row.try_get::<_, i64>(0)? * bucket);
-        let status = alerts::status(row.try_get(2)?)?;
-        statistics.count(begins, severity, status, row.try_get::<_, i64>(3)?.cast_unsigned());
-    }
-    for (technique, count) in top(transaction, TECHNIQUES, tenant, query).await? {
+    let mut statistics = counts::buckets(transaction, tenant, query, bucket).await?;
+    for (technique, count) in counts::top(transaction, Dimension::Technique, tenant, query).await? {
         statistics.techniques.push(TechniqueCount { technique: technique.into(), count });
     }
-    for (rule, count) in top(transaction, RULES, tenant, query).await? {
+    for (rule, count) in counts::top(transaction, Dimension::Rule, tenant, query).await? {
         statistics.rules.push(RuleCount { rule: unescaped(rule).into(), count });
     }
-    for (agent, count) in top(transaction, AGENTS, tenant, query).await? {
+    for (agent, count) in counts::top(transaction, Dimension::Agent, tenant, query).await? {
         let agent = AgentId::new(&agent)
             .map_err(|error| PostgresError::unreadable("an agent's name", &error))?;
         statistics.agents.push(AgentCount { agent, count });
     }
     Ok(statistics)
-}
-
-const TECHNIQUES: &str = "SELECT technique, count(*) AS alerts FROM lavender.alert_techniques
-     WHERE tenant = $1 AND observed_at >= $2 AND observed_at < $3 AND named
-     GROUP BY technique ORDER BY alerts DESC, technique LIMIT $4";
-const RULES: &str = "SELECT rule_id COLLATE \"C\" AS rule, count(*) AS alerts FROM lavender.alerts
-     WHERE tenant = $1 AND observed_at >= $2 AND observed_at < $3
-     GROUP BY rule ORDER BY alerts DESC, rule LIMIT $4";
-const AGENTS: &str = "SELECT agent, count(*) AS alerts FROM lavender.alerts
-     WHERE tenant = $1 AND observed_at >= $2 AND observed_at < $3
-     GROUP BY agent ORDER BY alerts DESC, agent LIMIT $4";
-
-async fn top(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    tenant: &TenantId,
-    query: &StatisticsQuery,
-) -> Result<Vec<(String, u64)>> {
-    let (from, to) = (query.time.from.as_nanos(), query.time.to.as_nanos());
-    let select = transaction.prepare_cached(sql).await?;
-    let rows =
-        transaction.query(&select, &[&tenant.as_str(), &from, &to, &i64::from(query.top)]).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.cast_unsigned())))
-        .collect()
 }
 
 #[async_trait]
@@ -151,6 +111,14 @@ impl TriageStore for PostgresStore {
         query: &StatisticsQuery,
     ) -> lavender_core::Result<AlertStatistics> {
         let bucket = query.bucket_nanos()?;
-        reading!(self, |transaction| statistics(&transaction, tenant, query, bucket))
+        with!(self, |client| async {
+            // All of it from one state: what is moved meanwhile would be counted twice, or not at all.
+            let isolation = IsolationLevel::RepeatableRead;
+            let builder = client.build_transaction().isolation_level(isolation).read_only(true);
+            let transaction = builder.start().await?;
+            let found = statistics(&transaction, tenant, query, bucket).await?;
+            transaction.commit().await?;
+            Ok(found)
+        })
     }
 }

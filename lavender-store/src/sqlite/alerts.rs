@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use super::error::{Result, SqliteError};
 use super::events::note_sequences;
-use super::{access, feed};
+use super::{access, counts, feed};
+use crate::counts::Added;
 use crate::cursor::{self, Listing, Position};
 use crate::process::command_line;
 
@@ -28,7 +29,7 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
              last_seen_at = max(coalesce(last_seen_at, ?3), ?3)
          WHERE alert_id = ?1",
     )?;
-    let mut inserted = Inserted::default();
+    let (mut inserted, mut counted) = (Inserted::default(), Added::default());
     for alert in alerts {
         let body = codec::alert_to_json(alert)
             .map_err(|error| SqliteError::Invalid(format!("alert {}: {error}", alert.id)))?;
@@ -59,11 +60,13 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
         }
         if added == 1 {
             note_techniques(connection, alert)?;
+            counted.count(alert);
             feed::note_alert(connection, &alert.source.tenant, feed::RAISED, alert.id)?;
         }
         inserted.new += added;
         inserted.duplicate += 1 - added;
     }
+    counts::add(connection, &counted)?;
     note_sequences(connection, alerts.iter().flat_map(|alert| alert.events.iter().copied()))?;
     Ok(inserted)
 }
@@ -227,12 +230,15 @@ pub(super) fn apply(
         let why = format!("alert {id}: what is {from} may not become {to}");
         return Err(SqliteError::Invalid(why));
     }
-    connection
+    let counted = connection
         .prepare_cached(
             "UPDATE alerts SET status = ?2, revision = revision + 1, updated_at = ?3
-             WHERE alert_id = ?1",
+             WHERE alert_id = ?1 RETURNING observed_at, severity",
         )?
-        .execute(params![key, to.as_str(), at.as_nanos()])?;
+        .query_row(params![key, to.as_str(), at.as_nanos()], |row| {
+            Ok((Timestamp::from_nanos(row.get(0)?), row.get(1)?))
+        })?;
+    counts::move_status(connection, tenant, counted, *from, *to)?;
     connection
         .prepare_cached(
             "INSERT INTO alert_history (alert_id, from_status, to_status, actor, reason, at)

@@ -4,6 +4,7 @@ mod access;
 mod agents;
 mod alerts;
 mod connection;
+mod counts;
 mod error;
 mod events;
 mod feed;

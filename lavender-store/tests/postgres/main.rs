@@ -95,7 +95,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
         .await
         .batch_execute(
             "DROP TABLE lavender.alert_techniques, lavender.agent_transitions, lavender.tokens,
-                 lavender.audit, lavender.feed;
+                 lavender.audit, lavender.feed, lavender.alert_slots, lavender.alert_days;
              DROP INDEX lavender.alerts_tenant_status_observed_at_alert_id_idx,
                  lavender.alerts_tenant_agent_observed_at_alert_id_idx,
                  lavender.alerts_tenant_md5_observed_at_alert_id_idx,
@@ -118,8 +118,15 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
     }
     let hour = TimeRange { from: START, to: START.saturating_add(Duration::from_secs(3_600)) };
     let query = StatisticsQuery::new(hour, Duration::from_secs(60));
-    let techniques = store.statistics(tenant, &query).await.unwrap().techniques;
-    assert_eq!(techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
+    let found = store.statistics(tenant, &query).await.unwrap();
+    assert_eq!(found.techniques, [TechniqueCount { technique: "T1059.004".into(), count: 1 }]);
+    // What is counted by whole slots and days has them, too.
+    let from = START.saturating_sub(Duration::from_secs(2 * 86_400));
+    let week = TimeRange { from, to: START.saturating_add(Duration::from_secs(5 * 86_400)) };
+    let query = StatisticsQuery::new(week, Duration::from_secs(86_400));
+    let found = store.statistics(tenant, &query).await.unwrap();
+    assert_eq!((found.by_status, found.by_severity), ([0, 1, 0, 0], [0, 0, 0, 1, 0]));
+    assert_eq!((found.techniques[0].count, found.rules[0].count, found.agents[0].count), (1, 1, 1));
 }
 
 /// TimescaleDB comes with no distribution's packages, so its path is checked where somebody has it: on an empty
