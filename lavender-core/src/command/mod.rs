@@ -65,6 +65,7 @@
 mod canonical;
 mod executed;
 mod id;
+mod result;
 mod signed;
 mod signer;
 mod verifier;
@@ -81,6 +82,7 @@ use crate::time::Timestamp;
 pub use self::canonical::{MAX_COMMAND_BYTES, Malformed, Unencodable};
 pub use self::executed::Executed;
 pub use self::id::{CommandId, KeyId, Nonce};
+pub use self::result::{CommandOutcome, CommandResult};
 pub use self::signed::SignedCommand;
 pub use self::signer::{Signer, SigningError};
 pub use self::verifier::{MAX_LIFETIME, PinError, Refusal, Verifier};
