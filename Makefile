@@ -11,7 +11,7 @@ TEST_PACKAGES := qemu-system-x86 busybox-static cpio iproute2 postgresql python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run replay fleet fleet-check test kernels bench bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
+.PHONY: run replay fleet fleet-check test kernels bench bench-fleet bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
 
 ## Builds the agent and watches this host, with its dashboard at http://127.0.0.1:8080. ARGS are the agent's:
 ## make run ARGS="--events"
@@ -45,6 +45,11 @@ kernels: rust build-packages test-packages
 ## The benchmarks.
 bench: rust
 	$(CARGO) bench -p lavender-benches
+
+## What the fleet's stages take beside the bare things below them, with servers of its own; the last line is the ratios.
+## ARGS are the rounds, and parts of it: make bench-fleet ARGS="11 postgres stages"
+bench-fleet: rust fleet-packages
+	@$(CARGO) bench -p lavender-benches --bench fleet -- $(ARGS)
 
 ## The rule engine beside others, on the same rules and events; SIGMA_RULES=DIR adds the public rules. The last line is
 ## the ratios. ARGS are those of lavender-peers: make bench-peers ARGS="--rounds 21"; ARGS="correlations" is correlation

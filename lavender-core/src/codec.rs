@@ -19,11 +19,12 @@
 
 mod alert;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 pub use self::alert::{alert_from_json, alert_to_json, decode_alerts, encode_alerts};
@@ -121,17 +122,68 @@ struct OwnedProcessLine {
     parent: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct EventLine<P> {
+#[derive(Serialize)]
+struct EventLine<'a, P> {
     id: EventId,
-    kind: Arc<str>,
+    kind: &'a str,
+    observed_at: Timestamp,
+    boot_time: BootTime,
+    tid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<P>,
+    data: Data<'a>,
+}
+
+/// What stands under `data`, written where it goes: of a known kind without a copy.
+struct Data<'a>(&'a EventData);
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            EventData::Exec(data) => data.serialize(serializer),
+            EventData::Fork(data) => data.serialize(serializer),
+            EventData::Exit(data) => data.serialize(serializer),
+            EventData::FileOpen(data) => data.serialize(serializer),
+            EventData::FileDelete(data) => data.serialize(serializer),
+            EventData::FileRename(data) => data.serialize(serializer),
+            EventData::FileLink(data) => data.serialize(serializer),
+            EventData::FileMode(data) => data.serialize(serializer),
+            EventData::NetConnect(data) => data.serialize(serializer),
+            EventData::NetBind(data) => data.serialize(serializer),
+            EventData::NetListen(data) => data.serialize(serializer),
+            EventData::NetAccept(data) => data.serialize(serializer),
+            EventData::NetSend(data) => data.serialize(serializer),
+            EventData::ExecFailed(data) => data.serialize(serializer),
+            EventData::IoUring(data) => data.serialize(serializer),
+            EventData::Signal(data) => data.serialize(serializer),
+            EventData::DnsQuery(data) => data.serialize(serializer),
+            EventData::Heartbeat(data) => data.serialize(serializer),
+            EventData::Lost(data) => data.serialize(serializer),
+            EventData::AgentStart(data) => data.serialize(serializer),
+            EventData::AgentStop(data) => data.serialize(serializer),
+            EventData::Response(data) => data.serialize(serializer),
+            EventData::Unknown { body, .. } => {
+                let text = String::from_utf8_lossy(body);
+                let raw: &RawValue = serde_json::from_str(&text).map_err(ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct OwnedEventLine<'a, P> {
+    id: EventId,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
     observed_at: Timestamp,
     boot_time: BootTime,
     #[serde(default)]
     tid: u32,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none")]
     process: Option<P>,
-    data: Box<RawValue>,
+    #[serde(borrow)]
+    data: &'a RawValue,
 }
 
 fn none<P>() -> Option<P> {
@@ -176,34 +228,10 @@ impl OwnedLineage {
 ///
 /// [`CodecError::Write`].
 pub fn data_to_json(data: &EventData) -> Result<String, CodecError> {
-    match data {
-        EventData::Exec(data) => serde_json::to_string(data),
-        EventData::Fork(data) => serde_json::to_string(data),
-        EventData::Exit(data) => serde_json::to_string(data),
-        EventData::FileOpen(data) => serde_json::to_string(data),
-        EventData::FileDelete(data) => serde_json::to_string(data),
-        EventData::FileRename(data) => serde_json::to_string(data),
-        EventData::FileLink(data) => serde_json::to_string(data),
-        EventData::FileMode(data) => serde_json::to_string(data),
-        EventData::NetConnect(data) => serde_json::to_string(data),
-        EventData::NetBind(data) => serde_json::to_string(data),
-        EventData::NetListen(data) => serde_json::to_string(data),
-        EventData::NetAccept(data) => serde_json::to_string(data),
-        EventData::NetSend(data) => serde_json::to_string(data),
-        EventData::ExecFailed(data) => serde_json::to_string(data),
-        EventData::IoUring(data) => serde_json::to_string(data),
-        EventData::Signal(data) => serde_json::to_string(data),
-        EventData::DnsQuery(data) => serde_json::to_string(data),
-        EventData::Heartbeat(data) => serde_json::to_string(data),
-        EventData::Lost(data) => serde_json::to_string(data),
-        EventData::AgentStart(data) => serde_json::to_string(data),
-        EventData::AgentStop(data) => serde_json::to_string(data),
-        EventData::Response(data) => serde_json::to_string(data),
-        EventData::Unknown { body, .. } => {
-            return Ok(String::from_utf8_lossy(body).into_owned());
-        }
+    if let EventData::Unknown { body, .. } = data {
+        return Ok(String::from_utf8_lossy(body).into_owned());
     }
-    .map_err(CodecError::Write)
+    serde_json::to_string(&Data(data)).map_err(CodecError::Write)
 }
 
 /// The data of an event from its kind's name and its JSON text. A kind that is not known here is kept.
@@ -245,6 +273,13 @@ pub fn data_from_json(kind: &str, json: &str) -> Result<EventData, serde_json::E
     })
 }
 
+fn kind_of(data: &EventData) -> &str {
+    match data {
+        EventData::Unknown { kind, .. } => kind,
+        known => known.kind().as_str(),
+    }
+}
+
 /// The name of an event's kind on the wire; of an unknown kind, the name that it came with.
 pub fn kind_name(data: &EventData) -> Arc<str> {
     match data {
@@ -253,19 +288,21 @@ pub fn kind_name(data: &EventData) -> Arc<str> {
     }
 }
 
-impl<P> EventLine<P> {
-    fn new(event: &Event, process: Option<P>) -> Result<Self, CodecError> {
-        Ok(Self {
+impl<'a, P> EventLine<'a, P> {
+    fn new(event: &'a Event, process: Option<P>) -> Self {
+        Self {
             id: event.id,
-            kind: kind_name(&event.data),
+            kind: kind_of(&event.data),
             observed_at: event.observed_at,
             boot_time: event.boot_time,
             tid: event.tid,
             process,
-            data: RawValue::from_string(data_to_json(&event.data)?).map_err(CodecError::Write)?,
-        })
+            data: Data(&event.data),
+        }
     }
+}
 
+impl<P> OwnedEventLine<'_, P> {
     fn into_event(self, process: Option<Arc<Process>>) -> Result<Event, serde_json::Error> {
         Ok(Event {
             id: self.id,
@@ -318,10 +355,10 @@ fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), CodecError>
 /// [`CodecError::Write`] for a value that JSON cannot hold.
 pub fn encode_batch(source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Vec<u8>, CodecError> {
     let mut table = ProcessTable::default();
-    let lines = events
+    let lines: Vec<_> = events
         .iter()
         .map(|event| EventLine::new(event, event.process.as_ref().map(|p| table.index_of(p))))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect();
     let mut out = Vec::with_capacity(256 * events.len() + 512 * table.order.len());
     push_line(
         &mut out,
@@ -366,7 +403,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), Co
     let mut events = Vec::new();
     for (line, text) in lines {
         let fail = |source| CodecError::Line { line, source };
-        let parsed: EventLine<u32> = serde_json::from_slice(text).map_err(fail)?;
+        let parsed: OwnedEventLine<'_, u32> = serde_json::from_slice(text).map_err(fail)?;
         let process = look_up(&processes, parsed.process, line)?;
         events.push(Arc::new(parsed.into_event(process).map_err(fail)?));
     }
@@ -421,7 +458,7 @@ fn look_up(
 ///
 /// [`CodecError::Write`] for a value that JSON cannot hold.
 pub fn event_to_json(event: &Event) -> Result<String, CodecError> {
-    let line = EventLine::new(event, event.process.as_ref().map(Lineage::of))?;
+    let line = EventLine::new(event, event.process.as_ref().map(Lineage::of));
     serde_json::to_string(&line).map_err(CodecError::Write)
 }
 
@@ -432,7 +469,7 @@ pub fn event_to_json(event: &Event) -> Result<String, CodecError> {
 /// [`CodecError::Line`].
 pub fn event_from_json(json: &str) -> Result<Event, CodecError> {
     let fail = |source| CodecError::Line { line: 1, source };
-    let mut line: EventLine<OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
+    let mut line: OwnedEventLine<'_, OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
     let process = line.process.take().map(OwnedLineage::join);
     line.into_event(process).map_err(fail)
 }

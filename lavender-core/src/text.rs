@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -272,6 +274,56 @@ impl<T: Serialize> Serialize for Captured<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Captured<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MarkedOrBare(PhantomData))
+    }
+}
+
+/// Reads a bare value as it comes. Only an object, which may be either, is read into memory and tried as both: text and
+/// lists are nearly all there is, and would take three times as long.
+struct MarkedOrBare<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> MarkedOrBare<T> {
+    fn bare<E: de::Error, V: IntoDeserializer<'de, E>>(value: V) -> Result<Captured<T>, E> {
+        T::deserialize(value.into_deserializer()).map(Captured::complete)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MarkedOrBare<T> {
+    type Value = Captured<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, or an object with the keys `value` and `provenance`")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Self::bare(value)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Self::bare(value)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Self::bare(value)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Self::bare(value)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Self::bare(text)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Self::bare(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(SeqAccessDeserializer::new(seq)).map(Captured::complete)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         // Marked first: a bare value never has both keys, and `ByteString` refuses the object.
         #[derive(Deserialize)]
         struct Marked<T> {
@@ -287,9 +339,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Captured<T> {
             Bare(T),
         }
 
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Marked(Marked { value, provenance }) => Self::new(value, provenance),
-            Form::Bare(value) => Self::complete(value),
+        Ok(match Form::deserialize(MapAccessDeserializer::new(map))? {
+            Form::Marked(Marked { value, provenance }) => Captured::new(value, provenance),
+            Form::Bare(value) => Captured::complete(value),
         })
     }
 }

@@ -366,6 +366,8 @@ impl Consumer for Inbox {
 #[derive(Debug, Default)]
 struct Fickle {
     refusals: Mutex<u32>,
+    /// Of each write, how many events.
+    writes: Mutex<Vec<usize>>,
     events: Mutex<Vec<Arc<Event>>>,
     alerts: Mutex<Vec<Arc<Alert>>>,
 }
@@ -385,6 +387,7 @@ impl Fickle {
 impl EventStore for Fickle {
     async fn append(&self, _: &AgentIdentity, events: &[Arc<Event>]) -> Result<Inserted> {
         self.refuse()?;
+        self.writes.lock().unwrap().push(events.len());
         self.events.lock().unwrap().extend_from_slice(events);
         Ok(Inserted { new: events.len() as u64, duplicate: 0 })
     }
@@ -439,11 +442,12 @@ impl<T: Send + Sync + 'static> Sink<T> for Watcher {
 }
 
 fn inbox(payloads: Vec<(Topic, Payload)>) -> (Box<dyn Consumer>, Arc<Mutex<u64>>) {
+    let message = |(topic, payload)| Message { source: identity(), topic, payload };
+    inbox_of(payloads.into_iter().map(message).collect())
+}
+
+fn inbox_of(messages: VecDeque<Message>) -> (Box<dyn Consumer>, Arc<Mutex<u64>>) {
     let acknowledged = Arc::new(Mutex::new(0));
-    let messages = payloads
-        .into_iter()
-        .map(|(topic, payload)| Message { source: identity(), topic, payload })
-        .collect();
     (Box::new(Inbox { messages, acknowledged: Arc::clone(&acknowledged) }), acknowledged)
 }
 
@@ -463,7 +467,38 @@ async fn a_writer_tries_again_until_the_store_takes_it_and_shows_it_once() {
     assert_eq!((report.stored, report.failures), (6, 4));
     assert_eq!(store.events.lock().unwrap().len(), 6);
     assert_eq!(*acknowledged.lock().unwrap(), 2);
-    assert_eq!(*shown.lock().unwrap(), [6], "neighbouring messages are stored and shown at once");
+    assert_eq!(*shown.lock().unwrap(), [6], "messages of one agent are stored and shown at once");
+}
+
+#[tokio::test]
+async fn what_many_agents_send_in_turns_is_one_write_an_agent_and_stays_in_order() {
+    let agents: Vec<AgentIdentity> = ["a", "b", "c"]
+        .map(|name| AgentIdentity { agent: AgentId::new(name).unwrap(), ..identity() })
+        .into();
+    let ids: Vec<_> = agents
+        .iter()
+        .map(|of| Sequencer::new(Origin::new(&of.tenant, &of.agent, BootId::from_u128(7))))
+        .collect();
+    let mut messages = VecDeque::new();
+    for _ in 0..5 {
+        for (source, ids) in agents.iter().zip(&ids) {
+            let payload = Payload::Events(vec![event(ids, exec()), event(ids, open())]);
+            let (source, topic) = (source.clone(), Topic::TelemetryAccepted);
+            messages.push_back(Message { source, topic, payload });
+        }
+    }
+    let (consumer, acknowledged) = inbox_of(messages);
+    let store = Arc::new(Fickle::default());
+    let as_store: Arc<dyn EventStore> = store.clone();
+    let report = Writer::of_events(consumer, as_store).run().await.unwrap();
+    assert_eq!(report.stored, 30);
+    assert_eq!(*store.writes.lock().unwrap(), [10, 10, 10]);
+    assert_eq!(*acknowledged.lock().unwrap(), 15);
+    let stored = store.events.lock().unwrap();
+    for of_agent in stored.chunks(10) {
+        let sequences: Vec<u64> = of_agent.iter().map(|event| event.id.sequence()).collect();
+        assert_eq!(sequences, (1..=10).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test(start_paused = true)]

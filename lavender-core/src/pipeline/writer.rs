@@ -1,10 +1,12 @@
 //! The backend's half: what is consumed is stored, and what is stored is acknowledged.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
 
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, Result};
@@ -170,20 +172,21 @@ impl<T: Send + Sync + 'static> Writer<T> {
 }
 
 impl<T: Send + Sync + 'static> Destination<T> {
-    /// Joins what neighbouring messages of one agent carry, so that it is stored at once.
+    /// Joins what messages of one agent carry, in their order, so that it is stored at once: those of many agents come
+    /// in turns.
     fn by_source(&self, deliveries: &[Delivery]) -> Vec<(AgentIdentity, Vec<Arc<T>>)> {
         let mut groups: Vec<(AgentIdentity, Vec<Arc<T>>)> = Vec::new();
+        let mut places: HashMap<&AgentIdentity, usize> = HashMap::new();
         for Delivery { message, .. } in deliveries {
             let Some(items) = self.store.items(message) else {
                 tracing::warn!(subject = %message.subject(), "{}: not for me", self.store.name());
                 continue;
             };
-            match groups.last_mut() {
-                Some((source, group)) if *source == message.source => {
-                    group.extend_from_slice(items);
-                }
-                _ => groups.push((message.source.clone(), items.to_vec())),
-            }
+            let place = *places.entry(&message.source).or_insert_with(|| {
+                groups.push((message.source.clone(), Vec::new()));
+                groups.len() - 1
+            });
+            groups[place].1.extend_from_slice(items);
         }
         groups
     }
@@ -222,14 +225,19 @@ async fn show<T: Send + Sync + 'static>(observers: &[Box<dyn Sink<T>>], items: &
     }
 }
 
+/// All at once: the transport confirms each, and waiting for one after the other would take longer than storing.
 async fn acknowledge(deliveries: Vec<Delivery>) {
-    for delivery in deliveries {
-        let subject = delivery.message.subject();
-        if let Err(error) = delivery.ack.ack().await {
-            // It comes again, and the store knows it by its id.
-            tracing::warn!(%error, %subject, "stored, but not acknowledged");
-        }
+    let mut answers = JoinSet::new();
+    for Delivery { message, ack, .. } in deliveries {
+        answers.spawn(async move {
+            if let Err(error) = ack.ack().await {
+                // It comes again, and the store knows it by its id.
+                let subject = message.subject();
+                tracing::warn!(%error, %subject, "stored, but not acknowledged");
+            }
+        });
     }
+    while answers.join_next().await.is_some() {}
 }
 
 /// Waits between tries, longer each time, and gives up after so many.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::egress::MESSAGE_ITEMS;
@@ -214,12 +215,15 @@ impl Steps {
         self.publisher.publish(messages).await
     }
 
+    /// All at once: the transport confirms each, and waiting for one after the other takes longer than looking at them.
     pub(super) async fn acknowledge(&mut self, batch: Batch) {
-        for ack in batch.acks {
-            match ack.ack().await {
-                Ok(()) => self.progress.add(|report| report.messages += 1),
+        let mut answers: JoinSet<_> = batch.acks.into_iter().map(|ack| ack.ack()).collect();
+        while let Some(answer) = answers.join_next().await {
+            match answer {
+                Ok(Ok(())) => self.progress.add(|report| report.messages += 1),
                 // It comes again, and changes nothing.
-                Err(error) => tracing::warn!(%error, "looked at, but not acknowledged"),
+                Ok(Err(error)) => tracing::warn!(%error, "looked at, but not acknowledged"),
+                Err(error) => tracing::error!(%error, "looked at, but not acknowledged"),
             }
         }
     }

@@ -1,20 +1,8 @@
-//! The PostgreSQL store beside bare binary COPY of the same rows, in turns, on a server of its own. The last line is
-//! the ratio.
+//! The PostgreSQL store beside bare binary COPY of the same rows.
 //!
 //! A round appends events to the store, then copies the rows that it wrote of events and processes, as the bytes that
 //! the server gave out, into tables of the same columns and indexes, and into such without indexes: one connection,
-//! one commit a batch; 256 events are a batch on the wire. `cargo bench -p lavender-benches --bench postgres`.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-
-#[allow(dead_code, reason = "of the tests' server, what a benchmark needs")]
-#[path = "../../lavender-store/tests/postgres/support.rs"]
-mod support;
+//! one commit a batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +10,20 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use lavender_benches::{SEED, events, identity};
 use lavender_core::event::Event;
-use lavender_core::{BootId, Bytes, Clock as _, EventStore as _, Origin, SystemClock};
+use lavender_core::{BootId, Bytes, EventStore as _, Origin};
 use lavender_store::{PostgresOptions, PostgresStore};
-use support::{Server, connect};
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
-const BATCHES: usize = 20;
+use super::cost::{Cost, cost_of, middle};
+use super::support::{Server, connect};
+use super::{Effort, median};
+
 /// The corpus with ids that no store has seen, in batches.
-fn batches(batch: usize, round: u64) -> Vec<Vec<Arc<Event>>> {
+pub fn batches(batch: usize, count: usize, round: u64) -> Vec<Vec<Arc<Event>>> {
     let who = identity().unwrap();
     let origin = Origin::new(&who.tenant, &who.agent, BootId::from_u128(u128::from(round) + 1));
-    let all = events(SEED + round, BATCHES * batch).unwrap();
+    let all = events(SEED + round, count * batch).unwrap();
     let fresh = all.iter().zip(1..).map(|(event, sequence)| {
         let observed_at = event.observed_at.saturating_add(Duration::from_secs(600 * round));
         Arc::new(Event { id: origin.event(sequence), observed_at, ..(**event).clone() })
@@ -85,27 +75,16 @@ async fn copy(client: &mut Client, schema: &str, batches: &[Rows]) {
     }
 }
 
-/// How long something takes, in s.
-fn timed(runtime: &Runtime, work: impl Future<Output = ()>) -> f64 {
-    let start = SystemClock.now();
-    runtime.block_on(work);
-    SystemClock.now().as_nanos().saturating_sub(start.as_nanos()) as f64 / 1e9
+/// A server with room, and the ids of its processes.
+pub fn server() -> Option<(Server, u32)> {
+    let server = Server::start_with(|_| "shared_buffers = 1GB\nmax_wal_size = 8GB".into())?;
+    let file = std::fs::read_to_string(server.path().join("data/postmaster.pid")).unwrap();
+    let pid = file.lines().next().unwrap().parse().unwrap();
+    Some((server, pid))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn main() {
-    // Without it, as `cargo test --benches` starts it: one short round.
-    let rounds = if std::env::args().any(|argument| argument == "--bench") { 7 } else { 1 };
-    let Some(mut server) =
-        Server::start_with(|_| "shared_buffers = 1GB\nmax_wal_size = 8GB".into())
-    else {
-        return;
-    };
-    let runtime = Runtime::new().unwrap();
+pub fn ratios(runtime: &Runtime, effort: Effort) -> Vec<String> {
+    let Some((mut server, pid)) = server() else { return Vec::new() };
     let url = runtime.block_on(server.database());
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     let mut client = runtime.block_on(connect(&url));
@@ -116,13 +95,19 @@ fn main() {
         CREATE TABLE heap.processes (LIKE lavender.processes)";
     runtime.block_on(client.batch_execute(tables)).unwrap();
     let mut round = 0;
+    let mut ratios = Vec::new();
+    let count = effort.messages_each;
+    let timed = |work: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| -> Cost {
+        runtime.block_on(cost_of(&[pid], work))
+    };
     for batch in [1_000, 256] {
         let (mut ours, mut indexed, mut heap) = (Vec::new(), Vec::new(), Vec::new());
+        let mut each = Vec::new();
         // The first is for warming up.
-        for turn in 0..=rounds {
+        for turn in 0..=effort.rounds {
             round += 1;
-            let batches = batches(batch, round);
-            let ours_took = timed(&runtime, append(&store, &batches));
+            let batches = batches(batch, count, round);
+            let took = timed(Box::pin(append(&store, &batches)));
             let rows: Vec<Rows> = runtime.block_on(async {
                 let mut rows = Vec::new();
                 for batch in &batches {
@@ -130,26 +115,25 @@ fn main() {
                 }
                 rows
             });
-            let times = [
-                ours_took,
-                timed(&runtime, copy(&mut client, "indexed", &rows)),
-                timed(&runtime, copy(&mut client, "heap", &rows)),
-            ];
+            let into_indexed = timed(Box::pin(copy(&mut client, "indexed", &rows)));
+            let into_heap = timed(Box::pin(copy(&mut client, "heap", &rows)));
             if turn > 0 {
-                let rate = |time: f64| (BATCHES * batch) as f64 / time;
-                ours.push(rate(times[0]));
-                indexed.push(rate(times[1]));
-                heap.push(rate(times[2]));
+                each.push(into_indexed.wall / took.wall);
+                ours.push(took);
+                indexed.push(into_indexed);
+                heap.push(into_heap);
             }
         }
-        let (ours, indexed, heap) = (median(ours), median(indexed), median(heap));
+        let events = count * batch;
+        let (ours, indexed, heap) = (middle(&ours), middle(&indexed), middle(&heap));
+        println!("PostgreSQL, batches of {batch}, the store:         {}", ours.per_event(events));
         println!(
-            "batches of {batch}: store {ours:.0} events/s, COPY {indexed:.0} events/s, without indexes {heap:.0} events/s"
+            "PostgreSQL, batches of {batch}, bare COPY:         {}",
+            indexed.per_event(events)
         );
-        println!(
-            "store / bare COPY into the same indexes, batches of {batch}: {:.2}; without indexes {:.2}",
-            ours / indexed,
-            ours / heap
-        );
+        println!("PostgreSQL, batches of {batch}, without indexes:   {}", heap.per_event(events));
+        let ratio = median(each);
+        ratios.push(format!("PostgreSQL/bare COPY, batches of {batch}: {ratio:.2}"));
     }
+    ratios
 }
