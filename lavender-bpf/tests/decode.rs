@@ -288,7 +288,7 @@ fn records_of_no_kind_or_length_are_refused() {
 
 /// Bytes that begin as a record does, so that they get past the first look.
 fn almost_record() -> impl Strategy<Value = Vec<u8>> {
-    (0_u16..14, any::<u16>(), proptest::collection::vec(any::<u8>(), 60..400), 0_u64..50).prop_map(
+    (0_u16..19, any::<u16>(), proptest::collection::vec(any::<u8>(), 60..400), 0_u64..50).prop_map(
         |(kind, flags, mut bytes, boot_ns)| {
             let length = bytes.len() as u32;
             bytes[..4].copy_from_slice(&length.to_le_bytes());

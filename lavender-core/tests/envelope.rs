@@ -294,6 +294,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let shell = changed.process();
     let changes = changed.file_changes(&shell, "/etc/motd");
     let signals = changed.signals(&shell, &shell);
+    let tampering = changed.tampering(&shell, &shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -302,6 +303,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("every-kind", events(Topic::TelemetryRaw, every_kind)),
         ("changes", events(Topic::TelemetryRaw, changes)),
         ("signals", events(Topic::TelemetryRaw, signals)),
+        ("tampering", events(Topic::TelemetryRaw, tampering)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

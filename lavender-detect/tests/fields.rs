@@ -12,8 +12,9 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, NetConnect,
-    NetworkTransport, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    Exec, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, MemfdCreate, ModuleLoad,
+    NetConnect, NetworkTransport, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, Signal,
+    SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -144,6 +145,8 @@ fn full() -> Vec<Arc<Event>> {
         result: SyscallResult(0),
     };
     let path = || Captured::complete("/etc/motd".into());
+    let target =
+        || ProcessTarget { exec_id: shell.exec_id, executable: shell.executable.path.clone() };
     let exit = |status| event(shell.clone(), EventData::Exit(Exit { status }));
     vec![
         event(shell.clone(), program),
@@ -191,12 +194,42 @@ fn full() -> Vec<Arc<Event>> {
             shell.clone(),
             EventData::Signal(Signal {
                 signal: 9,
-                target: ProcessTarget {
-                    exec_id: shell.exec_id,
-                    executable: shell.executable.path.clone(),
-                },
+                target: target(),
                 target_tid: None,
                 outcome: SignalOutcome::Delivered,
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Seize,
+                target: Some(target()),
+                target_tid: None,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::ProcessVmWrite(ProcessVmWrite {
+                target: Some(target()),
+                result: SyscallResult(16),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::MemfdCreate(MemfdCreate {
+                name: path(),
+                flags: 1,
+                secret: false,
+                result: SyscallResult(3),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::ModuleLoad(ModuleLoad {
+                path: Some(path()),
+                parameters: path(),
+                result: SyscallResult(-1),
             }),
         ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),

@@ -12,6 +12,7 @@
 #include "network.h"
 #include "call.h"
 #include "change.h"
+#include "tamper.h"
 #include "syscall.h"
 #include "signal.h"
 #include "snapshot.h"

@@ -84,6 +84,8 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		exit_openat2(task, call);
 	else if (config.opens && read_open(call, compat, &open))
 		emit_open(task, &open, call->result);
+	else if (config.tampering && exit_tamper(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }

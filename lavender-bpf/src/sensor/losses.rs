@@ -69,6 +69,10 @@ impl Lost {
             kind::LINK => EventKind::FileLink,
             kind::MODE => EventKind::FileMode,
             kind::SIGNAL => EventKind::Signal,
+            kind::PTRACE => EventKind::Ptrace,
+            kind::VM_WRITE => EventKind::ProcessVmWrite,
+            kind::MEMFD | kind::SECRET => EventKind::MemfdCreate,
+            kind::MODULE => EventKind::ModuleLoad,
             kind::CONNECT => EventKind::NetConnect,
             kind::ARGUMENTS => {
                 self.argument_parts += count;

@@ -11,7 +11,7 @@ use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord,
-    ProgramRecord, RecordHeader, SignalRecord, TaskBody, kind,
+    ProgramRecord, RecordHeader, SignalRecord, TamperRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -50,6 +50,7 @@ const _: () = {
     assert!(size_of::<ConnectRecord>() == size_of::<types::connect_record>());
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
+    assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };

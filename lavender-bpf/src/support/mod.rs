@@ -78,13 +78,21 @@ pub enum Probe {
     NetConnect,
     /// Signals to other processes.
     Signal,
+    /// Holds of `ptrace` on other processes.
+    Ptrace,
+    /// Writes to other processes' memory.
+    ProcessVmWrite,
+    /// Files in memory only.
+    MemfdCreate,
+    /// Kernel modules.
+    ModuleLoad,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -95,6 +103,10 @@ impl Probe {
         Self::FileMode,
         Self::NetConnect,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::Snapshot,
     ];
 
@@ -111,6 +123,10 @@ impl Probe {
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::Snapshot => "snapshot",
         }
     }
@@ -128,6 +144,10 @@ impl Probe {
             Self::FileMode => Some(EventKind::FileMode),
             Self::NetConnect => Some(EventKind::NetConnect),
             Self::Signal => Some(EventKind::Signal),
+            Self::Ptrace => Some(EventKind::Ptrace),
+            Self::ProcessVmWrite => Some(EventKind::ProcessVmWrite),
+            Self::MemfdCreate => Some(EventKind::MemfdCreate),
+            Self::ModuleLoad => Some(EventKind::ModuleLoad),
             Self::Snapshot => None,
         }
     }

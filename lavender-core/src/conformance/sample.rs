@@ -7,8 +7,9 @@ use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, Executable, Exit,
     ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat, Loss,
-    LossStage, Namespaces, NetConnect, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal,
-    SignalOutcome, StopReason, SyscallResult, Terminal,
+    LossStage, MemfdCreate, ModuleLoad, Namespaces, NetConnect, NetworkTransport, OpenFlags,
+    Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome,
+    StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -256,6 +257,58 @@ impl Sample {
         .into()
     }
 
+    /// A process is traced and written to, files are made in memory, and kernel modules are loaded.
+    pub fn tampering(&mut self, process: &Arc<Process>, target: &Process) -> Vec<Arc<Event>> {
+        let target =
+            ProcessTarget { exec_id: target.exec_id, executable: target.executable.path.clone() };
+        let odd = || {
+            let bytes = ByteString::from(vec![b'/', 0xff, b'"', b'\n']);
+            Captured::new(bytes, Provenance::Truncated { true_length: 0 })
+        };
+        [
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Seize,
+                target: Some(target.clone()),
+                target_tid: Some(u32::MAX),
+                result: SyscallResult(0),
+            }),
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Other,
+                target: None,
+                target_tid: None,
+                result: SyscallResult(-3),
+            }),
+            EventData::ProcessVmWrite(ProcessVmWrite {
+                target: Some(target),
+                result: SyscallResult(i64::MAX),
+            }),
+            EventData::MemfdCreate(MemfdCreate {
+                name: odd(),
+                flags: u32::MAX,
+                secret: false,
+                result: SyscallResult(3),
+            }),
+            EventData::MemfdCreate(MemfdCreate {
+                name: Captured::complete(ByteString::default()),
+                flags: 0,
+                secret: true,
+                result: SyscallResult(-38),
+            }),
+            EventData::ModuleLoad(ModuleLoad {
+                path: Some(odd()),
+                parameters: Captured::unreadable(),
+                result: SyscallResult(-1),
+            }),
+            EventData::ModuleLoad(ModuleLoad {
+                path: None,
+                parameters: Captured::complete("debug=1".into()),
+                result: SyscallResult(0),
+            }),
+        ]
+        .map(|data| self.event(Some(process), data))
+        .into()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -368,6 +421,7 @@ impl Sample {
         events.extend(self.responses(&shell, alert));
         events.extend(self.file_changes(&shell, "/etc/motd"));
         events.extend(self.signals(&shell, &extreme));
+        events.extend(self.tampering(&shell, &extreme));
         events.push(self.agent_stop());
         events
     }

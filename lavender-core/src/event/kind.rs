@@ -38,6 +38,14 @@ pub enum EventKind {
     NetConnect,
     /// A process sent another a signal.
     Signal,
+    /// A process took hold of another by `ptrace`, or changed it so.
+    Ptrace,
+    /// A process wrote another's memory.
+    ProcessVmWrite,
+    /// A file that lives in memory only was made.
+    MemfdCreate,
+    /// A kernel module was loaded.
+    ModuleLoad,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -56,7 +64,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -67,6 +75,10 @@ impl EventKind {
         Self::FileMode,
         Self::NetConnect,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -88,6 +100,10 @@ impl EventKind {
             Self::FileMode => "file_mode",
             Self::NetConnect => "net_connect",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -106,7 +122,13 @@ impl EventKind {
             | Self::FileRename
             | Self::FileLink
             | Self::FileMode => Priority::File,
-            Self::NetConnect | Self::DnsQuery | Self::Signal => Priority::Network,
+            Self::NetConnect
+            | Self::DnsQuery
+            | Self::Signal
+            | Self::Ptrace
+            | Self::ProcessVmWrite
+            | Self::MemfdCreate
+            | Self::ModuleLoad => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -151,7 +173,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network, and signals, which a program may send as fast as it likes.
+    /// Network, and what programs do to others and to memory, as fast as they like.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

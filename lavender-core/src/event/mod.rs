@@ -8,6 +8,7 @@ mod kind;
 mod loss;
 mod network;
 mod process;
+mod tamper;
 mod target;
 mod tree;
 
@@ -26,6 +27,7 @@ pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
+pub use self::tamper::{MemfdCreate, ModuleLoad, ProcessVmWrite, Ptrace, PtraceRequest};
 pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
@@ -106,6 +108,14 @@ pub enum EventData {
     NetConnect(NetConnect),
     /// A process sent another a signal.
     Signal(Signal),
+    /// A process took hold of another by `ptrace`, or changed it so, or could not.
+    Ptrace(Ptrace),
+    /// A process wrote another's memory, or could not.
+    ProcessVmWrite(ProcessVmWrite),
+    /// A file that lives in memory only was made, or could not be.
+    MemfdCreate(MemfdCreate),
+    /// A kernel module was loaded, or could not be.
+    ModuleLoad(ModuleLoad),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -141,6 +151,10 @@ impl EventData {
             Self::FileMode(_) => EventKind::FileMode,
             Self::NetConnect(_) => EventKind::NetConnect,
             Self::Signal(_) => EventKind::Signal,
+            Self::Ptrace(_) => EventKind::Ptrace,
+            Self::ProcessVmWrite(_) => EventKind::ProcessVmWrite,
+            Self::MemfdCreate(_) => EventKind::MemfdCreate,
+            Self::ModuleLoad(_) => EventKind::ModuleLoad,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod change;
 mod field;
 mod route;
+mod tamper;
 mod view;
 
 pub use self::audit::{AuditField, AuditRecord, AuditView};

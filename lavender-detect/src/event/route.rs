@@ -30,13 +30,21 @@ pub enum Route {
     NetworkConnection,
     /// `signal`.
     Signal,
+    /// `ptrace`, whether it succeeded or not.
+    Ptrace,
+    /// `process_vm_write`, whether it succeeded or not.
+    ProcessVmWrite,
+    /// `memfd_create`, whether it succeeded or not.
+    MemfdCreate,
+    /// `module_load`, whether it succeeded or not.
+    ModuleLoad,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -47,6 +55,10 @@ impl Route {
         Self::FileMode,
         Self::NetworkConnection,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::DnsQuery,
     ];
 
@@ -63,6 +75,10 @@ impl Route {
             Self::FileMode => "file_mode",
             Self::NetworkConnection => "network_connection",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -90,6 +106,18 @@ impl Route {
             }
             Self::NetworkConnection => "A socket was connected, or could not be: see `Result`.",
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
+            Self::Ptrace => {
+                "A process took hold of another by `ptrace`, or changed it so, or could not: see `Result`. The category is Lavender's own."
+            }
+            Self::ProcessVmWrite => {
+                "A process wrote another's memory, or could not: see `Result`. The category is Lavender's own."
+            }
+            Self::MemfdCreate => {
+                "A file that lives in memory only was made, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::ModuleLoad => {
+                "A kernel module was loaded, or could not be: see `Result`. The category is Lavender's own."
+            }
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -110,6 +138,10 @@ impl Route {
             EventData::FileMode(_) => [Some(Self::FileMode), None],
             EventData::NetConnect(_) => [Some(Self::NetworkConnection), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
+            EventData::Ptrace(_) => [Some(Self::Ptrace), None],
+            EventData::ProcessVmWrite(_) => [Some(Self::ProcessVmWrite), None],
+            EventData::MemfdCreate(_) => [Some(Self::MemfdCreate), None],
+            EventData::ModuleLoad(_) => [Some(Self::ModuleLoad), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -135,6 +167,10 @@ impl Route {
             Self::FileMode => EventKind::FileMode,
             Self::NetworkConnection => EventKind::NetConnect,
             Self::Signal => EventKind::Signal,
+            Self::Ptrace => EventKind::Ptrace,
+            Self::ProcessVmWrite => EventKind::ProcessVmWrite,
+            Self::MemfdCreate => EventKind::MemfdCreate,
+            Self::ModuleLoad => EventKind::ModuleLoad,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -156,6 +192,10 @@ impl Route {
         )
     }
 
+    const fn is_tampering(self) -> bool {
+        matches!(self, Self::Ptrace | Self::ProcessVmWrite | Self::MemfdCreate | Self::ModuleLoad)
+    }
+
     /// Whether its events can have a field.
     pub(crate) const fn carries(self, field: EventField) -> bool {
         use EventField as F;
@@ -164,13 +204,17 @@ impl Route {
             F::ExitCode | F::ExitSignal => matches!(self, Self::ProcessTermination),
             F::Access | F::OpenFlags => matches!(self, Self::FileEvent | Self::FileAccess),
             F::TargetFilename => self.is_of_files(),
-            F::Result => self.is_of_files() || matches!(self, Self::NetworkConnection),
+            F::Result => {
+                self.is_of_files() || self.is_tampering() || matches!(self, Self::NetworkConnection)
+            }
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
-            F::SignalNumber
-            | F::SignalOutcome
-            | F::TargetImage
-            | F::TargetProcessId
-            | F::TargetProcessGuid => matches!(self, Self::Signal),
+            F::SignalNumber | F::SignalOutcome => matches!(self, Self::Signal),
+            F::TargetImage | F::TargetProcessId | F::TargetProcessGuid => {
+                matches!(self, Self::Signal | Self::Ptrace | Self::ProcessVmWrite)
+            }
+            F::PtraceRequest => matches!(self, Self::Ptrace),
+            F::MemfdName | F::MemfdSecret => matches!(self, Self::MemfdCreate),
+            F::ModulePath | F::ModuleParameters => matches!(self, Self::ModuleLoad),
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use lavender_core::event::{
     DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, NetConnect, Process,
-    Signal, SyscallResult,
+    ProcessTarget, Signal, SyscallResult,
 };
 
 use super::change;
 use super::field::EventField;
+use super::tamper;
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -37,14 +38,21 @@ impl<'a> EventRecord<'a> {
                 EventData::FileOpen(open) => file(open, field),
                 data => change::field(data, field),
             },
-            F::SignalNumber
-            | F::SignalOutcome
-            | F::TargetImage
-            | F::TargetProcessId
-            | F::TargetProcessGuid => match &self.event.data {
+            F::SignalNumber | F::SignalOutcome => match &self.event.data {
                 EventData::Signal(signal) => signalled(signal, field),
                 _ => FieldValue::Absent,
             },
+            F::TargetImage | F::TargetProcessId | F::TargetProcessGuid => {
+                match tamper::target_of(&self.event.data) {
+                    Some(target) => targeted(target, field),
+                    None => FieldValue::Absent,
+                }
+            }
+            F::PtraceRequest
+            | F::MemfdName
+            | F::MemfdSecret
+            | F::ModulePath
+            | F::ModuleParameters => tamper::field(&self.event.data, field),
             F::SourceFilename
             | F::IsDirectory
             | F::IsSymbolicLink
@@ -55,7 +63,9 @@ impl<'a> EventRecord<'a> {
                 EventData::FileOpen(open) => result(open.result),
                 EventData::NetConnect(connect) if connect.is_under_way() => "success".into(),
                 EventData::NetConnect(connect) => result(connect.result),
-                data => change::result_of(data).map_or(FieldValue::Absent, result),
+                data => change::result_of(data)
+                    .or_else(|| tamper::result_of(data))
+                    .map_or(FieldValue::Absent, result),
             },
             F::Protocol
             | F::Initiated
@@ -173,10 +183,14 @@ fn file(open: &FileOpen, field: EventField) -> FieldValue<'_> {
 }
 
 fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
-    let target = &signal.target;
     match field {
         EventField::SignalNumber => signal.signal.into(),
-        EventField::SignalOutcome => signal.outcome.as_str().into(),
+        _ => signal.outcome.as_str().into(),
+    }
+}
+
+fn targeted(target: &ProcessTarget, field: EventField) -> FieldValue<'_> {
+    match field {
         EventField::TargetImage => FieldValue::captured_path(&target.executable),
         EventField::TargetProcessId => target.exec_id.process.tgid().into(),
         _ => FieldValue::Short(ShortText::new(target.exec_id.process)),
