@@ -19,7 +19,7 @@ use zerocopy::FromBytes;
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
     ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader,
-    SignalRecord, kind,
+    SignalRecord, TamperRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -51,6 +51,8 @@ pub enum Record<'a> {
     ExecFailed(FailedExec<'a>),
     /// A process sent another a signal.
     Signal(&'a SignalRecord),
+    /// What gets code into another process, into memory, into the kernel.
+    Tamper(Tamper<'a>),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -71,6 +73,7 @@ impl<'a> Record<'a> {
             Self::Dns(dns) => &dns.record.socket.header,
             Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
+            Self::Tamper(tamper) => &tamper.record.header,
         }
     }
 }
@@ -151,6 +154,17 @@ pub struct ChangeName<'a> {
     /// Names from the file, or from the folder that the name is relative to, up; each ended by a NUL.
     pub walk: &'a [u8],
     /// The name that the call gave, without a NUL; empty where the walk is the file's.
+    pub name: &'a [u8],
+}
+
+/// What gets code into another process, into memory, into the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Tamper<'a> {
+    /// The fixed part.
+    pub record: &'a TamperRecord,
+    /// Names from the file up, each ended by a NUL; empty where there is no file.
+    pub walk: &'a [u8],
+    /// The name or the parameters that the call gave, without a NUL.
     pub name: &'a [u8],
 }
 
@@ -235,6 +249,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             Ok(Record::ExecFailed(FailedExec { record, walk, name: without_nul(name), arguments }))
         }
         kind::SIGNAL => Ok(Record::Signal(fixed(bytes, kind)?.0)),
+        kind::PTRACE | kind::VM_WRITE | kind::MEMFD | kind::SECRET | kind::MODULE => {
+            let (record, rest) = fixed::<TamperRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, _) = take(rest, record.name_length.get().into(), kind)?;
+            Ok(Record::Tamper(Tamper { record, walk, name: without_nul(name) }))
+        }
         _ => Err(DecodeError::Kind { kind }),
     }
 }

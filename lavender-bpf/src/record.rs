@@ -36,6 +36,16 @@ pub mod kind {
     pub const MODE: u16 = 11;
     /// A process sent another a signal: [`SignalRecord`](super::SignalRecord).
     pub const SIGNAL: u16 = 12;
+    /// A process traced another: [`TamperRecord`](super::TamperRecord).
+    pub const PTRACE: u16 = 13;
+    /// A process wrote another's memory: [`TamperRecord`](super::TamperRecord).
+    pub const VM_WRITE: u16 = 14;
+    /// A file was made in memory by `memfd_create`: [`TamperRecord`](super::TamperRecord).
+    pub const MEMFD: u16 = 15;
+    /// A file was made in memory by `memfd_secret`: [`TamperRecord`](super::TamperRecord).
+    pub const SECRET: u16 = 16;
+    /// A kernel module was loaded: [`TamperRecord`](super::TamperRecord).
+    pub const MODULE: u16 = 17;
     /// A socket was bound, or could not be: [`ConnectRecord`](super::ConnectRecord).
     pub const BIND: u16 = 32;
     /// A socket was made to listen, or could not be: [`ListenRecord`](super::ListenRecord).
@@ -103,6 +113,12 @@ pub mod change {
     pub const MODE: u32 = 0x8;
     /// The owner was to be set.
     pub const OWNER: u32 = 0x10;
+}
+
+/// What [`TamperRecord::number`] says of a module.
+pub mod tamper {
+    /// It came from a file.
+    pub const MODULE_BY_DESCRIPTOR: u32 = 1;
 }
 
 /// The most bytes of arguments that are captured of one exec: 2 MiB, a quarter of the default stack limit,
@@ -419,6 +435,32 @@ pub struct SignalRecord {
     pub reserved: U32,
 }
 
+/// What gets code into another process, into memory, into the kernel. Then: the walk, the name.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct TamperRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// When the target's leader started, on the boot clock in ns.
+    pub target_start_ns: U64,
+    /// The target's thread group id in the initial pid namespace; 0 where there is no such task.
+    pub target_tgid: U32,
+    /// The target's exec counter.
+    pub target_generation: U32,
+    /// The thread that was named; 0 where there is no such task.
+    pub target_tid: U32,
+    /// The request of `ptrace`, the flags of a file in memory, of a module one of [`tamper`].
+    pub number: U32,
+    /// Bytes of the file's walk.
+    pub walk_length: U16,
+    /// Bytes of the name or the parameters that the call gave, the NUL included.
+    pub name_length: U16,
+    /// Zero.
+    pub reserved: U32,
+}
+
 // Held against the C side in `sensor::object` where probes are compiled.
 const _: () = {
     assert!(size_of::<RecordHeader>() == 64);
@@ -434,4 +476,5 @@ const _: () = {
     assert!(size_of::<DnsRecord>() == 64 + 48 + 16);
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
+    assert!(size_of::<TamperRecord>() == 64 + 40);
 };

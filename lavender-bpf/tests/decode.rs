@@ -6,9 +6,9 @@ use lavender_bpf::decode::{DecodeError, Record, Records, decode};
 use lavender_bpf::host::NoHost;
 use lavender_bpf::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, ExitRecord, ForkRecord, OpenRecord, Place,
-    ProgramRecord, RecordHeader, change, flag, kind,
+    ProgramRecord, RecordHeader, TamperRecord, change, flag, kind, tamper,
 };
-use lavender_core::event::{EventBatch, EventData, EventKind, LossStage};
+use lavender_core::event::{EventBatch, EventData, EventKind, LossStage, PtraceRequest};
 use lavender_core::{AgentId, BootId, BootTime, Origin, Provenance, TenantId};
 use proptest::prelude::*;
 use zerocopy::{Immutable, IntoBytes};
@@ -271,6 +271,41 @@ fn a_change_says_which_of_its_names_is_missing() {
 }
 
 #[test]
+fn tampering_says_what_is_missing() {
+    let data = |kind, flags: u16, number: u32, walk: &[u8], name: &[u8]| {
+        let mut fixed = TamperRecord {
+            header: header(kind, 1),
+            number: number.into(),
+            walk_length: (walk.len() as u16).into(),
+            name_length: (name.len() as u16).into(),
+            ..TamperRecord::default()
+        };
+        fixed.header.flags = flags.into();
+        assemble(&record(&fixed, &[walk, name].concat())).events[0].data.clone()
+    };
+    let EventData::Ptrace(trace) = data(kind::PTRACE, 0, 0x4206, b"", b"") else {
+        panic!("no ptrace")
+    };
+    assert_eq!((trace.request, trace.target), (PtraceRequest::Seize, None));
+    let EventData::MemfdCreate(made) = data(kind::MEMFD, flag::NAME_CUT, 1, b"", b"long") else {
+        panic!("no file in memory")
+    };
+    assert!(!made.secret && made.name.value == "long" && !made.name.is_whole());
+    let by_descriptor = tamper::MODULE_BY_DESCRIPTOR;
+    let EventData::ModuleLoad(load) =
+        data(kind::MODULE, flag::NAME_UNREADABLE, by_descriptor, b"x.ko\0tmp\0", b"")
+    else {
+        panic!("no module")
+    };
+    assert_eq!(load.path.unwrap().value, "/tmp/x.ko");
+    assert_eq!(load.parameters.provenance, Provenance::Unreadable);
+    let EventData::ModuleLoad(load) = data(kind::MODULE, 0, 0, b"", b"debug=1\0") else {
+        panic!("no module")
+    };
+    assert_eq!((load.path, &load.parameters.value), (None, &"debug=1".into()));
+}
+
+#[test]
 fn records_of_no_kind_or_length_are_refused() {
     assert!(matches!(decode(&[]), Err(DecodeError::Short { .. })));
     let mut connect = record(
@@ -288,7 +323,7 @@ fn records_of_no_kind_or_length_are_refused() {
 
 /// Bytes that begin as a record does, so that they get past the first look.
 fn almost_record() -> impl Strategy<Value = Vec<u8>> {
-    let kind = prop_oneof![0_u16..14, 32..40_u16];
+    let kind = prop_oneof![0_u16..19, 32..40_u16];
     (kind, any::<u16>(), proptest::collection::vec(any::<u8>(), 60..400), 0_u64..50).prop_map(
         |(kind, flags, mut bytes, boot_ns)| {
             let length = bytes.len() as u32;

@@ -9,8 +9,9 @@ use lavender_core::event::{
     Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
     DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
     FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss,
-    LossStage, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
-    OpenFlags, Priority, Process, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept, NetBind, NetConnect, NetListen,
+    NetSend, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget, ProcessVmWrite, Ptrace,
+    PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -223,6 +224,30 @@ fn data() -> impl Strategy<Value = EventData> {
                 })
             }
         ),
+        (process(), any::<bool>(), any::<u32>(), any::<i64>()).prop_map(
+            |(target, known, number, result)| {
+                let (exec_id, executable) = (target.exec_id, target.executable.path);
+                EventData::Ptrace(Ptrace {
+                    request: PtraceRequest::from_kernel(number % 20),
+                    target: known.then_some(ProcessTarget { exec_id, executable }),
+                    target_tid: known.then_some(number),
+                    result: SyscallResult(result),
+                })
+            }
+        ),
+        (process(), any::<i64>()).prop_map(|(target, result)| {
+            let (exec_id, executable) = (target.exec_id, target.executable.path);
+            let target = Some(ProcessTarget { exec_id, executable });
+            EventData::ProcessVmWrite(ProcessVmWrite { target, result: SyscallResult(result) })
+        }),
+        (captured(), any::<u32>(), any::<bool>()).prop_map(|(name, flags, secret)| {
+            let result = SyscallResult(3);
+            EventData::MemfdCreate(MemfdCreate { name, flags, secret, result })
+        }),
+        (captured(), captured(), any::<bool>()).prop_map(|(path, parameters, by_file)| {
+            let (path, result) = (by_file.then_some(path), SyscallResult(-1));
+            EventData::ModuleLoad(ModuleLoad { path, parameters, result })
+        }),
         any::<u64>().prop_map(|count| {
             EventData::Lost(Loss {
                 cpu: Some(3),

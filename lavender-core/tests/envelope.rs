@@ -300,6 +300,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let sends = Sample::new("acme", "web-1", 7).net_sends(&shell, to);
     let looked_up = Sample::new("acme", "web-1", 7).dns_query(&shell, "updates.example.org");
     let requests = Sample::new("acme", "web-1", 7).io_urings(&shell, "/etc/shadow");
+    let tampering = changed.tampering(&shell, &shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -313,6 +314,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("io-uring", events(Topic::TelemetryRaw, requests)),
         ("look-up", events(Topic::TelemetryRaw, vec![looked_up])),
         ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
+        ("tampering", events(Topic::TelemetryRaw, tampering)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

@@ -13,8 +13,9 @@ use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
     EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
-    IoUring, IoUringOperation, NetAccept, NetBind, NetConnect, NetListen, NetSend,
-    NetworkTransport, OpenFlags, ProcessTarget, Signal, SignalOutcome, SyscallResult, Terminal,
+    IoUring, IoUringOperation, MemfdCreate, ModuleLoad, NetAccept, NetBind, NetConnect, NetListen,
+    NetSend, NetworkTransport, OpenFlags, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest,
+    Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -146,6 +147,8 @@ fn full() -> Vec<Arc<Event>> {
         result: SyscallResult(0),
     };
     let path = || Captured::complete("/etc/motd".into());
+    let target =
+        || ProcessTarget { exec_id: shell.exec_id, executable: shell.executable.path.clone() };
     let exit = |status| event(shell.clone(), EventData::Exit(Exit { status }));
     vec![
         event(shell.clone(), program),
@@ -193,12 +196,42 @@ fn full() -> Vec<Arc<Event>> {
             shell.clone(),
             EventData::Signal(Signal {
                 signal: 9,
-                target: ProcessTarget {
-                    exec_id: shell.exec_id,
-                    executable: shell.executable.path.clone(),
-                },
+                target: target(),
                 target_tid: None,
                 outcome: SignalOutcome::Delivered,
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Seize,
+                target: Some(target()),
+                target_tid: None,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::ProcessVmWrite(ProcessVmWrite {
+                target: Some(target()),
+                result: SyscallResult(16),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::MemfdCreate(MemfdCreate {
+                name: path(),
+                flags: 1,
+                secret: false,
+                result: SyscallResult(3),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::ModuleLoad(ModuleLoad {
+                path: Some(path()),
+                parameters: path(),
+                result: SyscallResult(-1),
             }),
         ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),

@@ -12,6 +12,7 @@ mod names;
 mod observe;
 mod snapshot;
 mod socket;
+mod tamper;
 mod target;
 
 use std::collections::VecDeque;
@@ -243,6 +244,14 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Tamper(tamper) => {
+                if let Some(process) = self.actor(batch, header, waits) {
+                    let data = self.tampered(&tamper);
+                    batch.push(header, process, data);
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }
@@ -345,6 +354,11 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::SEND
                 | kind::DNS
                 | kind::IO_URING
+                | kind::PTRACE
+                | kind::VM_WRITE
+                | kind::MEMFD
+                | kind::SECRET
+                | kind::MODULE
         );
         (header.boot_ns.get(), late)
     });

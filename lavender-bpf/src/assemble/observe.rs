@@ -72,7 +72,7 @@ pub(super) fn changed(changed: &Change<'_>) -> EventData {
         }),
         kind::LINK => {
             let symbolic = has(change::SYMBOLIC);
-            let target = if symbolic { text_of(&changed.names[0]) } else { first() };
+            let target = if symbolic { given(&changed.names[0]) } else { first() };
             EventData::FileLink(FileLink { path: second(), target, symbolic, result })
         }
         _ => {
@@ -88,9 +88,13 @@ pub(super) fn changed(changed: &Change<'_>) -> EventData {
     }
 }
 
-/// A name as it was given, relative to nothing.
-fn text_of(name: &ChangeName<'_>) -> Captured<ByteString> {
-    let flags = name.place.flags.get();
+/// The name of a change as it was given.
+fn given(name: &ChangeName<'_>) -> Captured<ByteString> {
+    text_of(name.place.flags.get(), name.name)
+}
+
+/// A text as it was given, relative to nothing.
+pub(super) fn text_of(flags: u16, name: &[u8]) -> Captured<ByteString> {
     if flags & flag::NAME_UNREADABLE != 0 {
         return Captured::unreadable();
     }
@@ -99,7 +103,7 @@ fn text_of(name: &ChangeName<'_>) -> Captured<ByteString> {
     } else {
         Provenance::Complete
     };
-    Captured::new(name.name.into(), provenance)
+    Captured::new(name.into(), provenance)
 }
 
 /// `None` for an address family that is not IP.

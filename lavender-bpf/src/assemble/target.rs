@@ -22,7 +22,7 @@ impl<H: Host> Assembler<H> {
     }
 
     /// The target with the program that it ran then. One of which that is not known has its id alone.
-    fn target(&self, exec: ExecId) -> ProcessTarget {
+    pub(super) fn target(&self, exec: ExecId) -> ProcessTarget {
         let known = self.processes.with_program(exec);
         let executable =
             known.map_or_else(Captured::unreadable, |known| known.executable.path.clone());

@@ -102,8 +102,19 @@ struct mnt_namespace {
 struct uts_namespace {
 	struct ns_common ns;
 };
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+struct xarray {
+	void *xa_head;
+};
+struct idr {
+	struct xarray idr_rt;
+};
 struct pid_namespace {
 	struct ns_common ns;
+	struct idr idr;
 };
 struct net {
 	struct ns_common ns;
@@ -124,8 +135,15 @@ struct upid {
 	int nr;
 	struct pid_namespace *ns;
 };
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
 struct pid {
 	unsigned int level;
+	struct hlist_head tasks[4];
 	struct upid numbers[1];
 };
 
@@ -190,6 +208,7 @@ struct task_struct {
 	int pid, tgid, exit_code;
 	struct task_struct *real_parent, *group_leader;
 	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	u64 start_boottime;
 	const struct cred *real_cred;
 	char comm[16];

@@ -18,6 +18,11 @@ enum record_kind {
 	RECORD_LINK = 10,
 	RECORD_MODE = 11,
 	RECORD_SIGNAL = 12,
+	RECORD_PTRACE = 13,
+	RECORD_VM_WRITE = 14,
+	RECORD_MEMFD = 15,
+	RECORD_SECRET = 16, /* memfd_secret */
+	RECORD_MODULE = 17,
 	RECORD_BIND = 32,
 	RECORD_LISTEN = 33,
 	RECORD_ACCEPT = 34,
@@ -177,6 +182,20 @@ struct signal_record {
 	u32 signal, outcome, reserved;
 };
 
+/* RECORD_MODULE: the number of one that came from a file. */
+#define MODULE_BY_DESCRIPTOR 1
+
+/* RECORD_PTRACE, RECORD_VM_WRITE, RECORD_MEMFD, RECORD_SECRET, RECORD_MODULE. Then: the walk, the name. */
+struct tamper_record {
+	struct record_header header;
+	s64 result;
+	u64 target_start_ns;
+	u32 target_tgid, target_generation, target_tid; /* 0: no such task */
+	u32 number; /* the request, or flags */
+	u16 walk_length, name_length;
+	u32 reserved;
+};
+
 /* What could not be delivered, by kind of record, for one CPU. */
 struct loss_counters {
 	u64 ring[RECORD_KINDS];
@@ -216,7 +235,7 @@ struct sensor_config {
 	u32 wake_bytes[RINGS];
 	u32 opens, connects, changes;
 	u32 network, failed_execs;
-	u32 include_count, exclude_count, uid_count, reserved;
+	u32 include_count, exclude_count, uid_count, tampering;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */

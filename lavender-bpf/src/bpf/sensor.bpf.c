@@ -17,6 +17,7 @@
 #include "dns.h"
 #include "message.h"
 #include "exec_failed.h"
+#include "tamper.h"
 #include "syscall.h"
 #include "signal.h"
 #include "io_uring.h"

@@ -42,6 +42,10 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
             &[3, 4, 102, 145, 146, 337, 345, 369, 370, 371, 372, 417],
         ),
         Probe::ExecFailed => (&[59, 322], &[11, 358]),
+        Probe::Ptrace => (&[101], &[26]),
+        Probe::ProcessVmWrite => (&[311], &[348]),
+        Probe::MemfdCreate => (&[319, 447], &[356, 447]),
+        Probe::ModuleLoad => (&[175, 313], &[128, 350]),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
@@ -82,7 +86,7 @@ pub(super) struct Config {
     include_count: u32,
     exclude_count: u32,
     uid_count: u32,
-    reserved: u32,
+    tampering: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
@@ -125,6 +129,9 @@ impl Config {
         self.failed_execs = has(Probe::ExecFailed).into();
         let changes = [Probe::FileDelete, Probe::FileRename, Probe::FileLink, Probe::FileMode];
         self.changes = changes.into_iter().any(has).into();
+        let tampering =
+            [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
+        self.tampering = tampering.into_iter().any(has).into();
         for probe in probes {
             let (native, compat) = calls(*probe);
             set_bits(&mut self.wanted, native);

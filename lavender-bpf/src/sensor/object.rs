@@ -14,7 +14,7 @@ use super::config::{Config, RingBytes};
 use crate::record::{
     ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
     ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
-    TaskBody, kind,
+    TamperRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -57,6 +57,7 @@ const _: () = {
     assert!(size_of::<ExecFailedRecord>() == size_of::<types::exec_failed_record>());
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
+    assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };

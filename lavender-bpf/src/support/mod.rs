@@ -110,13 +110,21 @@ pub enum Probe {
     ExecFailed,
     /// Signals to other processes.
     Signal,
+    /// Holds of `ptrace` on other processes.
+    Ptrace,
+    /// Writes to other processes' memory.
+    ProcessVmWrite,
+    /// Files in memory only.
+    MemfdCreate,
+    /// Kernel modules.
+    ModuleLoad,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -134,6 +142,10 @@ impl Probe {
         Self::IoUring,
         Self::ExecFailed,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::Snapshot,
     ];
 
@@ -157,6 +169,10 @@ impl Probe {
             Self::IoUring => "io_uring",
             Self::ExecFailed => "exec_failed",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::Snapshot => "snapshot",
         }
     }
@@ -181,6 +197,10 @@ impl Probe {
             Self::IoUring => Some(EventKind::IoUring),
             Self::ExecFailed => Some(EventKind::ExecFailed),
             Self::Signal => Some(EventKind::Signal),
+            Self::Ptrace => Some(EventKind::Ptrace),
+            Self::ProcessVmWrite => Some(EventKind::ProcessVmWrite),
+            Self::MemfdCreate => Some(EventKind::MemfdCreate),
+            Self::ModuleLoad => Some(EventKind::ModuleLoad),
             Self::Snapshot => None,
         }
     }

@@ -7,9 +7,10 @@ use crate::event::{
     AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
     Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat,
-    IoUring, IoUringOperation, Loss, LossStage, Namespaces, NetAccept, NetBind, NetConnect,
-    NetListen, NetSend, NetworkTransport, OpenFlags, Process, ProcessTarget, Signal, SignalOutcome,
-    StopReason, SyscallResult, Terminal,
+    IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept,
+    NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Process, ProcessTarget,
+    ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome, StopReason, SyscallResult,
+    Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -257,6 +258,58 @@ impl Sample {
         .into()
     }
 
+    /// A process is traced and written to, files are made in memory, and kernel modules are loaded.
+    pub fn tampering(&mut self, process: &Arc<Process>, target: &Process) -> Vec<Arc<Event>> {
+        let target =
+            ProcessTarget { exec_id: target.exec_id, executable: target.executable.path.clone() };
+        let odd = || {
+            let bytes = ByteString::from(vec![b'/', 0xff, b'"', b'\n']);
+            Captured::new(bytes, Provenance::Truncated { true_length: 0 })
+        };
+        [
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Seize,
+                target: Some(target.clone()),
+                target_tid: Some(u32::MAX),
+                result: SyscallResult(0),
+            }),
+            EventData::Ptrace(Ptrace {
+                request: PtraceRequest::Other,
+                target: None,
+                target_tid: None,
+                result: SyscallResult(-3),
+            }),
+            EventData::ProcessVmWrite(ProcessVmWrite {
+                target: Some(target),
+                result: SyscallResult(i64::MAX),
+            }),
+            EventData::MemfdCreate(MemfdCreate {
+                name: odd(),
+                flags: u32::MAX,
+                secret: false,
+                result: SyscallResult(3),
+            }),
+            EventData::MemfdCreate(MemfdCreate {
+                name: Captured::complete(ByteString::default()),
+                flags: 0,
+                secret: true,
+                result: SyscallResult(-38),
+            }),
+            EventData::ModuleLoad(ModuleLoad {
+                path: Some(odd()),
+                parameters: Captured::unreadable(),
+                result: SyscallResult(-1),
+            }),
+            EventData::ModuleLoad(ModuleLoad {
+                path: None,
+                parameters: Captured::complete("debug=1".into()),
+                result: SyscallResult(0),
+            }),
+        ]
+        .map(|data| self.event(Some(process), data))
+        .into()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -471,6 +524,7 @@ impl Sample {
         events.extend(self.failed_execs(&extreme));
         events.extend(self.io_urings(&shell, "/etc/shadow"));
         events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
+        events.extend(self.tampering(&shell, &extreme));
         events.push(self.agent_stop());
         events
     }

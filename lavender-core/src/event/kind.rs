@@ -50,6 +50,14 @@ pub enum EventKind {
     IoUring,
     /// A process sent another a signal.
     Signal,
+    /// A process took hold of another by `ptrace`, or changed it so.
+    Ptrace,
+    /// A process wrote another's memory.
+    ProcessVmWrite,
+    /// A file that lives in memory only was made.
+    MemfdCreate,
+    /// A kernel module was loaded.
+    ModuleLoad,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -68,7 +76,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -85,6 +93,10 @@ impl EventKind {
         Self::ExecFailed,
         Self::IoUring,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -112,6 +124,10 @@ impl EventKind {
             Self::ExecFailed => "exec_failed",
             Self::IoUring => "io_uring",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -138,7 +154,11 @@ impl EventKind {
             | Self::NetSend
             | Self::ExecFailed
             | Self::DnsQuery
-            | Self::Signal => Priority::Network,
+            | Self::Signal
+            | Self::Ptrace
+            | Self::ProcessVmWrite
+            | Self::MemfdCreate
+            | Self::ModuleLoad => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -183,7 +203,7 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network, and signals and failed execs, of which a program may make as many as it likes.
+    /// Network, failed execs, and what programs do to others and to memory, as fast as they like.
     Network,
     /// Process life, credentials, and what the agent says of itself.
     Process,

@@ -11,6 +11,7 @@ mod loss;
 mod network;
 mod process;
 mod socket;
+mod tamper;
 mod target;
 mod tree;
 
@@ -32,6 +33,7 @@ pub use self::process::{
     Process, Terminal,
 };
 pub use self::socket::{NetAccept, NetBind, NetListen, NetSend};
+pub use self::tamper::{MemfdCreate, ModuleLoad, ProcessVmWrite, Ptrace, PtraceRequest};
 pub use self::target::{ProcessTarget, Signal, SignalOutcome};
 use crate::id::EventId;
 use crate::response::ResponseOutcome;
@@ -124,6 +126,14 @@ pub enum EventData {
     IoUring(IoUring),
     /// A process sent another a signal.
     Signal(Signal),
+    /// A process took hold of another by `ptrace`, or changed it so, or could not.
+    Ptrace(Ptrace),
+    /// A process wrote another's memory, or could not.
+    ProcessVmWrite(ProcessVmWrite),
+    /// A file that lives in memory only was made, or could not be.
+    MemfdCreate(MemfdCreate),
+    /// A kernel module was loaded, or could not be.
+    ModuleLoad(ModuleLoad),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -165,6 +175,10 @@ impl EventData {
             Self::ExecFailed(_) => EventKind::ExecFailed,
             Self::IoUring(_) => EventKind::IoUring,
             Self::Signal(_) => EventKind::Signal,
+            Self::Ptrace(_) => EventKind::Ptrace,
+            Self::ProcessVmWrite(_) => EventKind::ProcessVmWrite,
+            Self::MemfdCreate(_) => EventKind::MemfdCreate,
+            Self::ModuleLoad(_) => EventKind::ModuleLoad,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

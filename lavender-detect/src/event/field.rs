@@ -104,6 +104,11 @@ fields! {
     TargetImage, "TargetImage", Text, "Of an act on another process, that one's program.";
     TargetProcessId, "TargetProcessId", Number, "Of an act on another process, that one's number in the initial pid namespace.";
     TargetProcessGuid, "TargetProcessGuid", Text, "Of an act on another process, that one's id.";
+    PtraceRequest, "PtraceRequest", Text, "Of a `ptrace`, what was asked for: `attach`, `seize`, `poke_text`, `poke_data`, `poke_user`, `set_registers` or `other`.";
+    MemfdName, "MemfdName", Text, "Of a file in memory, the name that it was given; empty for `memfd_secret`.";
+    MemfdSecret, "MemfdSecret", Boolean, "Of a file in memory, whether not even the kernel can read it (`memfd_secret`).";
+    ModulePath, "ModulePath", Text, "Of a kernel module, the path of the file that it was loaded from; absent when it was loaded from memory.";
+    ModuleParameters, "ModuleParameters", Text, "Of a kernel module, its parameters as given.";
     ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
     ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";
 }

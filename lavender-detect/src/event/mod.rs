@@ -5,6 +5,7 @@ mod change;
 mod field;
 mod network;
 mod route;
+mod tamper;
 mod view;
 
 pub use self::audit::{AuditField, AuditRecord, AuditView};

@@ -42,13 +42,21 @@ pub enum Route {
     IoUring,
     /// `signal`.
     Signal,
+    /// `ptrace`, whether it succeeded or not.
+    Ptrace,
+    /// `process_vm_write`, whether it succeeded or not.
+    ProcessVmWrite,
+    /// `memfd_create`, whether it succeeded or not.
+    MemfdCreate,
+    /// `module_load`, whether it succeeded or not.
+    ModuleLoad,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -65,6 +73,10 @@ impl Route {
         Self::ExecFailed,
         Self::IoUring,
         Self::Signal,
+        Self::Ptrace,
+        Self::ProcessVmWrite,
+        Self::MemfdCreate,
+        Self::ModuleLoad,
         Self::DnsQuery,
     ];
 
@@ -87,6 +99,10 @@ impl Route {
             Self::ExecFailed => "exec_failed",
             Self::IoUring => "io_uring",
             Self::Signal => "signal",
+            Self::Ptrace => "ptrace",
+            Self::ProcessVmWrite => "process_vm_write",
+            Self::MemfdCreate => "memfd_create",
+            Self::ModuleLoad => "module_load",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -130,6 +146,18 @@ impl Route {
                 "A file was opened or removed, or a socket connected, through io_uring, and so by no event of those kinds: see `Operation`. Whether it succeeded is not known. The category is Lavender's own."
             }
             Self::Signal => "A process sent another a signal. The category is Lavender's own.",
+            Self::Ptrace => {
+                "A process took hold of another by `ptrace`, or changed it so, or could not: see `Result`. The category is Lavender's own."
+            }
+            Self::ProcessVmWrite => {
+                "A process wrote another's memory, or could not: see `Result`. The category is Lavender's own."
+            }
+            Self::MemfdCreate => {
+                "A file that lives in memory only was made, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::ModuleLoad => {
+                "A kernel module was loaded, or could not be: see `Result`. The category is Lavender's own."
+            }
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -156,6 +184,10 @@ impl Route {
             EventData::ExecFailed(_) => [Some(Self::ExecFailed), None],
             EventData::IoUring(_) => [Some(Self::IoUring), None],
             EventData::Signal(_) => [Some(Self::Signal), None],
+            EventData::Ptrace(_) => [Some(Self::Ptrace), None],
+            EventData::ProcessVmWrite(_) => [Some(Self::ProcessVmWrite), None],
+            EventData::MemfdCreate(_) => [Some(Self::MemfdCreate), None],
+            EventData::ModuleLoad(_) => [Some(Self::ModuleLoad), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -187,6 +219,10 @@ impl Route {
             Self::ExecFailed => EventKind::ExecFailed,
             Self::IoUring => EventKind::IoUring,
             Self::Signal => EventKind::Signal,
+            Self::Ptrace => EventKind::Ptrace,
+            Self::ProcessVmWrite => EventKind::ProcessVmWrite,
+            Self::MemfdCreate => EventKind::MemfdCreate,
+            Self::ModuleLoad => EventKind::ModuleLoad,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -208,6 +244,10 @@ impl Route {
         )
     }
 
+    const fn is_tampering(self) -> bool {
+        matches!(self, Self::Ptrace | Self::ProcessVmWrite | Self::MemfdCreate | Self::ModuleLoad)
+    }
+
     /// Whether its events can have a field.
     pub(crate) const fn carries(self, field: EventField) -> bool {
         use EventField as F;
@@ -224,6 +264,7 @@ impl Route {
             F::TargetCommandLine => matches!(self, Self::ExecFailed),
             F::Result => {
                 self.is_of_files()
+                    || self.is_tampering()
                     || matches!(
                         self,
                         Self::NetworkConnection
@@ -234,11 +275,13 @@ impl Route {
                     )
             }
             F::SourceFilename => matches!(self, Self::FileRename | Self::FileLink),
-            F::SignalNumber
-            | F::SignalOutcome
-            | F::TargetImage
-            | F::TargetProcessId
-            | F::TargetProcessGuid => matches!(self, Self::Signal),
+            F::SignalNumber | F::SignalOutcome => matches!(self, Self::Signal),
+            F::TargetImage | F::TargetProcessId | F::TargetProcessGuid => {
+                matches!(self, Self::Signal | Self::Ptrace | Self::ProcessVmWrite)
+            }
+            F::PtraceRequest => matches!(self, Self::Ptrace),
+            F::MemfdName | F::MemfdSecret => matches!(self, Self::MemfdCreate),
+            F::ModulePath | F::ModuleParameters => matches!(self, Self::ModuleLoad),
             F::IsDirectory => matches!(self, Self::FileDelete),
             F::IsSymbolicLink => matches!(self, Self::FileLink),
             F::FileMode | F::OwnerId | F::OwnerGroupId => matches!(self, Self::FileMode),

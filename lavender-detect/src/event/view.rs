@@ -6,11 +6,11 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, IoUring,
-    OpenFlags, Process, Signal, SyscallResult,
+    OpenFlags, Process, ProcessTarget, Signal, SyscallResult,
 };
 
 use super::field::EventField;
-use super::{change, network};
+use super::{change, network, tamper};
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -50,14 +50,21 @@ impl<'a> EventRecord<'a> {
                 EventData::ExecFailed(failed) => joined(&failed.arguments),
                 _ => FieldValue::Absent,
             },
-            F::SignalNumber
-            | F::SignalOutcome
-            | F::TargetImage
-            | F::TargetProcessId
-            | F::TargetProcessGuid => match &self.event.data {
+            F::SignalNumber | F::SignalOutcome => match &self.event.data {
                 EventData::Signal(signal) => signalled(signal, field),
                 _ => FieldValue::Absent,
             },
+            F::TargetImage | F::TargetProcessId | F::TargetProcessGuid => {
+                match tamper::target_of(&self.event.data) {
+                    Some(target) => targeted(target, field),
+                    None => FieldValue::Absent,
+                }
+            }
+            F::PtraceRequest
+            | F::MemfdName
+            | F::MemfdSecret
+            | F::ModulePath
+            | F::ModuleParameters => tamper::field(&self.event.data, field),
             F::SourceFilename
             | F::IsDirectory
             | F::IsSymbolicLink
@@ -71,6 +78,7 @@ impl<'a> EventRecord<'a> {
                 EventData::NetConnect(connect) => result(connect.result),
                 data => change::result_of(data)
                     .or_else(|| network::result_of(data))
+                    .or_else(|| tamper::result_of(data))
                     .map_or(FieldValue::Absent, result),
             },
             F::Protocol
@@ -214,10 +222,14 @@ fn each_access(
 }
 
 fn signalled(signal: &Signal, field: EventField) -> FieldValue<'_> {
-    let target = &signal.target;
     match field {
         EventField::SignalNumber => signal.signal.into(),
-        EventField::SignalOutcome => signal.outcome.as_str().into(),
+        _ => signal.outcome.as_str().into(),
+    }
+}
+
+fn targeted(target: &ProcessTarget, field: EventField) -> FieldValue<'_> {
+    match field {
         EventField::TargetImage => FieldValue::captured_path(&target.executable),
         EventField::TargetProcessId => target.exec_id.process.tgid().into(),
         _ => FieldValue::Short(ShortText::new(target.exec_id.process)),
