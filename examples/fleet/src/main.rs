@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use lavender_core::store::{AlertQuery, TimeRange};
-use lavender_fleet::chaos::{Chaos, Simulate, chaos};
+use lavender_fleet::chaos::{ChaosOptions, Simulate, chaos};
 use lavender_fleet::check::check;
 use lavender_fleet::error::{FleetError, Result};
 use lavender_fleet::fleet::{Fleet, Programs};
@@ -38,7 +38,7 @@ enum Command {
         #[command(flatten)]
         place: Where,
         #[command(flatten)]
-        options: Chaos,
+        options: ChaosOptions,
     },
     /// The process of simulated agents, which `chaos` starts.
     #[command(hide = true)]

@@ -1,6 +1,6 @@
 //! What one process raises that sees all events of an agent, in order.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,9 +45,12 @@ impl Source for Replayed {
     fn stop(&mut self) {}
 }
 
+/// Alerts by their ids, each with its rule.
+pub type Alerts = BTreeMap<AlertId, String>;
+
 /// Keeps the ids of alerts.
 #[derive(Debug, Default)]
-struct Raised(Mutex<BTreeSet<AlertId>>);
+struct Raised(Mutex<Alerts>);
 
 #[async_trait]
 impl Publisher for Raised {
@@ -55,14 +58,14 @@ impl Publisher for Raised {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for message in messages {
             if let Payload::Alerts(alerts) = message.payload {
-                known.extend(alerts.iter().map(|alert| alert.id));
+                known.extend(alerts.iter().map(|alert| (alert.id, alert.rule.id.to_string())));
             }
         }
         Ok(())
     }
 }
 
-/// The ids of the alerts that an agent's stream raises.
+/// The alerts that an agent's stream raises.
 ///
 /// # Errors
 ///
@@ -71,7 +74,7 @@ pub async fn alerts(
     streams: &Streams,
     number: usize,
     source: &AgentIdentity,
-) -> Result<BTreeSet<AlertId>> {
+) -> Result<Alerts> {
     let rules =
         RuleSet::from_yaml(&rules()).map_err(|errors| FleetError::Broken(errors.to_string()))?;
     let options = FleetOptions::new(LATENESS);

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is to be done.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Chaos {
+pub struct ChaosOptions {
     /// How many events there are of all agents together.
     #[arg(long, default_value_t = 200_000)]
     events: u64,
@@ -62,10 +62,10 @@ pub struct Chaos {
 /// When something does not hold, or a part does not come back.
 pub async fn chaos(
     programs: &Programs,
-    options: &Chaos,
+    options: &ChaosOptions,
     say: impl Fn(String) -> Result<()>,
 ) -> Result<String> {
-    let Chaos { events, agents, kills, cluster, outage, spool_bytes, .. } = *options;
+    let ChaosOptions { events, agents, kills, cluster, outage, spool_bytes, .. } = *options;
     if agents == 0 || events < agents as u64 {
         return Err(FleetError::Missing("chaos needs an agent, and an event of each".into()));
     }

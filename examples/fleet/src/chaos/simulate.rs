@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Which agents, and what they are told.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "simulated")]
 pub struct Simulate {
     /// The number of the first agent.
     #[arg(long)]

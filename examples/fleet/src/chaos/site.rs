@@ -50,7 +50,7 @@ pub(super) struct ChaosSite {
 }
 
 impl ChaosSite {
-    pub async fn start(
+    pub(super) async fn start(
         programs: &Programs,
         streams: &Streams,
         agents: usize,
@@ -104,13 +104,13 @@ impl ChaosSite {
     }
 
     /// Looks whether everything runs.
-    pub fn look(&mut self) -> Result<()> {
+    pub(super) fn look(&mut self) -> Result<()> {
         self.parts.iter_mut().map(Part::process).try_for_each(Process::look)
     }
 
     /// Lets the agents deliver what they have and say their last, and waits until nothing is on its way any more. Says
     /// how many events the agents had to give up.
-    pub async fn finish(&mut self, queues: &Queues, patience: Duration) -> Result<u64> {
+    pub(super) async fn finish(&mut self, queues: &Queues, patience: Duration) -> Result<u64> {
         let delivered = async {
             while !self.agents().all(|agent| agent.said().contains(DELIVERED)) {
                 self.agents().try_for_each(Process::look)?;
@@ -139,12 +139,12 @@ impl ChaosSite {
     }
 
     /// Leaves everything on disk, for who looks what went wrong.
-    pub fn keep(self) -> PathBuf {
+    pub(super) fn keep(self) -> PathBuf {
         self.directory.keep()
     }
 
     /// Stops everything, workers before what they need.
-    pub async fn stop(mut self) -> Result<()> {
+    pub(super) async fn stop(mut self) -> Result<()> {
         while let Some(part) = self.parts.pop() {
             part.stop().await?;
         }

@@ -1,9 +1,8 @@
 //! Whether what was produced is what is stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lavender_core::AlertId;
 use lavender_core::event::EventData;
 use lavender_core::store::{AlertQuery, EventQuery, TimeRange};
 use lavender_store::Store;
@@ -14,7 +13,7 @@ use crate::check::takes_numbers;
 use crate::error::{FleetError, Result};
 
 /// What is stored of all agents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// The numbers that agents gave out.
     pub produced: u64,
@@ -32,6 +31,10 @@ pub struct Totals {
     pub missing_alerts: u64,
     /// Alerts that are stored and that the single process did not raise.
     pub added_alerts: u64,
+    /// The missing ones, by rule.
+    pub missing_by_rule: BTreeMap<String, u64>,
+    /// Those that are too many, by rule.
+    pub added_by_rule: BTreeMap<String, u64>,
 }
 
 impl Totals {
@@ -44,6 +47,14 @@ impl Totals {
         self.duplicate_alerts += other.duplicate_alerts;
         self.missing_alerts += other.missing_alerts;
         self.added_alerts += other.added_alerts;
+        for (of, more) in [
+            (&mut self.missing_by_rule, other.missing_by_rule),
+            (&mut self.added_by_rule, other.added_by_rule),
+        ] {
+            for (rule, count) in more {
+                *of.entry(rule).or_default() += count;
+            }
+        }
     }
 
     /// What does not hold. Where events were given up, their alerts are gone with them, and those that rest on the
@@ -113,7 +124,7 @@ async fn agent(store: &Arc<dyn Store>, streams: &Streams, number: usize) -> Resu
     totals.stored = numbers.len() as u64;
     // The last is the heartbeat behind all events, or a report of the spool's behind it.
     totals.produced = numbers.last().copied().unwrap_or(0).max(streams.events + 1);
-    let mut found = BTreeSet::new();
+    let mut found = expected::Alerts::new();
     let mut query = AlertQuery {
         tenant: Some(source.tenant.clone()),
         agent: Some(source.agent.clone()),
@@ -122,18 +133,27 @@ async fn agent(store: &Arc<dyn Store>, streams: &Streams, number: usize) -> Resu
     };
     loop {
         let page = store.alerts(&query).await?;
-        let again = page.items.iter().filter(|alert| !found.insert(alert.id)).count();
+        let again = page.items.iter().filter(|alert| found.insert(alert.id, alert.rule.id.to_string()).is_some()).count();
         totals.duplicate_alerts += again as u64;
         let Some(next) = page.next else { break };
         query.after = Some(next);
     }
-    let expected: BTreeSet<AlertId> = expected::alerts(streams, number, &source).await?;
+    let expected = expected::alerts(streams, number, &source).await?;
     if expected.is_empty() {
         return Err(FleetError::Broken(format!("nothing happens on {}", source.agent)));
     }
     totals.alerts = found.len() as u64;
-    totals.missing_alerts = expected.difference(&found).count() as u64;
-    totals.added_alerts = found.difference(&expected).count() as u64;
+    totals.missing_alerts = expected.keys().filter(|id| !found.contains_key(id)).count() as u64;
+    totals.added_alerts = found.keys().filter(|id| !expected.contains_key(id)).count() as u64;
+    let of_rules = |all: &expected::Alerts, but: &expected::Alerts| {
+        let mut rules = BTreeMap::new();
+        for (_, rule) in all.iter().filter(|(id, _)| !but.contains_key(id)) {
+            *rules.entry(rule.clone()).or_insert(0_u64) += 1;
+        }
+        rules
+    };
+    totals.missing_by_rule = of_rules(&expected, &found);
+    totals.added_by_rule = of_rules(&found, &expected);
     Ok(totals)
 }
 
@@ -145,14 +165,14 @@ mod tests {
     fn whatever_does_not_hold_is_a_fault() {
         let good = Totals { produced: 10, stored: 10, alerts: 3, ..Totals::default() };
         assert_eq!(good.faults(), Vec::<String>::new());
-        let counted = Totals { stored: 6, lost: 4, missing_alerts: 1, ..good };
+        let counted = Totals { stored: 6, lost: 4, missing_alerts: 1, ..good.clone() };
         assert_eq!(counted.faults(), Vec::<String>::new());
         for bad in [
-            Totals { stored: 9, ..good },
-            Totals { duplicates: 1, ..good },
-            Totals { duplicate_alerts: 1, ..good },
-            Totals { missing_alerts: 1, ..good },
-            Totals { added_alerts: 1, ..good },
+            Totals { stored: 9, ..good.clone() },
+            Totals { duplicates: 1, ..good.clone() },
+            Totals { duplicate_alerts: 1, ..good.clone() },
+            Totals { missing_alerts: 1, ..good.clone() },
+            Totals { added_alerts: 1, ..good.clone() },
         ] {
             assert_eq!(bad.faults().len(), 1, "{bad:?}");
         }
