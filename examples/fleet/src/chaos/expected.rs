@@ -12,7 +12,6 @@ use lavender_core::{
     async_trait,
 };
 use lavender_detect::correlate::CorrelatingDetector;
-use lavender_detect::risk::RiskStage;
 use lavender_detect::{FleetOptions, RuleHandle, RuleSet};
 
 use super::stream::{Streams, rules};
@@ -70,19 +69,13 @@ impl Publisher for Raised {
 /// # Errors
 ///
 /// When the pipeline fails.
-pub async fn alerts(
-    streams: &Streams,
-    number: usize,
-    source: &AgentIdentity,
-) -> Result<Alerts> {
+pub async fn alerts(streams: &Streams, number: usize, source: &AgentIdentity) -> Result<Alerts> {
     let rules =
         RuleSet::from_yaml(&rules()).map_err(|errors| FleetError::Broken(errors.to_string()))?;
     let options = FleetOptions::new(LATENESS);
     let detector =
         CorrelatingDetector::new(RuleHandle::new(rules).detector(), options.correlation.clone())
             .with_novelty(options.novelty.clone());
-    let risk = RiskStage::new(options.risk.unwrap_or_default())
-        .map_err(|error| FleetError::Broken(error.to_string()))?;
     let raised = Arc::new(Raised::default());
     // What it says of itself has numbers of another boot, and raises nothing.
     let ids = Sequencer::new(Origin::new(&source.tenant, &source.agent, BootId::from_u128(9)));
@@ -91,7 +84,6 @@ pub async fn alerts(
     Pipeline::new(replayed, source.clone(), ids, Arc::clone(&raised) as _)
         .with_queue(4_096, Overflow::Wait)
         .with_detector(detector)
-        .with_alert_stage(risk)
         .run(std::future::pending::<()>())
         .await?;
     let known = raised.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use lavender_core::{BootTime, Clock as _, SystemClock, Timestamp};
 
-pub use self::simulate::Simulate;
 use self::queues::Queues;
+pub use self::simulate::Simulate;
 use self::site::ChaosSite;
 use self::stream::{Random, Streams};
 use crate::error::{FleetError, Result};

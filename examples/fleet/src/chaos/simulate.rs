@@ -204,7 +204,8 @@ impl Agent {
 
     async fn publish(&self, numbers: std::ops::Range<u64>) -> Result<()> {
         let origin = self.reporter.sequencer.origin();
-        let events = numbers.map(|number| self.streams.event(self.number, origin, number)).collect();
+        let events =
+            numbers.map(|number| self.streams.event(self.number, origin, number)).collect();
         let (source, topic) = (self.reporter.source.clone(), Topic::TelemetryRaw);
         let message = Message { source, topic, payload: Payload::Events(events) };
         Ok(self.spool.publish(vec![message]).await?)

@@ -79,7 +79,7 @@ impl ChaosSite {
             let text = format!(
                 "[transport]\nurl = \"{}{replicas}\"\nack_wait_secs = 5\n[store]\nurl = {store_url:?}\n\
                  [rules]\nbuiltin = false\ndirs = [{folder:?}]\n\
-                 [detection]\nsuppress_secs = 0\nlateness_secs = {}\nsilence_secs = 1800\n",
+                 [detection]\nsuppress_secs = 0\nrisk = false\nlateness_secs = {}\nsilence_secs = 86400\n",
                 site.url_of(&ports, "worker"),
                 LATENESS.as_secs()
             );

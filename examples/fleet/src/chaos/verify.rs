@@ -133,7 +133,11 @@ async fn agent(store: &Arc<dyn Store>, streams: &Streams, number: usize) -> Resu
     };
     loop {
         let page = store.alerts(&query).await?;
-        let again = page.items.iter().filter(|alert| found.insert(alert.id, alert.rule.id.to_string()).is_some()).count();
+        let again = page
+            .items
+            .iter()
+            .filter(|alert| found.insert(alert.id, alert.rule.id.to_string()).is_some())
+            .count();
         totals.duplicate_alerts += again as u64;
         let Some(next) = page.next else { break };
         query.after = Some(next);
