@@ -15,8 +15,9 @@ use lavender_core::{
 use crate::error::{FleetError, Result};
 use crate::site::TENANT;
 
-/// How many events there are of one that a rule matches.
-const RARITY: u64 = 40;
+/// How many events of an agent rules match, about. All lie within detection's lateness, so none may be forgotten
+/// meanwhile; what is remembered of an agent is bounded, and more than this would go beyond it.
+const MATCHES: u64 = 40;
 
 /// The numbers of a sequence by a seed: SplitMix64.
 #[derive(Clone, Debug)]
@@ -127,7 +128,10 @@ impl Streams {
             true => (None, EventData::Heartbeat(Heartbeat::default())),
             false => {
                 let exec = Exec { filename: text("x"), previous_executable: None };
-                (Some(Arc::new(process(&mut random))), EventData::Exec(exec))
+                (
+                    Some(Arc::new(process(&mut random, (self.events / MATCHES).max(1)))),
+                    EventData::Exec(exec),
+                )
             }
         };
         Arc::new(Event {
@@ -145,10 +149,10 @@ fn text(text: &str) -> Captured<ByteString> {
     Captured::complete(ByteString::from(text))
 }
 
-fn process(random: &mut Random) -> Process {
+fn process(random: &mut Random, rarity: u64) -> Process {
     const FOUND: [&str; 5] = ["curl", "ssh", "cat", "tar", "rm"];
     const OTHERS: [&str; 6] = ["ls", "sh", "true", "make", "cc", "sed"];
-    let image = match random.below(RARITY) {
+    let image = match random.below(rarity) {
         0 => FOUND[random.below(5) as usize],
         _ => OTHERS[random.below(6) as usize],
     };
