@@ -41,7 +41,7 @@ pub enum Part {
         /// How it is started.
         recipe: Recipe,
         /// The process.
-        process: Process,
+        process: Box<Process>,
         /// Where its log is.
         directory: PathBuf,
     },
@@ -57,7 +57,7 @@ impl Part {
     /// When it does not become ready.
     pub async fn start(name: impl Into<String>, recipe: Recipe, directory: &Path) -> Result<Self> {
         let name = name.into();
-        let process = recipe.start(&name, directory).await?;
+        let process = Box::new(recipe.start(&name, directory).await?);
         Ok(Self::Program { name, recipe, process, directory: directory.to_owned() })
     }
 
@@ -94,7 +94,7 @@ impl Part {
     pub async fn restart(&mut self) -> Result<()> {
         match self {
             Self::Program { name, recipe, process, directory } => {
-                *process = recipe.start(name, directory).await?;
+                **process = recipe.start(name, directory).await?;
                 Ok(())
             }
             Self::Database(database) => database.restart().await,
