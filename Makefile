@@ -11,7 +11,7 @@ TEST_PACKAGES := qemu-system-x86 busybox-static cpio iproute2 postgresql python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run replay fleet fleet-check test kernels bench bench-fleet bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
+.PHONY: run replay fleet fleet-check chaos test kernels bench bench-fleet bench-peers bench-sensor build-packages fleet-packages sensor-peers test-packages rust
 
 ## Builds the agent and watches this host, with its dashboard at http://127.0.0.1:8080. ARGS are the agent's:
 ## make run ARGS="--events"
@@ -33,6 +33,12 @@ fleet: rust build-packages fleet-packages
 fleet-check: rust build-packages fleet-packages
 	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-fleet
 	@nats=$$(.ci/nats-server) && $(SUDO) $(TARGET_DIR)/release/lavender-fleet check --nats-server "$$nats" $(ARGS)
+
+## Every process and server of a fleet killed in turn, under load; the last line is the figures. Fails when something does
+## not hold. make chaos ARGS="--events 3000000 --agents 50 --kills 30 --seed 1"; --cluster, --outage 60, --spool-bytes N
+chaos: rust build-packages fleet-packages
+	@$(CARGO) build --release -p lavender-worker -p lavender-fleet
+	@nats=$$(.ci/nats-server) && $(TARGET_DIR)/release/lavender-fleet chaos --nats-server "$$nats" $(ARGS)
 
 ## The whole suite: formatting, lints, tests, documentation, a second kernel under QEMU.
 test: rust build-packages test-packages

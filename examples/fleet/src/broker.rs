@@ -9,6 +9,27 @@ use crate::error::{FleetError, Result};
 use crate::process::Process;
 use crate::site::Site;
 
+/// What a nats-server says once it is ready.
+pub(crate) const READY: &str = "Server is ready";
+
+/// Writes the configuration of a nats-server with the site's users; `more` is added to it.
+pub(crate) fn configure(
+    name: &str,
+    port: u16,
+    more: &str,
+    site: &Site,
+    directory: &Path,
+) -> Result<PathBuf> {
+    let store: PathBuf = directory.join(format!("jetstream-{name}"));
+    let configuration = format!(
+        "listen: 127.0.0.1:{port}\nserver_name: {name}\njetstream {{ store_dir: {store:?}, max_file: 8G }}\n{}{more}",
+        site.configuration
+    );
+    let file = directory.join(format!("{name}.conf"));
+    fs::write(&file, configuration).map_err(FleetError::io(file.display().to_string()))?;
+    Ok(file)
+}
+
 /// A nats-server with JetStream, on a free port of the loopback.
 #[derive(Debug)]
 pub struct Broker {
@@ -37,17 +58,11 @@ impl Broker {
     /// When it does not become ready.
     pub async fn start(program: &Path, site: &Site, directory: &Path) -> Result<Self> {
         let port = free_port()?;
-        let store: PathBuf = directory.join("jetstream");
-        let configuration = format!(
-            "listen: 127.0.0.1:{port}\nserver_name: fleet\njetstream {{ store_dir: {store:?}, max_file: 8G }}\n{}",
-            site.configuration
-        );
-        let file = directory.join("nats-server.conf");
-        fs::write(&file, configuration).map_err(FleetError::io(file.display().to_string()))?;
+        let file = configure("nats-server", port, "", site, directory)?;
         let mut command = Command::new(program);
         command.arg("--config").arg(&file);
         let mut process = Process::start("nats-server", command, directory)?;
-        process.wait_until_it_says("Server is ready").await?;
+        process.wait_until_it_says(READY).await?;
         Ok(Self { process, port })
     }
 }

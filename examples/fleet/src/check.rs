@@ -171,7 +171,7 @@ async fn poison_is_put_aside(fleet: &Fleet) -> Result<u64> {
 }
 
 /// Whether what was lost there had numbers of the agent's sequence already.
-const fn takes_numbers(stage: LossStage) -> bool {
+pub(crate) const fn takes_numbers(stage: LossStage) -> bool {
     matches!(stage, LossStage::Queue | LossStage::Spool | LossStage::Transport | LossStage::Store)
 }
 

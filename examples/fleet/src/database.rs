@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
 use tokio::process::Command;
@@ -14,6 +15,10 @@ use crate::process::Process;
 /// Who runs the server where the fleet is started by root, since PostgreSQL refuses to be: nobody.
 const NOBODY: u32 = 65_534;
 
+/// How often a server that was killed is started again, and how long after another.
+const RESTARTS: u32 = 100;
+const RESTART_DELAY: Duration = Duration::from_millis(100);
+
 /// A PostgreSQL server on a free port of the loopback, whose user needs a password.
 #[derive(Debug)]
 pub struct Database {
@@ -21,6 +26,7 @@ pub struct Database {
     pub process: Process,
     /// Its URL, with the password in it: for files that only their owner reads.
     pub url: String,
+    server: Server,
 }
 
 /// The folder of the newest PostgreSQL that is installed.
@@ -44,27 +50,21 @@ impl Database {
     /// When there is no PostgreSQL, or it does not become ready.
     pub async fn start(directory: &Path) -> Result<Self> {
         let programs = programs()?;
-        let root = geteuid().is_root();
         let home = directory.join("postgresql");
         let at = |what: &str| FleetError::io(format!("{what} {}", home.display()));
         fs::create_dir(&home).map_err(at("making"))?;
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).map_err(at("opening"))?;
         let password = nkeys::KeyPair::new_user().public_key();
         fs::write(home.join("password"), &password).map_err(at("writing into"))?;
-        if root {
+        if geteuid().is_root() {
             for path in [&home, &home.join("password")] {
                 chown(path, Some(NOBODY), Some(NOBODY)).map_err(at("giving away"))?;
             }
         }
-        let command = |program: &str| {
-            let mut command = Command::new(programs.join(program));
-            command.current_dir(&home).env_clear().env("PATH", &programs);
-            if root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
-            command
-        };
-        let made = command("initdb")
+        let port = free_port()?;
+        let server = Server { programs, home, port, directory: directory.to_owned() };
+        let made = server
+            .command("initdb")
             .args(["-D", "data", "-U", "lavender", "-E", "UTF8", "--locale=C", "--no-sync"])
             .args(["--auth=scram-sha-256", "--pwfile=password"])
             .output()
@@ -78,15 +78,60 @@ impl Database {
                 said,
             });
         }
-        let port = free_port()?;
-        let mut server = command("postgres");
-        server.args(["-D", "data", "-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""]);
-        let mut process = Process::start("postgresql", server, directory)?
+        let process = server.start().await?;
+        let url =
+            format!("postgres://lavender:{password}@127.0.0.1:{port}/postgres?sslmode=disable");
+        Ok(Self { process, url, server })
+    }
+
+    /// Starts the server again that was killed. The processes of its connections end by themselves, soon after it;
+    /// until they have, a new one refuses to start.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.server.start().await {
+                Ok(process) => {
+                    self.process = process;
+                    return Ok(());
+                }
+                Err(FleetError::Ended { .. }) if tries < RESTARTS => tries += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(RESTART_DELAY).await;
+        }
+    }
+}
+
+/// What it takes to start the server of a database.
+#[derive(Debug)]
+struct Server {
+    programs: PathBuf,
+    home: PathBuf,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Server {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(&self.home).env_clear().env("PATH", &self.programs);
+        if geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    async fn start(&self) -> Result<Process> {
+        let mut server = self.command("postgres");
+        server.args(["-D", "data", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-k", ""]);
+        let mut process = Process::start("postgresql", server, &self.directory)?
             // Smart shutdown would wait for the connections of others.
             .stopped_by(Signal::INT);
         process.wait_until_it_says("ready to accept connections").await?;
-        let url =
-            format!("postgres://lavender:{password}@127.0.0.1:{port}/postgres?sslmode=disable");
-        Ok(Self { process, url })
+        Ok(process)
     }
 }

@@ -58,7 +58,7 @@ impl Fleet {
         // The database's user has to reach its own folder.
         fs::set_permissions(path, fs::Permissions::from_mode(0o711))
             .map_err(FleetError::io(path.display().to_string()))?;
-        let site = Site::make(path)?;
+        let site = Site::make(path, &AGENTS)?;
         let broker = Broker::start(&programs.nats_server, &site, path).await?;
         let database = Database::start(path).await?;
         let store = lavender_store::open(&database.url)?;
@@ -113,7 +113,7 @@ impl Fleet {
 }
 
 /// Writes a file that only its owner reads: it may hold a password.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let failed = || FleetError::io(format!("writing {}", path.display()));
     fs::write(path, text).map_err(failed())?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed())

@@ -5,6 +5,7 @@
 
 pub mod acts;
 pub mod broker;
+pub mod chaos;
 pub mod check;
 pub mod database;
 pub mod error;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use lavender_core::store::{AlertQuery, TimeRange};
+use lavender_fleet::chaos::{ChaosOptions, Simulate, chaos};
 use lavender_fleet::check::check;
 use lavender_fleet::error::{FleetError, Result};
 use lavender_fleet::fleet::{Fleet, Programs};
@@ -31,6 +32,17 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         acts: usize,
     },
+    /// Kill every process and server in turn under load, and show that nothing is missing and nothing comes twice; the
+    /// last line is the figures. Fails when something does not hold.
+    Chaos {
+        #[command(flatten)]
+        place: Where,
+        #[command(flatten)]
+        options: ChaosOptions,
+    },
+    /// The process of simulated agents, which `chaos` starts.
+    #[command(hide = true)]
+    Simulate(Simulate),
 }
 
 #[derive(Args, Debug)]
@@ -77,6 +89,11 @@ async fn run(command: Command) -> Result<()> {
             fleet.stop().await?;
             say(format!("fleet-check: {checked}"))
         }
+        Command::Chaos { place, options } => {
+            let figures = chaos(&place.programs()?, &options, say).await?;
+            say(format!("chaos: {figures}"))
+        }
+        Command::Simulate(told) => told.run().await,
     }
 }
 

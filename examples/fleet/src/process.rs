@@ -108,7 +108,28 @@ impl Process {
         }
     }
 
-    fn said(&self) -> String {
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it had ended by itself before, or cannot be killed.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.look()?;
+        self.child.kill().await.map_err(FleetError::io(format!("killing {}", self.name)))
+    }
+
+    /// Waits until it has ended by itself, and well.
+    ///
+    /// # Errors
+    ///
+    /// When it ends with an error.
+    pub async fn ended_well(&mut self) -> Result<()> {
+        let status = self.child.wait().await.map_err(FleetError::io(self.name.clone()))?;
+        if status.success() { Ok(()) } else { Err(self.ended(status.to_string())) }
+    }
+
+    /// All that it has said since it was started.
+    pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 

@@ -27,12 +27,12 @@ fn invalid(error: impl std::fmt::Display) -> FleetError {
 }
 
 impl Site {
-    /// Makes everything anew in a directory.
+    /// Makes everything anew in a directory, with a user for each of these agents.
     ///
     /// # Errors
     ///
     /// When a file cannot be written.
-    pub fn make(directory: &Path) -> Result<Self> {
+    pub fn make(directory: &Path, agents: &[impl AsRef<str>]) -> Result<Self> {
         let mut site = Self { directory: directory.to_owned(), configuration: String::new() };
         let mut params = CertificateParams::new(Vec::new()).map_err(invalid)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,7 +49,8 @@ impl Site {
             site.write(&format!("{name}.key"), &key.serialize_pem())?;
         }
         let mut users = site.user("worker", "")?;
-        for agent in AGENTS {
+        for agent in agents {
+            let agent = agent.as_ref();
             let may = format!(
                 "permissions {{ publish: [\"telemetry.raw.{TENANT}.{agent}\", \"alerts.{TENANT}.{agent}\", \
                  \"heartbeat.{TENANT}.{agent}\"], subscribe: [\"_INBOX.{TENANT}.{agent}.>\"] }}"
@@ -86,9 +87,16 @@ impl Site {
 
     /// The broker's URL for a user, without a secret in it.
     pub fn url(&self, port: u16, user: &str) -> String {
+        self.url_of(&[port], user)
+    }
+
+    /// The same of a broker of several servers.
+    pub fn url_of(&self, ports: &[u16], user: &str) -> String {
         let file = |name: &str| self.file(name).display().to_string();
+        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!(
-            "tls://127.0.0.1:{port}?ca={}&cert={}&key={}&nkey={}",
+            "tls://{}?ca={}&cert={}&key={}&nkey={}",
+            hosts.join(","),
             file("ca.pem"),
             file("client.pem"),
             file("client.key"),

@@ -98,6 +98,8 @@ pub struct TransportConfig {
     pub other_bytes_max: u64,
     /// The most deliveries of a durable that are out at once, for all who share it.
     pub in_flight: NonZeroU32,
+    /// How long a delivery may stay unanswered before it comes again: what a killed worker had waits for so long.
+    pub ack_wait_secs: NonZeroU32,
 }
 
 impl Default for TransportConfig {
@@ -110,6 +112,7 @@ impl Default for TransportConfig {
             telemetry_bytes_max: 1 << 30,
             other_bytes_max: 256 << 20,
             in_flight: NonZeroU32::MIN.saturating_add(1_023),
+            ack_wait_secs: NonZeroU32::MIN.saturating_add(29),
         }
     }
 }

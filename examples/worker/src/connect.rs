@@ -25,6 +25,7 @@ pub fn options(config: &TransportConfig) -> Result<JetStreamOptions, Failure> {
     options.streams.telemetry_bytes_max = config.telemetry_bytes_max;
     options.streams.other_bytes_max = config.other_bytes_max;
     options.consumer.in_flight = config.in_flight.get();
+    options.consumer.ack_wait = Duration::from_secs(config.ack_wait_secs.get().into());
     let known = |name: &String| options.durables.iter().any(|durable| *durable.durable == **name);
     if let Some(name) = config.durables.iter().find(|name| !known(name)) {
         let known: Vec<&str> = options.durables.iter().map(|durable| &*durable.durable).collect();
@@ -76,5 +77,19 @@ where
             () = stop.asked() => return Err(Failure::new(exit, error)),
             () = tokio::time::sleep(delay) => delay = (delay * 2).min(longest),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_worker_had_waits_as_long_as_is_configured() {
+        let mut config = TransportConfig::default();
+        let ack_wait = |config: &TransportConfig| options(config).map(|to| to.consumer.ack_wait);
+        assert_eq!(ack_wait(&config).ok(), Some(Duration::from_secs(30)));
+        config.ack_wait_secs = std::num::NonZeroU32::MIN.saturating_add(2);
+        assert_eq!(ack_wait(&config).ok(), Some(Duration::from_secs(3)));
     }
 }

@@ -33,7 +33,7 @@ impl Default for RulesConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionConfig {
     /// How late events may come and still count as if they had come in order. Longer than the broker waits for an
-    /// acknowledgement, which is 30 s: what a killed worker had comes again after that.
+    /// acknowledgement (`ack_wait_secs` under `[transport]`): what a killed worker had comes again after that.
     pub lateness_secs: NonZeroU32,
     /// For how long an agent says nothing before what waits for time to pass is decided by the clock.
     pub silence_secs: NonZeroU32,

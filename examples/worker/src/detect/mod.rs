@@ -31,9 +31,11 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
     let mut worker = Worker::start(&args.worker).await?;
     let rules = Rules::new(&worker.config.rules, &args.rules);
     let detection = &worker.config.detection;
-    let ack_wait = connect::options(&worker.config.transport)?.consumer.ack_wait;
-    let fleet = detection.fleet(ack_wait)?;
-    let (silence, bucket) = (detection.silence(), detection.bucket());
+    let transport = connect::options(&worker.config.transport)?;
+    let fleet = detection.fleet(transport.consumer.ack_wait)?;
+    let (silence, mut bucket) = (detection.silence(), detection.bucket());
+    // What is known of an agent must outlive a server as the agent's telemetry does.
+    bucket.replicas = transport.streams.replicas;
     let handle = rules.open()?;
     let detector = SigmaFleetDetector::new(handle.detector(), fleet)
         .map_err(|error| Failure::new(Exit::Configuration, error))?;
