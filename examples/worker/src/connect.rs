@@ -61,7 +61,12 @@ pub async fn store(url: &str, stop: &Stop) -> Result<Arc<dyn Store>, Failure> {
     retry(Exit::Store, stop, open).await
 }
 
-async fn retry<T, F>(exit: Exit, stop: &Stop, mut open: impl FnMut() -> F) -> Result<T, Failure>
+/// Tries until it is open. The broker and the database may go away again while a worker starts.
+///
+/// # Errors
+///
+/// What trying again does not mend, and the last error when the worker is to stop before it is open.
+pub async fn retry<T, F>(exit: Exit, stop: &Stop, mut open: impl FnMut() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T>>,
 {

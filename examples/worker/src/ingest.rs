@@ -26,11 +26,12 @@ pub async fn run(args: &WorkerArgs) -> Result<(), Failure> {
     bucket.name = "lavender-ingest".into();
     bucket.replicas = connect::options(&worker.config.transport)?.streams.replicas;
     bucket.bytes_max = worker.config.ingest.state_bytes_max;
-    let state = worker.transport.state(bucket).await;
-    let state = state.map_err(|error| Failure::of(Exit::Transport, &error))?;
+    let state = worker.state(bucket).await?;
     let options = options(&worker.config.ingest);
-    let ingest = Ingest::open(&worker.transport, Arc::new(state), options).await;
-    let ingest = ingest.map_err(|error| Failure::of(Exit::Transport, &error))?;
+    let ingest = connect::retry(Exit::Transport, &worker.stop, || {
+        Ingest::open(&worker.transport, Arc::clone(&state), options.clone())
+    });
+    let ingest = ingest.await?;
     let monitor = ingest.monitor();
     worker.registry.register_collector(Box::new(Counts(monitor.clone())));
     let subscription = Ingest::subscription();

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use lavender_core::store::StateStore;
 use lavender_core::transport::{Consumer, Subscriber as _, Subscription};
 use lavender_core::{ErrorKind, Result as CoreResult};
 use lavender_store::Store;
-use lavender_transport::nats::JetStream;
+use lavender_transport::nats::{BucketOptions, JetStream};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
@@ -72,11 +73,23 @@ impl Worker {
         &mut self,
         subscription: Subscription,
     ) -> Result<Box<dyn Consumer>, Failure> {
-        let consumer = self.transport.subscribe(subscription.clone()).await;
-        let consumer = consumer.map_err(|error| Failure::of(Exit::Transport, &error))?;
+        let consumer = connect::retry(Exit::Transport, &self.stop, || {
+            self.transport.subscribe(subscription.clone())
+        });
+        let consumer = consumer.await?;
         self.health.depend_on(Broker { transport: self.transport.clone(), subscription });
         let consumed = Consumed::register(&mut self.registry);
         Ok(Box::new(RoleConsumer::new(consumer, consumed, self.stop.clone())))
+    }
+
+    /// Opens a bucket that workers share.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not let it.
+    pub async fn state(&self, options: BucketOptions) -> Result<Arc<dyn StateStore>, Failure> {
+        let open = || self.transport.state(options.clone());
+        Ok(Arc::new(connect::retry(Exit::Transport, &self.stop, open).await?))
     }
 
     /// Does the role's work, and answers over HTTP meanwhile. `work` ends by itself when its consumer does; where a

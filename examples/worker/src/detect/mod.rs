@@ -11,7 +11,6 @@ use lavender_core::pipeline::{DetectionOptions, DetectionWorker};
 use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{Result, StateStore, async_trait};
 use lavender_detect::SigmaFleetDetector;
-use lavender_transport::nats::BucketOptions;
 
 pub use self::config::{DetectionConfig, RulesConfig};
 use self::metrics::Detected;
@@ -41,7 +40,8 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Configuration, error))?;
     let reload = rules.reload_on_hangup(handle)?;
 
-    let state = state(&worker, bucket).await?;
+    // The bucket that all detection workers share.
+    let state = worker.state(bucket).await?;
     worker.health.depend_on(State(Arc::clone(&state)));
     let durable = Subscription { topic: Topic::TelemetryAccepted, durable: "detection".into() };
     let consumer = worker.consume(durable).await?;
@@ -61,16 +61,6 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
     let report = worker.run(Exit::Transport, work).await?;
     tracing::info!(events = report.events, alerts = report.alerts, "stopped");
     Ok(())
-}
-
-/// The bucket that all detection workers share.
-async fn state(
-    worker: &Worker,
-    options: BucketOptions,
-) -> std::result::Result<Arc<dyn StateStore>, Failure> {
-    let state = worker.transport.state(options).await;
-    let state = state.map_err(|error| Failure::of(Exit::Transport, &error))?;
-    Ok(Arc::new(state))
 }
 
 /// The bucket, by a key that nothing has.
