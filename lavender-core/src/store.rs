@@ -1,6 +1,8 @@
 //! Stores: events, alerts, agents, losses, state; and what people see of them within their tenant.
 
 mod access;
+#[cfg(feature = "command")]
+mod command;
 mod feed;
 mod fleet;
 mod triage;
@@ -24,6 +26,8 @@ pub use self::access::{
     AccessStore, AccessToken, AuditAction, AuditEntry, AuditQuery, Role, TokenHash, TokenId,
     TokenQuery,
 };
+#[cfg(feature = "command")]
+pub use self::command::{CommandQuery, CommandStatus, CommandStore, IssuedCommand};
 pub use self::feed::{FeedChange, FeedItem, FeedPosition, FeedStore};
 pub use self::fleet::{
     AgentFacts, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason, LivenessTimes,

@@ -26,6 +26,7 @@ pub(crate) enum Listing {
     Transitions,
     Tokens,
     Audit,
+    Commands,
 }
 
 impl Listing {
@@ -36,6 +37,7 @@ impl Listing {
             Self::Transitions => "t",
             Self::Tokens => "k",
             Self::Audit => "u",
+            Self::Commands => "c",
         }
     }
 

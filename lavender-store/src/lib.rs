@@ -19,8 +19,8 @@
 //! # Concepts
 //!
 //! - A store is opened from a URL: see [`open`]. One object is an `EventStore`, an `AlertStore` and a
-//!   `StateStore`, and what a control plane needs within a tenant: a `TriageStore`, a `FleetStore`, an `AccessStore`
-//!   and a `FeedStore`. [`Store`] joins them and adds [retention](Store::retain) and an orderly [end](Store::close).
+//!   `StateStore`, and what a control plane needs within a tenant: a `TriageStore`, a `FleetStore`, an `AccessStore`,
+//!   a `CommandStore` and a `FeedStore`. [`Store`] joins them and adds [retention](Store::retain) and an orderly [end](Store::close).
 //! - Events are kept by the UTC day of their `observed_at`; retention forgets whole days at once.
 //! - What is written twice is there once: events and alerts are known by their ids.
 //!
@@ -51,7 +51,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use lavender_core::store::{AccessStore, FeedStore, FleetStore, TriageStore};
+use lavender_core::store::{AccessStore, CommandStore, FeedStore, FleetStore, TriageStore};
 use lavender_core::{
     AlertStore, Error, ErrorKind, EventStore, Result, StateStore, Timestamp, async_trait,
 };
@@ -65,7 +65,14 @@ pub use crate::sqlite::{SqliteError, SqliteOptions, SqliteStore};
 /// A store of everything: what [`open`] returns.
 #[async_trait]
 pub trait Store:
-    EventStore + AlertStore + StateStore + TriageStore + FleetStore + AccessStore + FeedStore
+    EventStore
+    + AlertStore
+    + StateStore
+    + TriageStore
+    + FleetStore
+    + AccessStore
+    + CommandStore
+    + FeedStore
 {
     /// Forgets the events and the losses of every UTC day that was over at `before`. Alerts and their
     /// history stay, with the processes inside them. Returns how many days were dropped.

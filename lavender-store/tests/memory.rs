@@ -21,6 +21,7 @@ async fn it_conforms() {
     conformance::triage_store(&MemoryStore::new()).await;
     conformance::fleet_store(&MemoryStore::new()).await;
     conformance::access_store(&MemoryStore::new()).await;
+    conformance::command_store(&MemoryStore::new()).await;
     conformance::feed_store(&MemoryStore::new()).await;
     let clock = Arc::new(ManualClock::new(START));
     let mut options = MemoryOptions::default();

@@ -53,7 +53,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
         .execute_batch(
             "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
              DROP INDEX alerts_tenant_rule; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
-             DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed;
+             DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed; DROP TABLE commands;
              DROP TABLE alert_slots; DROP TABLE alert_days;
              ALTER TABLE alerts DROP COLUMN revision;
              ALTER TABLE alerts DROP COLUMN updated_at;
@@ -133,6 +133,7 @@ async fn it_conforms_within_tenants() {
     conformance::fleet_store(&store).await;
     conformance::triage_store(&store).await;
     conformance::access_store(&store).await;
+    conformance::command_store(&store).await;
     conformance::feed_store(&store).await;
     store.close().await.unwrap();
 }

@@ -5,17 +5,27 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use lavender_core::TenantId;
+use lavender_core::command::KeyId;
 use lavender_core::store::LivenessTimes;
 
 /// Shows what agents saw and raised, and lets people work on it: an HTTP API and a live stream.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "lavender-control-plane", version)]
+#[command(name = "lavender-control-plane", version, subcommand_negates_reqs = true)]
 pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub task: Option<Task>,
     /// The store: `sqlite:PATH`, `postgres://HOST/DATABASE` or `memory:`.
-    #[arg(long, value_name = "URL", env = "LAVENDER_STORE", hide_env_values = true)]
-    pub store: String,
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LAVENDER_STORE",
+        hide_env_values = true,
+        required = true
+    )]
+    pub store: Option<String>,
     /// Where to listen.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -38,6 +48,32 @@ pub struct Cli {
     /// A file or directory of rules to list, beside the built-in ones. Can be given again.
     #[arg(long, value_name = "PATH")]
     pub rules: Vec<PathBuf>,
+    /// The file with the key by which commands are signed, as `keys generate` makes it. Without it, no commands are
+    /// given.
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+}
+
+/// What can be done instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// The keys by which commands are signed.
+    #[command(subcommand)]
+    Keys(KeysTask),
+}
+
+/// What can be done with keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysTask {
+    /// Makes a signing key and prints what the agents' configuration has to say to take its commands.
+    Generate {
+        /// The name of the key: agents may pin several.
+        #[arg(long, value_name = "ID")]
+        id: KeyId,
+        /// The file to keep it in, readable for its owner alone. It must not be there yet.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 impl Cli {

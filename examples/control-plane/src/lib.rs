@@ -25,8 +25,10 @@
 pub mod access;
 pub mod api;
 pub mod cli;
+mod command;
 pub mod dashboard;
 pub mod extract;
+pub mod keys;
 pub mod limit;
 pub mod live;
 pub mod logging;
@@ -39,6 +41,7 @@ mod serve;
 pub mod view;
 mod watch;
 
+pub use crate::command::{CommandSink, Commanding};
 pub use crate::plane::{ControlPlane, Options};
 pub use crate::serve::{WelcomeError, serve, welcome};
 pub use crate::watch::watch;

@@ -11,6 +11,7 @@ use lavender_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::Gate;
+use crate::command::Commanding;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 
@@ -31,6 +32,8 @@ pub struct Options {
     pub live_clients: usize,
     /// The rules that are listed: those that are in use at that moment.
     pub rules: RuleHandle,
+    /// By what commands are signed, and brought to agents.
+    pub commanding: Commanding,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -45,6 +48,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             live_clients: 1_024,
             rules: RuleHandle::new(RuleSet::empty()),
+            commanding: Commanding::default(),
             clock: Arc::new(SystemClock),
         }
     }

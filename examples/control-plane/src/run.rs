@@ -9,7 +9,9 @@ use lavender_core::{Clock, SystemClock};
 use lavender_detect::{RuleHandle, RuleSetBuilder};
 use tokio::net::TcpListener;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, KeysTask, Task};
+use crate::command::Commanding;
+use crate::keys::{self, KeyError};
 use crate::plane::{ControlPlane, Options};
 use crate::serve::{WelcomeError, serve, welcome};
 
@@ -25,6 +27,9 @@ pub enum RunError {
     /// No first token could be made.
     #[error(transparent)]
     Welcome(#[from] WelcomeError),
+    /// There is no signing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// It cannot listen, or cannot go on.
     #[error("cannot listen on {listen}: {error}")]
     Listen {
@@ -38,16 +43,23 @@ pub enum RunError {
     Output(std::io::Error),
 }
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM, or does the task that it was given.
 ///
 /// # Errors
 ///
 /// What failed, and what to do about it.
 pub async fn run(cli: Cli) -> Result<(), RunError> {
+    if let Some(Task::Keys(KeysTask::Generate { id, file })) = &cli.task {
+        let signer = keys::generate(id.clone(), file)?;
+        return say(keys::agent_configuration(&signer).trim_end());
+    }
+    let Some(url) = cli.store.clone() else {
+        return Err(RunError::Usage("--store: say which store".into()));
+    };
     cli.check_listen().map_err(RunError::Usage)?;
     let liveness = cli.liveness().map_err(RunError::Usage)?;
     let rules = rules(&cli).map_err(RunError::Usage)?;
-    let url = cli.store.clone();
+    let signer = cli.signing_key.as_deref().map(keys::load).transpose()?.map(Arc::new);
     let opened = tokio::task::spawn_blocking(move || lavender_store::open(&url)).await;
     let store = opened.map_err(|error| RunError::Usage(format!("--store: {error}")))??;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -58,8 +70,14 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         }
     }
     let per_second = cli.requests_per_second;
-    let options =
-        Options { liveness, requests_per_second: per_second, rules, clock, ..Options::default() };
+    let options = Options {
+        liveness,
+        requests_per_second: per_second,
+        rules,
+        commanding: Commanding { signer, sink: None },
+        clock,
+        ..Options::default()
+    };
     let served = listen(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
     store.close().await?;
     served

@@ -49,7 +49,7 @@ impl SignedCommand {
         &self.command.key
     }
 
-    pub(super) const fn command(&self) -> &Command {
+    pub(crate) const fn command(&self) -> &Command {
         &self.command
     }
 

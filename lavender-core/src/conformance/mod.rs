@@ -21,6 +21,8 @@
 
 mod access_store;
 mod alert_store;
+#[cfg(feature = "command")]
+mod command_store;
 mod event_store;
 mod feed_store;
 mod fleet_store;
@@ -32,6 +34,8 @@ mod triage_store;
 
 pub use self::access_store::access_store;
 pub use self::alert_store::alert_store;
+#[cfg(feature = "command")]
+pub use self::command_store::command_store;
 pub use self::event_store::{event_store, last_sequence_over_alerts};
 pub use self::feed_store::feed_store;
 pub use self::fleet_store::fleet_store;

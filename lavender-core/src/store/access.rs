@@ -162,11 +162,21 @@ pub enum AuditAction {
     TokenCreate,
     /// A token was taken back.
     TokenRevoke,
+    /// A command was given to an agent.
+    CommandIssue,
+    /// An agent reported what became of a command.
+    CommandResult,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 3] = [Self::AlertStatus, Self::TokenCreate, Self::TokenRevoke];
+    pub const ALL: [Self; 5] = [
+        Self::AlertStatus,
+        Self::TokenCreate,
+        Self::TokenRevoke,
+        Self::CommandIssue,
+        Self::CommandResult,
+    ];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {
@@ -174,6 +184,8 @@ impl AuditAction {
             Self::AlertStatus => "alert_status",
             Self::TokenCreate => "token_create",
             Self::TokenRevoke => "token_revoke",
+            Self::CommandIssue => "command_issue",
+            Self::CommandResult => "command_result",
         }
     }
 }
@@ -198,7 +210,7 @@ pub struct AuditEntry {
     pub actor: Arc<str>,
     /// What.
     pub action: AuditAction,
-    /// To what: the id of an alert or of a token.
+    /// To what: the id of an alert, of a token or of a command.
     pub target: Arc<str>,
     /// What is different after it.
     pub change: Arc<str>,

@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod command;
 mod events;
 mod feed;
 mod fleet;
@@ -22,6 +23,7 @@ use lavender_core::{
 
 use self::access::Access;
 use self::alerts::Alerts;
+use self::command::Commands;
 use self::events::Events;
 use self::feed::Feed;
 use self::fleet::Transitions;
@@ -83,6 +85,7 @@ struct Kept {
     events: Events,
     alerts: Alerts,
     access: Access,
+    commands: Commands,
     transitions: Transitions,
     feed: Feed,
     state: State,

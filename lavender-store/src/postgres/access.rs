@@ -132,7 +132,8 @@ async fn token(client: &impl GenericClient, id: TokenId) -> Result<Option<Access
 }
 
 /// Behind everything, where a page begins with the first: newest first.
-const NEWEST: Position = Position { time: Timestamp::from_nanos(i64::MAX), id: u128::MAX };
+pub(super) const NEWEST: Position =
+    Position { time: Timestamp::from_nanos(i64::MAX), id: u128::MAX };
 
 async fn tokens(
     client: &Client,

@@ -27,6 +27,7 @@ macro_rules! reading {
 mod access;
 mod agents;
 mod alerts;
+mod command;
 mod connection;
 mod counts;
 mod error;

@@ -91,7 +91,8 @@ fn token(connection: &Connection, id: TokenId) -> Result<Option<AccessToken>> {
 }
 
 /// Behind everything, where a page begins with the first: newest first.
-const NEWEST: Position = Position { time: Timestamp::from_nanos(i64::MAX), id: u128::MAX };
+pub(super) const NEWEST: Position =
+    Position { time: Timestamp::from_nanos(i64::MAX), id: u128::MAX };
 
 fn tokens(
     connection: &Connection,

@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod alerts;
+mod command;
 mod connection;
 mod counts;
 mod error;

@@ -3,6 +3,7 @@
 mod agents;
 mod alerts;
 mod audit;
+mod commands;
 mod events;
 mod health;
 mod live;
@@ -25,6 +26,8 @@ pub(crate) fn v1() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(events::list))
         .routes(routes!(agents::list))
         .routes(routes!(agents::get))
+        .routes(routes!(commands::list, commands::issue))
+        .routes(routes!(commands::get))
         .routes(routes!(agents::transitions))
         .routes(routes!(agents::losses))
         .routes(routes!(rules::list))

@@ -2,6 +2,7 @@
 
 mod agent;
 mod alert;
+mod command;
 mod tree;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ pub use self::alert::{
     AlertDetail, AlertSummary, EvidenceView, ProcessView, RuleView, StatisticsView,
     StatusChangeView,
 };
+pub use self::command::CommandView;
 pub use self::tree::{ProcessNode, ProcessTree, tree_of};
 
 use crate::extract::Time;

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use lavender_control_plane::access::new_token;
-use lavender_control_plane::api;
+use lavender_control_plane::{Commanding, Options, api};
+use lavender_core::command::CommandAction;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
-use lavender_core::store::{LivenessTimes, Role};
+use lavender_core::store::{IssuedCommand, LivenessTimes, Role};
 use lavender_core::{TenantId, Timestamp};
 use lavender_store::{PostgresOptions, PostgresStore};
 use serde_json::{Value, json};
 
+use crate::commands::signer;
 use crate::plane::{Plane, raise};
 use crate::postgres::Server;
 
@@ -23,6 +26,7 @@ enum Thing {
     Alert,
     Agent,
     Token,
+    Command,
 }
 
 struct Route {
@@ -53,6 +57,7 @@ fn routes() -> Vec<Route> {
             "from": "2023-11-14T00:00:00Z", "to": "2023-11-15T00:00:00Z"})
     };
     let token = || json!({"name": "wall", "role": "viewer"});
+    let command = || json!({"command": {"action": "ping"}});
     let open = |path| Route { role: None, ..get(path, "", Thing::None, Viewer) };
     vec![
         get("/api/v1/alerts", "", Thing::None, Viewer),
@@ -67,6 +72,14 @@ fn routes() -> Vec<Route> {
         get("/api/v1/events", DAY, Thing::None, Viewer),
         get("/api/v1/agents", "", Thing::None, Viewer),
         get("/api/v1/agents/{agent}", "", Thing::Agent, Viewer),
+        get("/api/v1/agents/{agent}/commands", "", Thing::Agent, Viewer),
+        Route {
+            method: Method::POST,
+            body: Some(command),
+            success: StatusCode::CREATED,
+            ..get("/api/v1/agents/{agent}/commands", "", Thing::Agent, Analyst)
+        },
+        get("/api/v1/commands/{id}", "", Thing::Command, Viewer),
         get("/api/v1/transitions", "", Thing::None, Viewer),
         get("/api/v1/losses", "", Thing::None, Viewer),
         get("/api/v1/rules", "", Thing::None, Viewer),
@@ -133,6 +146,14 @@ async fn make(plane: &Plane, sample: &mut Sample, thing: Thing) -> String {
             let (_, token) = new_token(tenant, Role::Viewer, "made", "test", START, None).unwrap();
             plane.store.create_token(&token).await.unwrap();
             token.id.to_string()
+        }
+        Thing::Command => {
+            let (tenant, agent) = (sample.source().tenant.clone(), sample.source().agent.clone());
+            let minute = Duration::from_secs(60);
+            let signed = signer().order(tenant, agent, CommandAction::Ping, START, minute).unwrap();
+            let issued = IssuedCommand::new(signed, "test", None);
+            plane.store.issue(&issued).await.unwrap();
+            issued.command().id.to_string()
         }
     }
 }
@@ -241,16 +262,20 @@ async fn dead(
     (secret.reveal(), token.id)
 }
 
+fn sign(options: &mut Options) {
+    options.commanding = Commanding { signer: Some(Arc::new(signer())), sink: None };
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite() {
-    every_route_for_every_role_and_tenant(&Plane::new()).await;
+    every_route_for_every_role_and_tenant(&Plane::with(sign)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
     let Some(mut server) = Server::start() else { return };
     let store = PostgresStore::open(&server.database().await, PostgresOptions::default()).unwrap();
-    every_route_for_every_role_and_tenant(&Plane::over(Arc::new(store), |_| ())).await;
+    every_route_for_every_role_and_tenant(&Plane::over(Arc::new(store), sign)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod access;
 mod alerts;
+mod commands;
 mod fleet;
 mod guard;
 mod live;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use lavender_control_plane::keys;
+use lavender_core::command::KeyId;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::store::LivenessTimes;
 use lavender_core::{AlertStore as _, EventStore as _, Severity, TenantId};
@@ -43,7 +45,10 @@ async fn the_api_keeps_to_its_document() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("lavender.db");
     fill(&path).await;
-    let server = Arc::new(Server::start(&path, &["--requests-per-second", "1000000"]));
+    let key = directory.path().join("signing.key");
+    keys::generate(KeyId::new("ops-1").unwrap(), &key).unwrap();
+    let more = ["--requests-per-second", "1000000", "--signing-key", key.to_str().unwrap()];
+    let server = Arc::new(Server::start(&path, &more));
     let token = server.token.clone().unwrap();
     let tested = Command::new(program.trim())
         .current_dir(directory.path())

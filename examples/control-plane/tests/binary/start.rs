@@ -1,7 +1,9 @@
 //! How it starts, and how it ends.
 
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
+use lavender_control_plane::keys;
 use tempfile::TempDir;
 
 use crate::server::{Server, command};
@@ -54,4 +56,49 @@ fn what_cannot_be_is_refused_with_a_reason() {
         assert_eq!(ended.status.code(), Some(code), "{more:?}: {said}");
         assert!(said.contains(why), "{more:?}: {said}");
     }
+}
+
+#[test]
+fn a_signing_key_is_made_once_for_its_owner_alone_and_read_again() {
+    let directory = TempDir::new().unwrap();
+    let key = directory.path().join("signing.key");
+    let generate = || {
+        Command::new(env!("CARGO_BIN_EXE_lavender-control-plane"))
+            .args(["keys", "generate", "--id", "ops-1"])
+            .arg(&key)
+            .output()
+            .unwrap()
+    };
+    let made = generate();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let signer = keys::load(&key).unwrap();
+    assert_eq!(said, keys::agent_configuration(&signer));
+    let text = std::fs::read_to_string(&key).unwrap();
+    let secret = text.trim_end().split_once(' ').unwrap().1;
+    assert!(said.contains("id = \"ops-1\"") && !said.contains(secret), "{said}");
+    let again = generate();
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), text, "the key is overwritten");
+
+    let path = directory.path().join("lavender.db");
+    let flag = key.to_str().unwrap();
+    let server = Server::start(&path, &["--signing-key", flag]);
+    assert!(!server.stop().contains(secret), "the key is in the log");
+    let refused = |why: &str| {
+        let store = format!("sqlite:{}", path.display());
+        let ended =
+            command(&store).args(["--signing-key", flag]).stdout(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(why) && !said.contains(secret), "{said}");
+    };
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    refused("others may read it");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&key, format!("ops-1 {}", &secret[2..])).unwrap();
+    refused("holds no signing key");
+    std::fs::remove_file(&key).unwrap();
+    refused("cannot be read");
 }
