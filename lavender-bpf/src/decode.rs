@@ -17,9 +17,9 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
-    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord, RecordHeader,
-    SignalRecord, TamperRecord, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord, ExecFailedRecord,
+    ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord,
+    RecordHeader, SignalRecord, TamperRecord, kind,
 };
 
 /// A record, its parts borrowed from the bytes.
@@ -53,6 +53,8 @@ pub enum Record<'a> {
     Signal(&'a SignalRecord),
     /// What gets code into another process, into memory, into the kernel.
     Tamper(Tamper<'a>),
+    /// A process changed the ids or the capabilities that it acts with.
+    Credentials(&'a CredentialsRecord),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -73,6 +75,7 @@ impl<'a> Record<'a> {
             Self::Dns(dns) => &dns.record.socket.header,
             Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
+            Self::Credentials(record) => &record.header,
             Self::Tamper(tamper) => &tamper.record.header,
         }
     }
@@ -255,6 +258,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             let (name, _) = take(rest, record.name_length.get().into(), kind)?;
             Ok(Record::Tamper(Tamper { record, walk, name: without_nul(name) }))
         }
+        kind::CREDENTIALS => Ok(Record::Credentials(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }
 }

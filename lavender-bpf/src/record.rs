@@ -46,6 +46,8 @@ pub mod kind {
     pub const SECRET: u16 = 16;
     /// A kernel module was loaded: [`TamperRecord`](super::TamperRecord).
     pub const MODULE: u16 = 17;
+    /// A process changed its ids or capabilities: [`CredentialsRecord`](super::CredentialsRecord).
+    pub const CREDENTIALS: u16 = 18;
     /// A socket was bound, or could not be: [`ConnectRecord`](super::ConnectRecord).
     pub const BIND: u16 = 32;
     /// A socket was made to listen, or could not be: [`ListenRecord`](super::ListenRecord).
@@ -461,6 +463,21 @@ pub struct TamperRecord {
     pub reserved: U32,
 }
 
+/// A call that changes the ids or the capabilities that a process acts with. What they became is in the header.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct CredentialsRecord {
+    /// Who and when.
+    pub header: RecordHeader,
+    /// What the call returned.
+    pub result: I64,
+    /// Which call: 1 to 9 for `setuid`, `setgid`, `setreuid`, `setregid`, `setresuid`, `setresgid`, `setfsuid`,
+    /// `setfsgid`, `capset`.
+    pub call: U32,
+    /// The ids as the call gave them, as many as it takes; all bits set leaves one as it is.
+    pub ids: [U32; 3],
+}
+
 // Held against the C side in `sensor::object` where probes are compiled.
 const _: () = {
     assert!(size_of::<RecordHeader>() == 64);
@@ -477,4 +494,5 @@ const _: () = {
     assert!(size_of::<ChangeRecord>() == 64 + 40);
     assert!(size_of::<SignalRecord>() == 64 + 32);
     assert!(size_of::<TamperRecord>() == 64 + 40);
+    assert!(size_of::<CredentialsRecord>() == 64 + 24);
 };

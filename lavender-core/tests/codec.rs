@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
-    Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
-    DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus,
-    FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss,
-    LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept, NetBind, NetConnect, NetListen,
-    NetSend, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget, ProcessVmWrite, Ptrace,
-    PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
+    Arguments, Container, CredCall, CredChange, Credentials, DnsAnswer, DnsData, DnsQuery,
+    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
+    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring,
+    IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept, NetBind,
+    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget,
+    ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -248,6 +248,19 @@ fn data() -> impl Strategy<Value = EventData> {
             let (path, result) = (by_file.then_some(path), SyscallResult(-1));
             EventData::ModuleLoad(ModuleLoad { path, parameters, result })
         }),
+        (process(), any::<u32>(), proptest::option::of(any::<u32>()), any::<i64>()).prop_map(
+            |(process, call, id, result)| {
+                EventData::CredChange(CredChange {
+                    call: CredCall::from_record(call % 11),
+                    real_id: id,
+                    effective_id: Some(call),
+                    saved_id: id,
+                    filesystem_id: id,
+                    before: id.map(|_| process.credentials),
+                    result: SyscallResult(result),
+                })
+            }
+        ),
         any::<u64>().prop_map(|count| {
             EventData::Lost(Loss {
                 cpu: Some(3),

@@ -301,6 +301,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let looked_up = Sample::new("acme", "web-1", 7).dns_query(&shell, "updates.example.org");
     let requests = Sample::new("acme", "web-1", 7).io_urings(&shell, "/etc/shadow");
     let tampering = changed.tampering(&shell, &shell);
+    let cred_changes = Sample::new("acme", "web-1", 7).cred_changes(&shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
     let events =
@@ -315,6 +316,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("look-up", events(Topic::TelemetryRaw, vec![looked_up])),
         ("failed-execs", events(Topic::TelemetryRaw, failed_execs)),
         ("tampering", events(Topic::TelemetryRaw, tampering)),
+        ("cred-changes", events(Topic::TelemetryRaw, cred_changes)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Arguments, Container, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event,
-    EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
-    IoUring, IoUringOperation, MemfdCreate, ModuleLoad, NetAccept, NetBind, NetConnect, NetListen,
-    NetSend, NetworkTransport, OpenFlags, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest,
-    Signal, SignalOutcome, SyscallResult, Terminal,
+    Arguments, Container, CredCall, CredChange, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
+    DnsResponseCode, Event, EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink,
+    FileMode, FileRename, IoUring, IoUringOperation, MemfdCreate, ModuleLoad, NetAccept, NetBind,
+    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, ProcessTarget, ProcessVmWrite,
+    Ptrace, PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -232,6 +232,18 @@ fn full() -> Vec<Arc<Event>> {
                 path: Some(path()),
                 parameters: path(),
                 result: SyscallResult(-1),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::CredChange(CredChange {
+                call: CredCall::Setresuid,
+                real_id: Some(0),
+                effective_id: Some(0),
+                saved_id: Some(0),
+                filesystem_id: Some(0),
+                before: Some(shell.credentials),
+                result: SyscallResult(0),
             }),
         ),
         connect(shell.clone(), "192.0.2.1:80".parse().unwrap(), 0),

@@ -4,6 +4,7 @@
 //! [`Host`], so that a capture, which holds both, gives the same events again.
 
 mod arguments;
+mod credentials;
 mod describe;
 mod exec_failed;
 mod io_uring;
@@ -252,6 +253,15 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Credentials(record) => {
+                // Looked up first: the actor has the ids of after the call.
+                let before = self.credentials_before(header);
+                if let Some(process) = self.actor(batch, header, waits) {
+                    batch.push(header, process, credentials::changed(record, before));
+                } else {
+                    self.wait(waits, bytes);
+                }
+            }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }
@@ -359,6 +369,7 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::MEMFD
                 | kind::SECRET
                 | kind::MODULE
+                | kind::CREDENTIALS
         );
         (header.boot_ns.get(), late)
     });

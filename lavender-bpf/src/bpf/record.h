@@ -23,6 +23,7 @@ enum record_kind {
 	RECORD_MEMFD = 15,
 	RECORD_SECRET = 16, /* memfd_secret */
 	RECORD_MODULE = 17,
+	RECORD_CREDENTIALS = 18,
 	RECORD_BIND = 32,
 	RECORD_LISTEN = 33,
 	RECORD_ACCEPT = 34,
@@ -196,6 +197,25 @@ struct tamper_record {
 	u32 reserved;
 };
 
+/* credentials_record.call */
+#define CREDENTIALS_SETUID 1
+#define CREDENTIALS_SETGID 2
+#define CREDENTIALS_SETREUID 3
+#define CREDENTIALS_SETREGID 4
+#define CREDENTIALS_SETRESUID 5
+#define CREDENTIALS_SETRESGID 6
+#define CREDENTIALS_SETFSUID 7
+#define CREDENTIALS_SETFSGID 8
+#define CREDENTIALS_CAPSET 9
+
+/* RECORD_CREDENTIALS */
+struct credentials_record {
+	struct record_header header;
+	s64 result;
+	u32 call;
+	u32 ids[3]; /* as the call gave them; all bits set: as it is */
+};
+
 /* What could not be delivered, by kind of record, for one CPU. */
 struct loss_counters {
 	u64 ring[RECORD_KINDS];
@@ -236,6 +256,7 @@ struct sensor_config {
 	u32 opens, connects, changes;
 	u32 network, failed_execs;
 	u32 include_count, exclude_count, uid_count, tampering;
+	u32 credentials, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */

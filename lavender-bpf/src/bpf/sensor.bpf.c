@@ -18,6 +18,7 @@
 #include "message.h"
 #include "exec_failed.h"
 #include "tamper.h"
+#include "credentials.h"
 #include "syscall.h"
 #include "signal.h"
 #include "io_uring.h"

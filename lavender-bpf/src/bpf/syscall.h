@@ -103,6 +103,8 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		return;
 	else if (config.tampering && exit_tamper(task, call, compat))
 		return;
+	else if (config.credentials && exit_credentials(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }

@@ -46,6 +46,10 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
         Probe::ProcessVmWrite => (&[311], &[348]),
         Probe::MemfdCreate => (&[319, 447], &[356, 447]),
         Probe::ModuleLoad => (&[175, 313], &[128, 350]),
+        Probe::CredChange => (
+            &[105, 106, 113, 114, 117, 119, 122, 123, 126],
+            &[23, 46, 70, 71, 138, 139, 164, 170, 185, 203, 204, 208, 210, 213, 214, 215, 216],
+        ),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
@@ -87,6 +91,8 @@ pub(super) struct Config {
     exclude_count: u32,
     uid_count: u32,
     tampering: u32,
+    credentials: u32,
+    reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
@@ -131,6 +137,7 @@ impl Config {
         self.changes = changes.into_iter().any(has).into();
         let tampering =
             [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
+        self.credentials = has(Probe::CredChange).into();
         self.tampering = tampering.into_iter().any(has).into();
         for probe in probes {
             let (native, compat) = calls(*probe);

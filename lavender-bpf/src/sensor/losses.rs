@@ -73,6 +73,7 @@ impl Lost {
             kind::VM_WRITE => EventKind::ProcessVmWrite,
             kind::MEMFD | kind::SECRET => EventKind::MemfdCreate,
             kind::MODULE => EventKind::ModuleLoad,
+            kind::CREDENTIALS => EventKind::CredChange,
             kind::CONNECT => EventKind::NetConnect,
             kind::BIND => EventKind::NetBind,
             kind::LISTEN => EventKind::NetListen,

@@ -12,9 +12,9 @@ use zerocopy::IntoBytes;
 use super::SensorError;
 use super::config::{Config, RingBytes};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, DnsRecord, ExecFailedRecord, ExitRecord,
-    ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
-    TamperRecord, TaskBody, kind,
+    ArgumentsRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord, ExecFailedRecord,
+    ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader,
+    SignalRecord, TamperRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -58,6 +58,7 @@ const _: () = {
     assert!(size_of::<ChangeRecord>() == size_of::<types::change_record>());
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
+    assert!(size_of::<CredentialsRecord>() == size_of::<types::credentials_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };

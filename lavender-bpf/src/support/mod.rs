@@ -118,13 +118,15 @@ pub enum Probe {
     MemfdCreate,
     /// Kernel modules.
     ModuleLoad,
+    /// Changes of ids and capabilities.
+    CredChange,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -146,6 +148,7 @@ impl Probe {
         Self::ProcessVmWrite,
         Self::MemfdCreate,
         Self::ModuleLoad,
+        Self::CredChange,
         Self::Snapshot,
     ];
 
@@ -173,6 +176,7 @@ impl Probe {
             Self::ProcessVmWrite => "process_vm_write",
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
+            Self::CredChange => "cred_change",
             Self::Snapshot => "snapshot",
         }
     }
@@ -201,6 +205,7 @@ impl Probe {
             Self::ProcessVmWrite => Some(EventKind::ProcessVmWrite),
             Self::MemfdCreate => Some(EventKind::MemfdCreate),
             Self::ModuleLoad => Some(EventKind::ModuleLoad),
+            Self::CredChange => Some(EventKind::CredChange),
             Self::Snapshot => None,
         }
     }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    AgentStart, AgentStop, Arguments, Container, Credentials, DnsAnswer, DnsData, DnsQuery,
-    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
-    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, Heartbeat,
-    IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept,
-    NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Process, ProcessTarget,
-    ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome, StopReason, SyscallResult,
-    Terminal,
+    AgentStart, AgentStop, Arguments, Container, CredCall, CredChange, Credentials, DnsAnswer,
+    DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec,
+    ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename,
+    Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad,
+    Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags,
+    Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome,
+    StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -310,6 +310,32 @@ impl Sample {
         .into()
     }
 
+    /// A process changes its ids, and may not.
+    pub fn cred_changes(&mut self, process: &Arc<Process>) -> Vec<Arc<Event>> {
+        [
+            CredChange {
+                call: CredCall::Setresuid,
+                real_id: Some(0),
+                effective_id: Some(u32::MAX - 1),
+                saved_id: Some(1000),
+                filesystem_id: None,
+                before: Some(process.credentials),
+                result: SyscallResult(0),
+            },
+            CredChange {
+                call: CredCall::Setfsgid,
+                real_id: None,
+                effective_id: None,
+                saved_id: None,
+                filesystem_id: Some(7),
+                before: None,
+                result: SyscallResult(-1),
+            },
+        ]
+        .map(|change| self.event(Some(process), EventData::CredChange(change)))
+        .into()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -525,6 +551,7 @@ impl Sample {
         events.extend(self.io_urings(&shell, "/etc/shadow"));
         events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
         events.extend(self.tampering(&shell, &extreme));
+        events.extend(self.cred_changes(&shell));
         events.push(self.agent_stop());
         events
     }

@@ -58,6 +58,8 @@ pub enum EventKind {
     MemfdCreate,
     /// A kernel module was loaded.
     ModuleLoad,
+    /// A process changed its ids or capabilities.
+    CredChange,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -76,7 +78,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -97,6 +99,7 @@ impl EventKind {
         Self::ProcessVmWrite,
         Self::MemfdCreate,
         Self::ModuleLoad,
+        Self::CredChange,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -128,6 +131,7 @@ impl EventKind {
             Self::ProcessVmWrite => "process_vm_write",
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
+            Self::CredChange => "cred_change",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -158,7 +162,8 @@ impl EventKind {
             | Self::Ptrace
             | Self::ProcessVmWrite
             | Self::MemfdCreate
-            | Self::ModuleLoad => Priority::Network,
+            | Self::ModuleLoad
+            | Self::CredChange => Priority::Network,
             _ => Priority::Process,
         }
     }
@@ -203,9 +208,9 @@ impl FromStr for EventKind {
 pub enum Priority {
     /// Files: the bulk.
     File,
-    /// Network, failed execs, and what programs do to others and to memory, as fast as they like.
+    /// Network, failed execs, credentials, and what programs do to others and to memory, as fast as they like.
     Network,
-    /// Process life, credentials, and what the agent says of itself.
+    /// Process life, and what the agent says of itself.
     Process,
 }
 

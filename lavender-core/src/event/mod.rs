@@ -2,6 +2,7 @@
 
 mod agent;
 mod change;
+mod credentials;
 mod dns;
 mod exec_failed;
 mod file;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
+pub use self::credentials::{CredCall, CredChange};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::exec_failed::ExecFailed;
 pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
@@ -134,6 +136,8 @@ pub enum EventData {
     MemfdCreate(MemfdCreate),
     /// A kernel module was loaded, or could not be.
     ModuleLoad(ModuleLoad),
+    /// A process changed its ids or capabilities, or could not.
+    CredChange(CredChange),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -179,6 +183,7 @@ impl EventData {
             Self::ProcessVmWrite(_) => EventKind::ProcessVmWrite,
             Self::MemfdCreate(_) => EventKind::MemfdCreate,
             Self::ModuleLoad(_) => EventKind::ModuleLoad,
+            Self::CredChange(_) => EventKind::CredChange,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

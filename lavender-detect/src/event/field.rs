@@ -108,6 +108,13 @@ fields! {
     MemfdName, "MemfdName", Text, "Of a file in memory, the name that it was given; empty for `memfd_secret`.";
     MemfdSecret, "MemfdSecret", Boolean, "Of a file in memory, whether not even the kernel can read it (`memfd_secret`).";
     ModulePath, "ModulePath", Text, "Of a kernel module, the path of the file that it was loaded from; absent when it was loaded from memory.";
+    CredCall, "CredCall", Text, "Of a change of ids or capabilities, the call: `setuid`, `setgid`, `setreuid`, `setregid`, `setresuid`, `setresgid`, `setfsuid`, `setfsgid`, `capset` or `other`.";
+    RequestedRealId, "RequestedRealId", Number, "Of a change of ids, the real one that was asked for, of a user or a group by the call.";
+    RequestedEffectiveId, "RequestedEffectiveId", Number, "Of a change of ids, the effective one that was asked for; all that `setuid` and `setgid` take.";
+    RequestedSavedId, "RequestedSavedId", Number, "Of a change of ids, the saved one that was asked for.";
+    RequestedFilesystemId, "RequestedFilesystemId", Number, "Of a change of ids, the one for access to files that was asked for.";
+    PreviousUserId, "PreviousUserId", Number, "Of a change of ids or capabilities, the real user id when the process was last seen before.";
+    PreviousEffectiveUserId, "PreviousEffectiveUserId", Number, "Of a change of ids or capabilities, the effective user id when the process was last seen before.";
     ModuleParameters, "ModuleParameters", Text, "Of a kernel module, its parameters as given.";
     ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
     ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 mod change;
+mod credentials;
 mod field;
 mod network;
 mod route;

@@ -50,13 +50,15 @@ pub enum Route {
     MemfdCreate,
     /// `module_load`, whether it succeeded or not.
     ModuleLoad,
+    /// `cred_change`, whether it succeeded or not.
+    CredChange,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -77,6 +79,7 @@ impl Route {
         Self::ProcessVmWrite,
         Self::MemfdCreate,
         Self::ModuleLoad,
+        Self::CredChange,
         Self::DnsQuery,
     ];
 
@@ -103,6 +106,7 @@ impl Route {
             Self::ProcessVmWrite => "process_vm_write",
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
+            Self::CredChange => "cred_change",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -158,6 +162,9 @@ impl Route {
             Self::ModuleLoad => {
                 "A kernel module was loaded, or could not be: see `Result`. The category is Lavender's own."
             }
+            Self::CredChange => {
+                "A process changed its ids or capabilities, or could not: see `Result`. The category is Lavender's own."
+            }
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -188,6 +195,7 @@ impl Route {
             EventData::ProcessVmWrite(_) => [Some(Self::ProcessVmWrite), None],
             EventData::MemfdCreate(_) => [Some(Self::MemfdCreate), None],
             EventData::ModuleLoad(_) => [Some(Self::ModuleLoad), None],
+            EventData::CredChange(_) => [Some(Self::CredChange), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -223,6 +231,7 @@ impl Route {
             Self::ProcessVmWrite => EventKind::ProcessVmWrite,
             Self::MemfdCreate => EventKind::MemfdCreate,
             Self::ModuleLoad => EventKind::ModuleLoad,
+            Self::CredChange => EventKind::CredChange,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -268,6 +277,7 @@ impl Route {
                     || matches!(
                         self,
                         Self::NetworkConnection
+                            | Self::CredChange
                             | Self::NetBind
                             | Self::NetListen
                             | Self::NetSend
@@ -279,6 +289,13 @@ impl Route {
             F::TargetImage | F::TargetProcessId | F::TargetProcessGuid => {
                 matches!(self, Self::Signal | Self::Ptrace | Self::ProcessVmWrite)
             }
+            F::CredCall
+            | F::RequestedRealId
+            | F::RequestedEffectiveId
+            | F::RequestedSavedId
+            | F::RequestedFilesystemId
+            | F::PreviousUserId
+            | F::PreviousEffectiveUserId => matches!(self, Self::CredChange),
             F::PtraceRequest => matches!(self, Self::Ptrace),
             F::MemfdName | F::MemfdSecret => matches!(self, Self::MemfdCreate),
             F::ModulePath | F::ModuleParameters => matches!(self, Self::ModuleLoad),

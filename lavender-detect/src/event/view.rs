@@ -10,7 +10,7 @@ use lavender_core::event::{
 };
 
 use super::field::EventField;
-use super::{change, network, tamper};
+use super::{change, credentials, network, tamper};
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -60,6 +60,13 @@ impl<'a> EventRecord<'a> {
                     None => FieldValue::Absent,
                 }
             }
+            F::CredCall
+            | F::RequestedRealId
+            | F::RequestedEffectiveId
+            | F::RequestedSavedId
+            | F::RequestedFilesystemId
+            | F::PreviousUserId
+            | F::PreviousEffectiveUserId => credentials::field(&self.event.data, field),
             F::PtraceRequest
             | F::MemfdName
             | F::MemfdSecret
@@ -78,6 +85,7 @@ impl<'a> EventRecord<'a> {
                 EventData::NetConnect(connect) => result(connect.result),
                 data => change::result_of(data)
                     .or_else(|| network::result_of(data))
+                    .or_else(|| credentials::result_of(data))
                     .or_else(|| tamper::result_of(data))
                     .map_or(FieldValue::Absent, result),
             },
