@@ -7,8 +7,12 @@ use super::layout::Layout;
 use crate::day::Day;
 
 /// What makes each version out of the one before it.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("tenants.sql"), include_str!("counts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("tenants.sql"),
+    include_str!("counts.sql"),
+    include_str!("severity.sql"),
+];
 
 /// The version that this code reads and writes.
 const VERSION: i32 = MIGRATIONS.len() as i32;

@@ -97,6 +97,13 @@ pub(super) const COLUMNS: &str =
 const HAS_TECHNIQUE: &str = "EXISTS (SELECT 1 FROM alert_techniques k WHERE k.tenant = a.tenant
      AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
 
+/// A statement with its `?` numbered, so that it may be told again with the same values.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.zip(1..).fold(first, |sql, (part, number)| sql + &format!("?{number}") + part)
+}
+
 /// Reads a page of alerts.
 pub(super) fn read(
     connection: &Connection,
@@ -140,15 +147,23 @@ pub(super) fn read(
         conditions += " AND a.incident = ?";
         values.push(Value::Blob(incident.as_u128().to_be_bytes().to_vec()));
     }
-    if let Some(severity) = query.min_severity {
-        conditions += " AND a.severity >= ?";
-        values.push(Value::Integer(severity as i64));
-    }
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM {from} WHERE {conditions}
-         ORDER BY {key}.observed_at DESC, {key}.alert_id DESC LIMIT {}",
-        limit + 1
-    ))?;
+    let conditions = numbered(&conditions);
+    let select = |severity: &str| {
+        let columns = format!("{COLUMNS}, {key}.observed_at AS time, {key}.alert_id AS id");
+        format!("SELECT {columns} FROM {from} WHERE {conditions}{severity}")
+    };
+    let selects = match (crate::severity::pairs(query), query.min_severity) {
+        (Some(pairs), _) => {
+            let each = pairs.into_iter().map(|(status, severity)| {
+                select(&format!(" AND a.status = '{status}' AND a.severity = {}", severity as u8))
+            });
+            each.collect::<Vec<_>>().join(" UNION ALL ")
+        }
+        (None, Some(least)) => select(&format!(" AND a.severity >= {}", least as u8)),
+        (None, None) => select(""),
+    };
+    let mut select = connection
+        .prepare_cached(&format!("{selects} ORDER BY time DESC, id DESC LIMIT {}", limit + 1))?;
     let mut rows = select.query(params_from_iter(&values))?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
