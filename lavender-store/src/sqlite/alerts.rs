@@ -104,13 +104,8 @@ fn numbered(sql: &str) -> String {
     parts.zip(1..).fold(first, |sql, (part, number)| sql + &format!("?{number}") + part)
 }
 
-/// Reads a page of alerts.
-pub(super) fn read(
-    connection: &Connection,
-    query: &AlertQuery,
-    limit: usize,
-    after: Option<Position>,
-) -> Result<Page<AlertRecord>> {
+/// The statement that reads a page of alerts and one more, and its values.
+fn statement(query: &AlertQuery, limit: usize, after: Option<Position>) -> (String, Vec<Value>) {
     // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
     // agent or a rule has is looked up there.
     let (from, key, technique) = match query.technique {
@@ -162,8 +157,18 @@ pub(super) fn read(
         (None, Some(least)) => select(&format!(" AND a.severity >= {}", least as u8)),
         (None, None) => select(""),
     };
-    let mut select = connection
-        .prepare_cached(&format!("{selects} ORDER BY time DESC, id DESC LIMIT {}", limit + 1))?;
+    (format!("{selects} ORDER BY time DESC, id DESC LIMIT {}", limit + 1), values)
+}
+
+/// Reads a page of alerts.
+pub(super) fn read(
+    connection: &Connection,
+    query: &AlertQuery,
+    limit: usize,
+    after: Option<Position>,
+) -> Result<Page<AlertRecord>> {
+    let (sql, values) = statement(query, limit, after);
+    let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(&values))?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
@@ -295,4 +300,37 @@ pub(super) fn history(
         });
     }
     Ok(changes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use lavender_core::store::{AlertQuery, TimeRange};
+    use lavender_core::{AlertStatus, Severity, TenantId};
+    use rusqlite::{Connection, params_from_iter};
+
+    fn plan(query: &AlertQuery) -> Vec<String> {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&mut connection).unwrap();
+        let (sql, values) = super::statement(query, 100, None);
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = explain.query_map(params_from_iter(&values), |row| row.get(3)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn what_is_so_bad_or_worse_is_merged_from_an_index() {
+        let mut query = AlertQuery::new(TimeRange::ALL);
+        query.tenant = Some(TenantId::new("acme").unwrap());
+        query.min_severity = Some(Severity::High);
+        for (status, parts) in [(None, 8), (Some(AlertStatus::Open), 2)] {
+            query.status = status;
+            let plan = plan(&query);
+            let by_index = plan.iter().filter(|line| line.contains("INDEX alerts_tenant_severity"));
+            assert_eq!(by_index.count(), parts, "{plan:?}");
+            let sorted =
+                plan.iter().any(|line| line.contains("B-TREE") || line.starts_with("SCAN"));
+            assert!(!sorted, "{plan:?}");
+        }
+    }
 }
