@@ -46,6 +46,8 @@ mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod process;
 mod sequence;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod severity;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

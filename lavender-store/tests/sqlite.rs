@@ -52,7 +52,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
     first
         .execute_batch(
             "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
-             DROP INDEX alerts_tenant_rule; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
+             DROP INDEX alerts_tenant_rule; DROP INDEX alerts_tenant_severity; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
              DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed; DROP TABLE commands;
              DROP TABLE alert_slots; DROP TABLE alert_days;
              ALTER TABLE alerts DROP COLUMN revision;

@@ -219,11 +219,23 @@ pub(super) async fn read(
     if let Some(incident) = query.incident {
         conditions.and("a.incident = ?", Uuid::from_u128(incident.as_u128()));
     }
-    if let Some(severity) = query.min_severity {
+    let pairs = crate::severity::pairs(query);
+    if let (None, Some(severity)) = (&pairs, query.min_severity) {
         conditions.and("a.severity >= ?", severity as i16);
     }
-    let order = format!("{key}.observed_at DESC, {key}.alert_id DESC");
-    let sql = conditions.select(COLUMNS, from, &order);
+    let sql = match pairs {
+        Some(pairs) => {
+            let each = pairs.into_iter().map(|(status, severity)| {
+                format!("a.status = '{status}' AND a.severity = {}", severity as i16)
+            });
+            let columns = format!("{COLUMNS}, a.observed_at AS time, a.alert_id AS id");
+            conditions.select_merged(&columns, from, each, "time DESC, id DESC")
+        }
+        None => {
+            let order = format!("{key}.observed_at DESC, {key}.alert_id DESC");
+            conditions.select(COLUMNS, from, &order)
+        }
+    };
     let select = transaction.prepare_cached(&sql).await?;
     let rows = conditions.query(transaction, &select, limit).await?;
     let items = rows.iter().map(|row| parse(row, 0)).collect::<Result<_>>()?;

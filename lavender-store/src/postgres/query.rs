@@ -35,6 +35,22 @@ impl Conditions {
         format!("SELECT {columns} FROM {table} WHERE {sql} ORDER BY {order} LIMIT ${limit}")
     }
 
+    /// The same of several selections that share these conditions, each with one more of its own.
+    pub(super) fn select_merged(
+        &self,
+        columns: &str,
+        table: &str,
+        each: impl Iterator<Item = String>,
+        order: &str,
+    ) -> String {
+        let limit = self.values.len() + 1;
+        let Self { sql, .. } = self;
+        let selects =
+            each.map(|own| format!("SELECT {columns} FROM {table} WHERE {sql} AND {own}"));
+        let selects: Vec<_> = selects.collect();
+        format!("{} ORDER BY {order} LIMIT ${limit}", selects.join(" UNION ALL "))
+    }
+
     /// The rows of a page, and one more where there are more.
     pub(super) async fn query(
         &self,

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tenants.sql"),
     include_str!("counts.sql"),
     include_str!("commands.sql"),
+    include_str!("severity.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -97,13 +97,15 @@ pub(super) const COLUMNS: &str =
 const HAS_TECHNIQUE: &str = "EXISTS (SELECT 1 FROM alert_techniques k WHERE k.tenant = a.tenant
      AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
 
-/// Reads a page of alerts.
-pub(super) fn read(
-    connection: &Connection,
-    query: &AlertQuery,
-    limit: usize,
-    after: Option<Position>,
-) -> Result<Page<AlertRecord>> {
+/// A statement with its `?` numbered, so that it may be told again with the same values.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.zip(1..).fold(first, |sql, (part, number)| sql + &format!("?{number}") + part)
+}
+
+/// The statement that reads a page of alerts and one more, and its values.
+fn statement(query: &AlertQuery, limit: usize, after: Option<Position>) -> (String, Vec<Value>) {
     // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
     // agent or a rule has is looked up there.
     let (from, key, technique) = match query.technique {
@@ -140,15 +142,33 @@ pub(super) fn read(
         conditions += " AND a.incident = ?";
         values.push(Value::Blob(incident.as_u128().to_be_bytes().to_vec()));
     }
-    if let Some(severity) = query.min_severity {
-        conditions += " AND a.severity >= ?";
-        values.push(Value::Integer(severity as i64));
-    }
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM {from} WHERE {conditions}
-         ORDER BY {key}.observed_at DESC, {key}.alert_id DESC LIMIT {}",
-        limit + 1
-    ))?;
+    let conditions = numbered(&conditions);
+    let select = |severity: &str| {
+        let columns = format!("{COLUMNS}, {key}.observed_at AS time, {key}.alert_id AS id");
+        format!("SELECT {columns} FROM {from} WHERE {conditions}{severity}")
+    };
+    let selects = match (crate::severity::pairs(query), query.min_severity) {
+        (Some(pairs), _) => {
+            let each = pairs.into_iter().map(|(status, severity)| {
+                select(&format!(" AND a.status = '{status}' AND a.severity = {}", severity as u8))
+            });
+            each.collect::<Vec<_>>().join(" UNION ALL ")
+        }
+        (None, Some(least)) => select(&format!(" AND a.severity >= {}", least as u8)),
+        (None, None) => select(""),
+    };
+    (format!("{selects} ORDER BY time DESC, id DESC LIMIT {}", limit + 1), values)
+}
+
+/// Reads a page of alerts.
+pub(super) fn read(
+    connection: &Connection,
+    query: &AlertQuery,
+    limit: usize,
+    after: Option<Position>,
+) -> Result<Page<AlertRecord>> {
+    let (sql, values) = statement(query, limit, after);
+    let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(&values))?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
@@ -280,4 +300,37 @@ pub(super) fn history(
         });
     }
     Ok(changes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use lavender_core::store::{AlertQuery, TimeRange};
+    use lavender_core::{AlertStatus, Severity, TenantId};
+    use rusqlite::{Connection, params_from_iter};
+
+    fn plan(query: &AlertQuery) -> Vec<String> {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&mut connection).unwrap();
+        let (sql, values) = super::statement(query, 100, None);
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = explain.query_map(params_from_iter(&values), |row| row.get(3)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn what_is_so_bad_or_worse_is_merged_from_an_index() {
+        let mut query = AlertQuery::new(TimeRange::ALL);
+        query.tenant = Some(TenantId::new("acme").unwrap());
+        query.min_severity = Some(Severity::High);
+        for (status, parts) in [(None, 8), (Some(AlertStatus::Open), 2)] {
+            query.status = status;
+            let plan = plan(&query);
+            let by_index = plan.iter().filter(|line| line.contains("INDEX alerts_tenant_severity"));
+            assert_eq!(by_index.count(), parts, "{plan:?}");
+            let sorted =
+                plan.iter().any(|line| line.contains("B-TREE") || line.starts_with("SCAN"));
+            assert!(!sorted, "{plan:?}");
+        }
+    }
 }

@@ -101,7 +101,8 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
              DROP INDEX lavender.alerts_tenant_status_observed_at_alert_id_idx,
                  lavender.alerts_tenant_agent_observed_at_alert_id_idx,
                  lavender.alerts_tenant_md5_observed_at_alert_id_idx,
-                 lavender.alerts_tenant_observed_at_severity_status_agent_idx;
+                 lavender.alerts_tenant_observed_at_severity_status_agent_idx,
+                 lavender.alerts_tenant_status_severity_observed_at_alert_id_idx;
              ALTER TABLE lavender.alerts DROP COLUMN revision, DROP COLUMN updated_at;
              ALTER TABLE lavender.agents DROP COLUMN last_lost_at, DROP COLUMN rules,
                  DROP COLUMN kinds, DROP COLUMN liveness, DROP COLUMN liveness_at;

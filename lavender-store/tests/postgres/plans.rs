@@ -170,6 +170,10 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
     let tenant = Some(lavender_core::TenantId::new("nobody").unwrap());
     store.alerts(&AlertQuery { tenant, ..query.clone() }).await.unwrap();
     log.goes_by("alerts_tenant_observed_at_alert_id_idx");
+    let tenant = Some(sample.source().tenant.clone());
+    let min_severity = Some(Severity::Critical);
+    store.alerts(&AlertQuery { tenant, min_severity, ..query.clone() }).await.unwrap();
+    log.goes_by("alerts_tenant_status_severity_observed_at_alert_id_idx");
     let agent = Some(lavender_core::AgentId::new("nobody").unwrap());
     store.alerts(&AlertQuery { agent, ..query.clone() }).await.unwrap();
     log.goes_by("alerts_agent_observed_at_alert_id_idx");

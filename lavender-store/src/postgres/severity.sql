@@ -1,0 +1,2 @@
+-- Alerts of a status and a severity in the order of time: what is so bad or worse is merged from these.
+CREATE INDEX ON lavender.alerts (tenant, status, severity, observed_at, alert_id);
