@@ -303,7 +303,6 @@ pub(super) fn history(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use lavender_core::store::{AlertQuery, TimeRange};
     use lavender_core::{AlertStatus, Severity, TenantId};
