@@ -76,6 +76,8 @@ export class VirtualList {
     this.active = Math.max(0, Math.min(index, this.items.length - 1));
     const height = this.height();
     const top = this.active * height;
+    // What was added since it was drawn has its height only then, and there is no scrolling beyond it.
+    this.rows.style.height = `${this.items.length * height}px`;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
     else if (top + height > scrollTop + clientHeight) this.element.scrollTop = top + height - clientHeight;
