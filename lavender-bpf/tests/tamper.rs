@@ -222,7 +222,9 @@ fn loads_of_modules_are_seen_though_they_fail() {
     let (_, events) = seen(move || {
         let opened = fs::File::open(path).unwrap();
         let descriptor = i64::from(opened.as_raw_fd());
-        let parameters = c"debug=1".as_ptr().addr() as i64;
+        // Written, so that it is in memory: a refused load does not bring in what the kernel did not get to.
+        let parameters = std::ffi::CString::new("debug=1").unwrap();
+        let parameters = parameters.as_ptr().addr() as i64;
         let image = c"no module".as_ptr().addr() as i64;
         assert!(call(libc::SYS_finit_module, [descriptor, parameters, 0, 0, 0, 0]) < 0);
         assert!(call(libc::SYS_init_module, [image, 9, parameters, 0, 0, 0]) < 0);
