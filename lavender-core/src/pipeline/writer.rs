@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
 
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, Result};
@@ -227,17 +227,14 @@ async fn show<T: Send + Sync + 'static>(observers: &[Box<dyn Sink<T>>], items: &
 
 /// All at once: the transport confirms each, and waiting for one after the other would take longer than storing.
 async fn acknowledge(deliveries: Vec<Delivery>) {
-    let mut answers = JoinSet::new();
-    for Delivery { message, ack, .. } in deliveries {
-        answers.spawn(async move {
-            if let Err(error) = ack.ack().await {
-                // It comes again, and the store knows it by its id.
-                let subject = message.subject();
-                tracing::warn!(%error, %subject, "stored, but not acknowledged");
-            }
-        });
-    }
-    while answers.join_next().await.is_some() {}
+    let answers = deliveries.into_iter().map(async |Delivery { message, ack, .. }| {
+        if let Err(error) = ack.ack().await {
+            // It comes again, and the store knows it by its id.
+            let subject = message.subject();
+            tracing::warn!(%error, %subject, "stored, but not acknowledged");
+        }
+    });
+    join_all(answers).await;
 }
 
 /// Waits between tries, longer each time, and gives up after so many.

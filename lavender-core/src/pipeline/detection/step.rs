@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::super::egress::MESSAGE_ITEMS;
@@ -217,13 +217,11 @@ impl Steps {
 
     /// All at once: the transport confirms each, and waiting for one after the other takes longer than looking at them.
     pub(super) async fn acknowledge(&mut self, batch: Batch) {
-        let mut answers: JoinSet<_> = batch.acks.into_iter().map(|ack| ack.ack()).collect();
-        while let Some(answer) = answers.join_next().await {
+        for answer in join_all(batch.acks.into_iter().map(|ack| ack.ack())).await {
             match answer {
-                Ok(Ok(())) => self.progress.add(|report| report.messages += 1),
+                Ok(()) => self.progress.add(|report| report.messages += 1),
                 // It comes again, and changes nothing.
-                Ok(Err(error)) => tracing::warn!(%error, "looked at, but not acknowledged"),
-                Err(error) => tracing::error!(%error, "looked at, but not acknowledged"),
+                Err(error) => tracing::warn!(%error, "looked at, but not acknowledged"),
             }
         }
     }
