@@ -25,6 +25,7 @@ fn header() -> CaptureHeader {
         kernel_release: "6.8.0".into(),
         architecture: "x86_64".into(),
         created_at: Timestamp::from_millis(1_700_000_000_000),
+        midway: false,
     }
 }
 
