@@ -79,7 +79,9 @@ impl Replay {
         }
         match frame {
             Ok(Frame::Batch(meta, records)) => self.assemble(*meta, &records).map(Some),
-            Ok(Frame::Known(_)) => Err(self.frames.damaged_batch("what was known stands there twice")),
+            Ok(Frame::Known(_)) => {
+                Err(self.frames.damaged_batch("what was known stands there twice"))
+            }
             Ok(Frame::End(end)) => {
                 tracing::debug!(?end, "the capture ends");
                 self.ended = true;

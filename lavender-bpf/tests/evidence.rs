@@ -62,7 +62,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn act(folder: &Path, rounds: usize) {
     let mut old = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     for _ in 0..rounds {
-        assert!(Command::new("/bin/sh").args(["-c", "exec /bin/true a b"]).status().unwrap().success());
+        assert!(
+            Command::new("/bin/sh").args(["-c", "exec /bin/true a b"]).status().unwrap().success()
+        );
         for _ in 0..50 {
             fs::write(folder.join("file"), "x").unwrap();
         }
@@ -70,7 +72,9 @@ fn act(folder: &Path, rounds: usize) {
         let signal = Command::new("/bin/kill").args(["-s", "CONT", &old.id().to_string()]).status();
         assert!(signal.unwrap().success());
         let become_nobody = "exec setpriv --reuid 65534 --clear-groups /bin/cat /proc/version";
-        assert!(Command::new("/bin/sh").args(["-c", become_nobody]).output().unwrap().status.success());
+        assert!(
+            Command::new("/bin/sh").args(["-c", become_nobody]).output().unwrap().status.success()
+        );
     }
     old.kill().unwrap();
     old.wait().unwrap();
@@ -94,8 +98,7 @@ fn what_was_before_an_alert_is_replayed_from_its_evidence() {
     assert!(ring.bytes() <= 512 << 10, "{}", ring.bytes());
 
     let cause = of_kind(&watch.seen.events, EventKind::Exec).last().unwrap();
-    let mut stage =
-        EvidenceStage::new(ring, EvidenceOptions::new(&dir), Arc::new(SystemClock));
+    let mut stage = EvidenceStage::new(ring, EvidenceOptions::new(&dir), Arc::new(SystemClock));
     let path = raise(&mut stage, cause).unwrap();
     drop(stage);
 
@@ -129,7 +132,8 @@ fn seen(group: &Group, ring: &EvidenceRing, count: usize) -> Vec<Arc<Event>> {
     let mut execs = Vec::new();
     for at in 1..=count {
         assert!(watch.run(&mut group.command("/bin/true")).1);
-        let last = watch.until("exec", |events| of_kind(events, EventKind::Exec).nth(at - 1).cloned());
+        let last =
+            watch.until("exec", |events| of_kind(events, EventKind::Exec).nth(at - 1).cloned());
         execs.push(last);
     }
     execs
@@ -144,8 +148,7 @@ fn alerts_share_a_file_that_has_the_events_of_all() {
     let dir = folder.path().join("evidence");
     let (group, ring) = (Group::new(), EvidenceRing::new(PLENTY));
     let execs = seen(&group, &ring, 3);
-    let mut stage =
-        EvidenceStage::new(ring, EvidenceOptions::new(&dir), Arc::new(SystemClock));
+    let mut stage = EvidenceStage::new(ring, EvidenceOptions::new(&dir), Arc::new(SystemClock));
     let paths: Vec<_> = execs.iter().map(|event| raise(&mut stage, event).unwrap()).collect();
     assert!(paths.iter().all(|path| *path == paths[0]));
     let mut low = vec![alert(&execs[0], Severity::Low)];
@@ -182,9 +185,8 @@ fn evidence_is_bounded_in_files_and_in_time() {
     let mut written = Vec::new();
     for round in 1..=5 {
         assert!(watch.run(&mut group.command("/bin/true")).1);
-        let exec = watch.until("exec", |events| {
-            of_kind(events, EventKind::Exec).nth(round - 1).cloned()
-        });
+        let exec =
+            watch.until("exec", |events| of_kind(events, EventKind::Exec).nth(round - 1).cloned());
         clock.advance(Duration::from_secs(1));
         if round == 5 {
             clock.advance(Duration::from_secs(60));
