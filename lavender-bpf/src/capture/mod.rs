@@ -6,6 +6,10 @@
 //! not there. A capture that begins [midway](CaptureHeader::midway) holds what was known by then before its first batch.
 
 mod frame;
+#[cfg_attr(
+    not(all(feature = "load", target_os = "linux")),
+    allow(dead_code, reason = "only a live sensor fills captures")
+)]
 mod known;
 #[cfg_attr(
     not(all(feature = "load", target_os = "linux")),
