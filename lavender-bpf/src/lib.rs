@@ -38,6 +38,8 @@
 //! - A **record** is what a probe writes ([`record`], [`decode`]); the [`Assembler`] makes events of them.
 //! - What did not fit into a ring is counted in the kernel and comes as
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
+//! - **Evidence** is a capture of what came before an alert: the most recent records stay in memory (`EvidenceRing`), and
+//!   are written out when an alert is raised (`EvidenceStage`).
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
 //! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
 //!
@@ -69,7 +71,11 @@ pub mod decode;
 pub mod dns;
 #[cfg(target_os = "linux")]
 mod enforce;
+#[cfg(all(feature = "load", target_os = "linux"))]
+mod evidence;
 pub mod host;
+#[cfg(target_os = "linux")]
+mod limit;
 mod path;
 mod process_table;
 mod protected;
@@ -87,6 +93,8 @@ pub use crate::enforce::{
     IsolationError, IsolationState, Isolator, PEERS_MAX, Quarantine, QuarantineError,
     QuarantineManifest,
 };
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub use crate::evidence::{EvidenceOptions, EvidenceRing, EvidenceStage};
 pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]

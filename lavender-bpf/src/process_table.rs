@@ -58,6 +58,16 @@ impl ProcessTable {
             .find(|process| process.exec_id.generation == exec.generation)
     }
 
+    /// The process as it was with the program before this one, where that is known.
+    #[cfg(all(feature = "load", target_os = "linux"))]
+    pub(crate) fn with_program_before(&self, exec: ExecId) -> Option<&Arc<Process>> {
+        let entry = self.entries.get(&exec.process)?;
+        std::iter::once(&entry.current)
+            .chain(&entry.earlier)
+            .filter(|process| process.exec_id.generation < exec.generation)
+            .max_by_key(|process| process.exec_id.generation)
+    }
+
     /// The latest process with a pid, if it lives.
     pub(crate) fn living(&self, pid: u32) -> Option<&Arc<Process>> {
         let entry = self.entries.get(self.by_pid.get(&pid)?)?;

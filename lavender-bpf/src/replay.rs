@@ -5,10 +5,10 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use lavender_core::event::EventBatch;
-use lavender_core::{Error, ErrorKind, Origin, Sequencer, Source, async_trait};
+use lavender_core::{Error, ErrorKind, EventId, Origin, Sequencer, Source, async_trait};
 
 use crate::assemble::{Assembler, BatchInput};
-use crate::capture::{BatchMeta, CaptureError, CaptureHeader, Frame, FrameReader};
+use crate::capture::{BatchMeta, CaptureError, CaptureHeader, Frame, FrameReader, Known};
 use crate::host::RecordedHost;
 
 /// Makes the events of a capture again: equal to those that the live sensor delivered, ids included, on any
@@ -72,8 +72,16 @@ impl Replay {
         if self.ended {
             return Ok(None);
         }
-        match self.frames.next() {
+        let mut frame = self.frames.next();
+        if let Ok(Frame::Known(known)) = frame {
+            self.know(known)?;
+            frame = self.frames.next();
+        }
+        match frame {
             Ok(Frame::Batch(meta, records)) => self.assemble(*meta, &records).map(Some),
+            Ok(Frame::Known(_)) => {
+                Err(self.frames.damaged_batch("what was known stands there twice"))
+            }
             Ok(Frame::End(end)) => {
                 tracing::debug!(?end, "the capture ends");
                 self.ended = true;
@@ -86,11 +94,24 @@ impl Replay {
         }
     }
 
+    /// Takes what was known before the first batch.
+    fn know(&mut self, mut known: Known) -> Result<(), CaptureError> {
+        self.assembler.host_mut().learn(std::mem::take(&mut known.facts));
+        let processes = known.into_processes().ok_or_else(|| {
+            self.frames.damaged_batch("a process without the parent that it names")
+        })?;
+        self.assembler.know(processes);
+        Ok(())
+    }
+
     fn assemble(&mut self, meta: BatchMeta, bytes: &[u8]) -> Result<EventBatch, CaptureError> {
         let snapshot_bytes = usize::try_from(meta.snapshot_bytes).unwrap_or(usize::MAX);
         let Some((snapshot, records)) = bytes.split_at_checked(snapshot_bytes) else {
             return Err(self.frames.damaged_batch("its snapshot is longer than the batch"));
         };
+        if meta.first_sequence.max(meta.events) > EventId::MAX_SEQUENCE {
+            return Err(self.frames.damaged_batch("its events have numbers that no event has"));
+        }
         self.assembler.host_mut().learn(meta.facts);
         let input = BatchInput {
             drained_at: meta.drained_at,
@@ -101,7 +122,12 @@ impl Replay {
             last: meta.last,
         };
         let (origin, renumbered) = (self.origin, &mut self.renumbered);
+        let midway = self.header.midway;
         Ok(self.assembler.assemble(input, |count| {
+            // What the first batches end was begun before the capture: the events that are missing are the oldest.
+            if midway && count < meta.events && renumbered.is_none() {
+                return (origin, meta.first_sequence + (meta.events - count));
+            }
             if count != meta.events && renumbered.is_none() {
                 tracing::warn!(
                     recorded = meta.events,

@@ -6,12 +6,17 @@ use std::io::{self, Cursor, Read};
 use lavender_bpf::capture::MAGIC;
 use lavender_bpf::record::RECORD_VERSION;
 use lavender_bpf::{CaptureError, CaptureHeader, CaptureWriter, Replay};
-use lavender_core::{AgentId, AgentIdentity, BootId, TenantId, Timestamp};
+use lavender_core::event::{Credentials, Executable, Namespaces, Process};
+use lavender_core::{
+    AgentId, AgentIdentity, BootId, ByteString, Captured, EventId, ExecId, ProcessId, TenantId,
+    Timestamp,
+};
 use proptest::prelude::*;
 
 const KIND_HEADER: u8 = 1;
 const KIND_BATCH: u8 = 2;
 const KIND_END: u8 = 3;
+const KIND_KNOWN: u8 = 4;
 
 fn header() -> CaptureHeader {
     CaptureHeader {
@@ -25,6 +30,7 @@ fn header() -> CaptureHeader {
         kernel_release: "6.8.0".into(),
         architecture: "x86_64".into(),
         created_at: Timestamp::from_millis(1_700_000_000_000),
+        midway: false,
     }
 }
 
@@ -247,7 +253,69 @@ fn a_new_capture_is_for_its_owner_only_and_replaces_nothing() {
     assert!(error.to_string().contains("new.cap"), "{error}");
 }
 
+/// Processes of which each has the parent that stands at this place, if any.
+fn known(parents: &[Option<u32>]) -> Vec<u8> {
+    let processes: Vec<_> = parents
+        .iter()
+        .zip(1..)
+        .map(|(parent, pid)| {
+            let id = ProcessId::new(BootId::from_u128(7), u64::from(pid), pid);
+            let process = Process {
+                exec_id: ExecId { process: id, generation: 1 },
+                pid,
+                namespace_pid: pid,
+                name: ByteString::default(),
+                executable: Executable::default(),
+                arguments: Captured::default(),
+                working_directory: Captured::default(),
+                credentials: Credentials::default(),
+                user: None,
+                group: None,
+                terminal: None,
+                cgroup_id: 0,
+                container: None,
+                namespaces: Namespaces::default(),
+                tree: None,
+                parent_id: None,
+                parent: None,
+            };
+            serde_json::json!({ "process": process, "parent": parent })
+        })
+        .collect();
+    let known = serde_json::json!({ "processes": processes });
+    frame(KIND_KNOWN, &serde_json::to_vec(&known).unwrap())
+}
+
+#[test]
+fn what_was_known_stands_once_and_each_process_after_its_parent() {
+    let around = |known: Vec<u8>| [beginning(), known, batch(1), end()].concat();
+    assert_eq!(read(&around(known(&[None, Some(0), Some(1), Some(0)]))).unwrap(), 1);
+    let long: Vec<_> = (0..=Process::MAX_ANCESTORS as u32).map(|at| at.checked_sub(1)).collect();
+    assert_eq!(read(&around(known(&long))).unwrap(), 1);
+    let too_long: Vec<_> =
+        long.iter().copied().chain([Some(Process::MAX_ANCESTORS as u32)]).collect();
+    let twice = [known(&[None]), known(&[None])].concat();
+    for wrong in [known(&[Some(0)]), known(&[Some(1), None]), known(&too_long), twice] {
+        let error = read(&around(wrong)).unwrap_err();
+        assert!(matches!(error, CaptureError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_with_numbers_that_no_event_has_is_refused() {
+    for number in [EventId::MAX_SEQUENCE + 1, u64::MAX] {
+        let error = read(&[beginning(), batch(number), end()].concat()).unwrap_err();
+        assert!(matches!(error, CaptureError::Damaged { .. }), "{error}");
+    }
+}
+
 proptest! {
+    /// Whatever parents are named.
+    #[test]
+    fn no_known_processes_panic(parents in prop::collection::vec(prop::option::of(0_u32..20), 0..20)) {
+        let _ = read(&[beginning(), known(&parents), batch(1), end()].concat());
+    }
+
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         prop_assert!(read(&bytes).is_err());

@@ -61,6 +61,8 @@ pub struct Alert {
     pub risk: Option<Arc<Risk>>,
     /// How often it was repeated; `None` for never.
     pub repeats: Option<Repeats>,
+    /// The capture with what came before, as the path of a file on the host; `None` where none was written.
+    pub capture: Option<Arc<str>>,
 }
 
 impl Alert {
@@ -98,6 +100,7 @@ impl Alert {
             incomplete,
             risk: None,
             repeats: None,
+            capture: None,
         }
     }
 }

@@ -10,8 +10,9 @@ use lavender_core::event::{
     DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
     Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring,
     IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept, NetBind,
-    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Priority, Process, ProcessTarget,
-    ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
+    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Pod, Priority, Process,
+    ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal, SignalOutcome,
+    SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -82,7 +83,11 @@ prop_compose! {
             group: None,
             terminal: on_terminal.then_some(Terminal { major: 136, minor: 4 }),
             cgroup_id,
-            container: in_container.then(|| Arc::new(Container { id: "abc".into(), runtime: None })),
+            container: in_container.then(|| Arc::new(Container {
+                id: "abc".into(),
+                runtime: None,
+                pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::Burstable }),
+            })),
             namespaces: Namespaces { pid: 1, ..Namespaces::default() },
             tree: None,
             parent_id: None,

@@ -294,7 +294,8 @@ fn process(
         group: None,
         terminal: None,
         cgroup_id: 1,
-        container: container.map(|id| Arc::new(Container { id: id.into(), runtime: None })),
+        container: container
+            .map(|id| Arc::new(Container { id: id.into(), runtime: None, pod: None })),
         namespaces: Namespaces::default(),
         tree: None,
         parent_id: parent.map(|parent| parent.exec_id),

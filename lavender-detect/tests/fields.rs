@@ -14,8 +14,9 @@ use lavender_core::event::{
     Arguments, Container, CredCall, CredChange, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
     DnsResponseCode, Event, EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink,
     FileMode, FileRename, IoUring, IoUringOperation, MemfdCreate, ModuleLoad, NetAccept, NetBind,
-    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, ProcessTarget, ProcessVmWrite,
-    Ptrace, PtraceRequest, Signal, SignalOutcome, SyscallResult, Terminal,
+    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Pod, ProcessTarget,
+    ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult,
+    Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -135,7 +136,11 @@ fn full() -> Vec<Arc<Event>> {
     shell.terminal = Some(Terminal { major: 136, minor: 0 });
     shell.credentials.session_id = Some(3);
     shell.executable.inode = 9;
-    shell.container = Some(Arc::new(Container { id: "c".into(), runtime: Some("docker".into()) }));
+    shell.container = Some(Arc::new(Container {
+        id: "c".into(),
+        runtime: Some("docker".into()),
+        pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::BestEffort }),
+    }));
     let program = EventData::Exec(Exec {
         filename: shell.executable.path.clone(),
         previous_executable: Some("/usr/bin/dash".into()),

@@ -20,6 +20,8 @@ pub mod config;
 pub mod control_plane;
 #[cfg(feature = "live")]
 pub mod doctor;
+#[cfg(feature = "live")]
+pub mod evidence;
 pub mod exceptions;
 pub mod exit;
 #[cfg_attr(not(feature = "fleet"), path = "no_fleet.rs")]

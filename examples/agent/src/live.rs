@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lavender_bpf::support::{self, Missing, ProbeStatus};
-use lavender_bpf::{CaptureWriter, SensorBuilder, SensorError, SensorSource};
+use lavender_bpf::{CaptureWriter, EvidenceRing, SensorBuilder, SensorError, SensorSource};
 use lavender_core::event::Priority;
 use lavender_core::{AgentIdentity, BootId, Sequencer};
 
@@ -51,14 +51,15 @@ fn failure(error: SensorError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Loads the probes and takes the snapshot; writes what is learned to `capture` as well.
+/// Loads the probes and takes the snapshot; writes what is learned to `capture` as well, and keeps the most recent of it
+/// in `evidence`.
 ///
 /// # Errors
 ///
 /// [`Exit::Host`] with what is missing, [`Exit::Capture`] when the capture cannot be written.
 pub fn open(
     config: &SensorConfig,
-    capture: Option<&Path>,
+    (capture, evidence): (Option<&Path>, Option<EvidenceRing>),
     (identity, boot, sequencer): (AgentIdentity, BootId, Sequencer),
 ) -> Result<SensorSource, Failure> {
     let mut builder = SensorBuilder::new(identity, boot, sequencer);
@@ -87,6 +88,9 @@ pub fn open(
         let capture = CaptureWriter::create(path, config.capture_bytes_max)
             .map_err(|error| Failure::new(Exit::Capture, error))?;
         builder = builder.with_capture(capture);
+    }
+    if let Some(ring) = evidence {
+        builder = builder.with_evidence(ring);
     }
     let sensor = builder.spawn().map_err(failure)?;
     for report in sensor.probes() {

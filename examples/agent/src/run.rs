@@ -26,7 +26,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{isolate, live, store};
+use crate::{evidence, isolate, live, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -86,7 +86,8 @@ async fn watch(
     let first = sequencer.peek();
 
     let who = (identity.clone(), boot, sequencer.clone());
-    let sensor = live::open(&config.sensor, args.record.as_deref(), who)?;
+    let (ring, evidence_stage) = evidence::evidence(&config.evidence).unzip();
+    let sensor = live::open(&config.sensor, (args.record.as_deref(), ring), who)?;
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
         Arc::clone(&transport) as Arc<dyn Transport>,
@@ -113,7 +114,10 @@ async fn watch(
         .with_checkpoint(Checkpoint::new(store.clone(), store.clone(), store.clone()))
         .with_idle_after(IDLE_AFTER)
         .with_responder(responder);
-    let pipeline = with_stages(pipeline, config)?;
+    let mut pipeline = with_stages(pipeline, config)?;
+    if let Some(stage) = evidence_stage {
+        pipeline = pipeline.with_alert_stage(stage);
+    }
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
     let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);

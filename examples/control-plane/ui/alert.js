@@ -102,6 +102,7 @@ export function alertDetail(id, { setStatus, close }) {
         ["Program", process && el("span", { class: "mono" }, process.executable)], ["Pid", process?.pid],
         ["Directory", process && el("span", { class: "mono" }, process.working_directory)],
         ["Container", process?.container_id],
+        ["Capture", alert.capture && el("span", { class: "mono" }, alert.capture)],
       ].map(([name, value]) => [name, value === false ? undefined : value])),
       tree,
       alert.evidence.length > 0 && el("section", { "aria-label": "Evidence" }, el("h3", {}, "Evidence"),

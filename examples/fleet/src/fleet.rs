@@ -152,9 +152,10 @@ async fn agent(
     let file = directory.join("lavender.toml");
     let text = format!(
         "[agent]\ntenant_id = {TENANT:?}\nagent_id = {name:?}\nheartbeat_interval_secs = 1\n\
-         [alerts]\nsuppress_secs = 0\n[store]\nurl = \"sqlite:{}\"\n\
+         [alerts]\nsuppress_secs = 0\n[store]\nurl = \"sqlite:{}\"\n[evidence]\ndir = {:?}\n\
          [transport]\nurl = \"tls://127.0.0.1:{}\"\nspool_dir = {:?}\nca_file = {:?}\ncertificate_file = {:?}\nkey_file = {:?}\nnkey_file = {:?}\n",
         directory.join("agent.db").display(),
+        directory.join("evidence"),
         broker.port,
         directory.join("spool"),
         site.file("ca.pem"),

@@ -34,6 +34,11 @@ struct Question {
 pub(super) struct Questions(VecDeque<Question>);
 
 impl Questions {
+    #[cfg(all(feature = "load", target_os = "linux"))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The oldest, where it has waited long enough.
     fn is_due(&self, now: BootTime) -> bool {
         self.0.front().is_some_and(|question| {

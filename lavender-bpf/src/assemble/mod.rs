@@ -8,6 +8,7 @@ mod credentials;
 mod describe;
 mod exec_failed;
 mod io_uring;
+mod known;
 mod look_up;
 mod names;
 mod observe;

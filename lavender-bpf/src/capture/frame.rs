@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::{BatchMeta, CaptureEnd, CaptureError, CaptureHeader, MAGIC};
+use super::{BatchMeta, CaptureEnd, CaptureError, CaptureHeader, Known, MAGIC};
 use crate::record::RECORD_VERSION;
 
 /// No frame is longer; a length beyond it is damage, and nothing is allocated for it. A batch is bounded far
@@ -16,6 +16,7 @@ const HEAD_BYTES: usize = 9;
 pub(crate) const KIND_HEADER: u8 = 1;
 pub(crate) const KIND_BATCH: u8 = 2;
 pub(crate) const KIND_END: u8 = 3;
+pub(crate) const KIND_KNOWN: u8 = 4;
 
 /// A frame as bytes: `body` in two parts, so that records are not copied.
 pub(crate) fn encode(kind: u8, first: &[u8], second: &[u8]) -> io::Result<Vec<u8>> {
@@ -50,6 +51,8 @@ fn magic_version(magic: &[u8]) -> u32 {
 pub(crate) enum Frame {
     /// A batch: its meta, and the records.
     Batch(Box<BatchMeta>, Vec<u8>),
+    /// What is known before the first batch.
+    Known(Known),
     /// The end.
     End(CaptureEnd),
 }
@@ -129,6 +132,9 @@ impl FrameReader {
             Some((KIND_END, body)) => serde_json::from_slice(&body)
                 .map(Frame::End)
                 .map_err(|error| self.damaged(at, format!("the end mark: {error}"))),
+            Some((KIND_KNOWN, body)) => serde_json::from_slice(&body)
+                .map(Frame::Known)
+                .map_err(|error| self.damaged(at, format!("what was known: {error}"))),
             Some((kind, _)) => Err(self.damaged(at, format!("there is no frame of kind {kind}"))),
             None => Err(self.truncated(at, "the end mark is missing: the recording was cut off")),
         }

@@ -3,9 +3,14 @@
 //! A file is a magic, then frames: length, CRC-32, kind, body; integers little-endian. The first frame is the
 //! [`CaptureHeader`] as JSON, each further one a batch: what the sensor learned from outside the rings as
 //! JSON, and the records as the kernel wrote them. The last says why the capture ended. A batch is whole or
-//! not there.
+//! not there. A capture that begins [midway](CaptureHeader::midway) holds what was known by then before its first batch.
 
 mod frame;
+#[cfg_attr(
+    not(all(feature = "load", target_os = "linux")),
+    allow(dead_code, reason = "only a live sensor fills captures")
+)]
+mod known;
 #[cfg_attr(
     not(all(feature = "load", target_os = "linux")),
     allow(dead_code, reason = "only a live sensor fills captures")
@@ -21,6 +26,7 @@ use lavender_core::{AgentIdentity, BootId, BootTime, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::frame::{Frame, FrameReader};
+pub(crate) use self::known::Known;
 pub use self::writer::CaptureWriter;
 use crate::host::Fact;
 
@@ -42,6 +48,9 @@ pub struct CaptureHeader {
     pub architecture: Arc<str>,
     /// When it began.
     pub created_at: Timestamp,
+    /// Whether it begins while the sensor watched already, as evidence does, and not with the sensor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub midway: bool,
 }
 
 /// What a batch holds beside its records.

@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::frame::{KIND_BATCH, KIND_END, KIND_HEADER, encode};
-use super::{BatchMeta, CaptureEnd, CaptureError, CaptureHeader, MAGIC};
+use super::frame::{KIND_BATCH, KIND_END, KIND_HEADER, KIND_KNOWN, encode};
+use super::{BatchMeta, CaptureEnd, CaptureError, CaptureHeader, Known, MAGIC};
 
 /// Kept free for the end mark.
 const END_BYTES: u64 = 64;
@@ -50,6 +50,12 @@ impl CaptureWriter {
         self.written
     }
 
+    /// Whether records of so many bytes can still be written, for all that can be said before.
+    #[cfg(all(feature = "load", target_os = "linux"))]
+    pub(crate) const fn fits(&self, bytes: usize) -> bool {
+        self.written + bytes as u64 + END_BYTES <= self.max_bytes
+    }
+
     /// Whether it takes more: not after it was full, or closed.
     pub const fn is_open(&self) -> bool {
         self.output.is_some()
@@ -60,6 +66,13 @@ impl CaptureWriter {
         let header = self.json(header)?;
         let frame = self.checked(encode(KIND_HEADER, &header, &[]))?;
         self.put(MAGIC)?;
+        self.put(&frame)
+    }
+
+    /// Writes what was known before the first batch: of a capture that begins midway.
+    pub(crate) fn known(&mut self, known: &Known) -> Result<(), CaptureError> {
+        let known = self.json(known)?;
+        let frame = self.checked(encode(KIND_KNOWN, &known, &[]))?;
         self.put(&frame)
     }
 

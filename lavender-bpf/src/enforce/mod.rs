@@ -3,7 +3,6 @@
 mod breaker;
 mod held;
 mod isolate;
-mod limit;
 mod lineage;
 mod options;
 mod protect;
@@ -28,7 +27,6 @@ pub use self::isolate::{
     Isolation, IsolationConfig, IsolationCounts, IsolationError, IsolationState, Isolator,
     PEERS_MAX,
 };
-use self::limit::RateLimit;
 use self::lineage::{Birth, Lineage};
 pub use self::options::EnforcerOptions;
 use self::protect::{Protected, Protection};
@@ -36,6 +34,7 @@ use self::quarantine::HeldFile;
 pub use self::quarantine::{Quarantine, QuarantineError, QuarantineManifest};
 use self::recent::Recent;
 use self::tree::Mode;
+use crate::limit::RateLimit;
 
 /// How many orders are remembered, so that one that comes again is not carried out again.
 const REMEMBERED_ORDERS: usize = 16_384;

@@ -77,6 +77,28 @@ pub(crate) enum Fact {
     Process(ProcessId, Option<Box<FoundProcess>>),
 }
 
+/// What an answer is about that holds beyond the batch in which it was given.
+#[cfg(all(feature = "load", target_os = "linux"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FactKey {
+    User(u32),
+    Group(u32),
+    Cgroup(u64),
+}
+
+#[cfg(all(feature = "load", target_os = "linux"))]
+impl Fact {
+    /// What it is about; `None` where it is of use in its own batch only.
+    pub(crate) const fn lasting_key(&self) -> Option<FactKey> {
+        match self {
+            Self::User(uid, _) => Some(FactKey::User(*uid)),
+            Self::Group(gid, _) => Some(FactKey::Group(*gid)),
+            Self::Cgroup(id, _) => Some(FactKey::Cgroup(*id)),
+            Self::Arguments(..) | Self::Process(..) => None,
+        }
+    }
+}
+
 /// The boot that this host runs in.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use super::rings::Rings;
 use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
 use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
+use crate::evidence::{EvidenceRing, Mets};
 use crate::host::{LiveHost, Recorder};
 use crate::record::RECORD_VERSION;
 use crate::support::{ProbeReport, ProbeStatus};
@@ -112,6 +113,8 @@ pub struct Sensor {
     clock: Arc<dyn Clock>,
     drain_interval: Duration,
     capture: Option<CaptureWriter>,
+    evidence: Option<EvidenceRing>,
+    mets: Mets,
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
     /// The bytes of the current batch; kept for their room.
@@ -136,6 +139,11 @@ impl Sensor {
         let misses = Misses::new(&loaded).map_err(failed)?;
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
+        let evidence = builder.evidence.take();
+        if let Some(ring) = &evidence {
+            ring.begin(capture_header(&builder));
+        }
+        let recording = capture.is_some() || evidence.is_some();
         let host = LiveHost::new(Arc::clone(&builder.clock))
             .with_watched(&builder.included_cgroups, &builder.included_uids);
         for row in &probes {
@@ -144,7 +152,7 @@ impl Sensor {
             }
         }
         Ok(Self {
-            assembler: Assembler::new(builder.boot, Recorder::new(host, capture.is_some())),
+            assembler: Assembler::new(builder.boot, Recorder::new(host, recording)),
             loaded,
             rings,
             losses,
@@ -154,6 +162,8 @@ impl Sensor {
             clock: builder.clock,
             drain_interval: builder.drain_interval,
             capture,
+            evidence,
+            mets: Mets::default(),
             probes,
             stats,
             records: Vec::new(),
@@ -322,6 +332,7 @@ impl Sensor {
     }
 
     fn assemble(&mut self, mut meta: BatchMeta) -> EventBatch {
+        let carries = self.assembler.carries();
         let (snapshot, records) = self.records.split_at(meta.snapshot_bytes as usize);
         let input = BatchInput {
             drained_at: meta.drained_at,
@@ -339,15 +350,19 @@ impl Sensor {
         });
         meta.first_sequence = first;
         meta.events = batch.events.len() as u64;
-        self.record(meta);
+        meta.facts = self.assembler.host_mut().take();
+        if let Some(evidence) = &self.evidence {
+            self.assembler.note_processes(&batch.events, &mut self.mets);
+            evidence.push(&meta, &self.records, carries, &mut self.mets);
+        }
+        self.record(&meta);
         batch
     }
 
     /// Writes the batch to the capture, where there is one.
-    fn record(&mut self, mut meta: BatchMeta) {
+    fn record(&mut self, meta: &BatchMeta) {
         let Some(capture) = &mut self.capture else { return };
-        meta.facts = self.assembler.host_mut().take();
-        let state = match capture.batch(&meta, &self.records) {
+        let state = match capture.batch(meta, &self.records) {
             Ok(()) if capture.is_open() => return,
             Ok(()) => CaptureState::Full,
             Err(error) => {
@@ -357,7 +372,9 @@ impl Sensor {
         };
         self.stats.set_capture(state);
         self.capture = None;
-        self.assembler.host_mut().stop();
+        if self.evidence.is_none() {
+            self.assembler.host_mut().stop();
+        }
     }
 }
 
@@ -366,15 +383,20 @@ fn begin_capture(
     stats: &SharedStats,
 ) -> Result<Option<CaptureWriter>, SensorError> {
     let Some(mut capture) = builder.capture.take() else { return Ok(None) };
+    capture.begin(&capture_header(builder))?;
+    stats.set_capture(CaptureState::Recording);
+    Ok(Some(capture))
+}
+
+fn capture_header(builder: &SensorBuilder) -> CaptureHeader {
     let kernel = rustix::system::uname();
-    capture.begin(&CaptureHeader {
+    CaptureHeader {
         record_version: RECORD_VERSION,
         identity: builder.identity.clone(),
         boot: builder.boot,
         kernel_release: kernel.release().to_string_lossy().into(),
         architecture: kernel.machine().to_string_lossy().into(),
         created_at: builder.clock.now(),
-    })?;
-    stats.set_capture(CaptureState::Recording);
-    Ok(Some(capture))
+        midway: false,
+    }
 }

@@ -21,6 +21,7 @@ pub use self::live::{CaptureState, Sensor, SensorStats};
 pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::SensorSource;
 use crate::capture::{CaptureError, CaptureWriter};
+use crate::evidence::EvidenceRing;
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
 
 /// Why the sensor cannot start or go on.
@@ -120,6 +121,7 @@ pub struct SensorBuilder {
     drain_interval: Duration,
     clock: Arc<dyn Clock>,
     capture: Option<CaptureWriter>,
+    evidence: Option<EvidenceRing>,
 }
 
 impl SensorBuilder {
@@ -137,6 +139,7 @@ impl SensorBuilder {
             drain_interval: Duration::from_millis(10),
             clock: Arc::new(SystemClock),
             capture: None,
+            evidence: None,
         }
     }
 
@@ -197,6 +200,14 @@ impl SensorBuilder {
     #[must_use]
     pub fn with_capture(mut self, capture: CaptureWriter) -> Self {
         self.capture = Some(capture);
+        self
+    }
+
+    /// Keeps the most recent records there, to be written out when an alert is raised: see
+    /// [`EvidenceStage`](crate::EvidenceStage).
+    #[must_use]
+    pub fn with_evidence(mut self, ring: EvidenceRing) -> Self {
+        self.evidence = Some(ring);
         self
     }
 

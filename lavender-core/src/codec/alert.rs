@@ -48,6 +48,8 @@ struct AlertLine<S, R, K, P, E> {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
     events: Vec<EventId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capture: Option<Arc<str>>,
 }
 
 /// One alert as a line of JSON, without the line's end; its process and the ancestors stand inside.
@@ -75,6 +77,7 @@ pub fn alert_to_json(alert: &Alert) -> Result<String, CodecError> {
         certainty: alert.certainty.clone(),
         incomplete: alert.incomplete,
         events: alert.events.clone(),
+        capture: alert.capture.clone(),
     })
     .map_err(CodecError::Write)
 }
@@ -101,6 +104,7 @@ impl OwnedAlertLine {
             incident: self.incident,
             risk: self.risk.map(Arc::new),
             repeats: self.repeats,
+            capture: self.capture,
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::event::{
     ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename,
     Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad,
     Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags,
-    Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, Signal, SignalOutcome,
-    StopReason, SyscallResult, Terminal,
+    Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal,
+    SignalOutcome, StopReason, SyscallResult, Terminal,
 };
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -157,7 +157,11 @@ impl Sample {
             group: Some("größe".into()),
             terminal: Some(Terminal { major: 136, minor: u32::MAX }),
             cgroup_id: u64::MAX,
-            container: Some(Arc::new(Container { id: "c0ffee".into(), runtime: None })),
+            container: Some(Arc::new(Container {
+                id: "c0ffee".into(),
+                runtime: None,
+                pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::BestEffort }),
+            })),
             ..(*base).clone()
         })
     }

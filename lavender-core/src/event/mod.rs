@@ -31,8 +31,8 @@ pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
 pub use self::network::{NetConnect, NetworkTransport};
 pub use self::process::{
-    Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
-    Process, Terminal,
+    Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces, Pod,
+    Process, QosClass, Terminal,
 };
 pub use self::socket::{NetAccept, NetBind, NetListen, NetSend};
 pub use self::tamper::{MemfdCreate, ModuleLoad, ProcessVmWrite, Ptrace, PtraceRequest};

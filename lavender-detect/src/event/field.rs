@@ -74,6 +74,8 @@ fields! {
     Terminal, "Terminal", Text, "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
     ContainerId, "ContainerId", Text, "The container's id, as its runtime names it.";
     ContainerRuntime, "ContainerRuntime", Text, "The container's runtime: `docker`, `containerd`, …";
+    PodUid, "PodUid", Text, "The uid of the Kubernetes pod that the container is in.";
+    PodQosClass, "PodQosClass", Text, "The pod's class: `guaranteed`, `burstable` or `best_effort`.";
     TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path; of a renamed file, the new one; of an exec that failed, the program's.";
     Access, "Access", List, "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";
     OpenFlags, "OpenFlags", Text, "Of a file event, the flags: `O_WRONLY|O_CREAT`.";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, IoUring,
-    OpenFlags, Process, ProcessTarget, Signal, SyscallResult,
+    OpenFlags, Pod, Process, ProcessTarget, Signal, SyscallResult,
 };
 
 use super::field::EventField;
@@ -166,9 +166,15 @@ impl<'a> EventRecord<'a> {
             F::ContainerRuntime => {
                 process.container.as_ref().and_then(|container| container.runtime.as_deref()).into()
             }
+            F::PodUid => pod(process).map(|pod| &*pod.uid).into(),
+            F::PodQosClass => pod(process).map(|pod| pod.qos_class.as_str()).into(),
             _ => FieldValue::Absent,
         }
     }
+}
+
+fn pod(process: &Process) -> Option<&Pod> {
+    process.container.as_ref()?.pod.as_ref()
 }
 
 fn command_line(process: &Process) -> FieldValue<'_> {

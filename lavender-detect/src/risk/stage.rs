@@ -246,6 +246,7 @@ impl RiskStage {
             incident: cause.incident,
             risk: Some(Arc::new(risk)),
             repeats: None,
+            capture: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod alerts;
 mod control_plane;
 mod correlation;
 mod error;
+mod evidence;
 mod file;
 mod filters;
 mod isolate;
@@ -25,6 +26,7 @@ pub use self::alerts::{AlertsConfig, SuppressBy};
 pub use self::control_plane::ControlPlaneConfig;
 pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
+pub use self::evidence::EvidenceConfig;
 pub use self::file::{SYSTEM_FILE, VARIABLE, find, load, parse};
 pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, ProgramPath};
 pub use self::isolate::IsolateConfig;
@@ -71,6 +73,8 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// `[response]`: what is done about an alert.
     pub response: ResponseConfig,
+    /// `[evidence]`: what is kept of what came before an alert.
+    pub evidence: EvidenceConfig,
     /// `[store]`: where events and alerts are kept.
     pub store: StoreConfig,
     /// `[control_plane]`: the dashboard and its API.

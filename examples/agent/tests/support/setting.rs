@@ -16,16 +16,18 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// With a file of its own listed as sensitive, and `more` in the configuration.
+    /// With a file of its own listed as sensitive, a folder of its own for evidence, and `more` in the configuration.
     pub fn new(more: &str) -> Self {
         let setting = Self { cgroup: Cgroup::new(), folder: tempfile::tempdir().unwrap() };
         write(&setting.sensitive(), "root:*:1::::::\n");
         let sensitive = setting.sensitive();
+        let (sensitive, evidence) = (sensitive.to_str().unwrap(), setting.evidence());
         write(
             &setting.config(),
             &format!(
-                "[agent]\nagent_id = \"test-agent\"\n{more}\n[filters]\nsensitive_files = [{:?}]\n",
-                sensitive.to_str().unwrap()
+                "[agent]\nagent_id = \"test-agent\"\n{more}\n[evidence]\ndir = {:?}\n\
+                 [filters]\nsensitive_files = [{sensitive:?}]\n",
+                evidence.to_str().unwrap()
             ),
         );
         setting
@@ -37,6 +39,10 @@ impl Setting {
 
     pub fn sensitive(&self) -> PathBuf {
         self.path("etc/shadow")
+    }
+
+    pub fn evidence(&self) -> PathBuf {
+        self.path("evidence")
     }
 
     pub fn config(&self) -> PathBuf {

@@ -106,6 +106,9 @@ pub struct AlertDetail {
     pub evidence: Vec<EvidenceView>,
     /// The ids of the events that it rests on.
     pub events: Vec<String>,
+    /// The capture with what came before, as the path of a file on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<String>,
     /// The process's ancestors, the parent first.
     pub ancestors: Vec<ProcessView>,
     /// Every change of its status, the oldest first.
@@ -133,6 +136,7 @@ impl AlertDetail {
                 })
                 .collect(),
             events: alert.events.iter().map(ToString::to_string).collect(),
+            capture: alert.capture.as_deref().map(Into::into),
             ancestors: ancestors.map(|process| ProcessView::from(&**process)).collect(),
             history: history.into_iter().map(StatusChangeView::from).collect(),
         }

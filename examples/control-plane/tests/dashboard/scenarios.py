@@ -348,6 +348,7 @@ def the_live_agent_is_shown(url):
         row.click()
         detail = page.get_by_role("complementary", name="Alert")
         expect(detail.locator("[data-evidence=true] .name")).to_have_text([attack["program"]])
+        expect(detail.get_by_text(re.compile(r"/evidence/.*\.lavcap$"))).to_be_visible()
         detail.get_by_text("Raw event").click()
         expect(detail.locator(".raw pre").first).to_contain_text("etc/shadow")
         detail.get_by_label("Reason").fill("this test")

@@ -10,19 +10,19 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// At most so many in any minute.
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub(crate) struct RateLimit {
     max_per_minute: u32,
     taken: VecDeque<BootTime>,
     clock: Arc<dyn Clock>,
 }
 
 impl RateLimit {
-    pub(super) const fn new(max_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) const fn new(max_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
         Self { max_per_minute, taken: VecDeque::new(), clock }
     }
 
     /// Whether there is room for one more now; if so, it is taken.
-    pub(super) fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         let now = self.clock.boot_time();
         while self.taken.front().is_some_and(|taken| now.since(*taken) >= WINDOW) {
             self.taken.pop_front();
