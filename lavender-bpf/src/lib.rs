@@ -74,10 +74,12 @@ mod path;
 mod process_table;
 mod protected;
 pub mod record;
+mod record_kind;
 mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
+mod throttled_record;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
@@ -91,5 +93,5 @@ pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{
-    CaptureState, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
+    CaptureState, CostMeasurement, Limits, ProgramCost, Rates, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
 };

@@ -15,6 +15,7 @@ mod snapshot;
 mod socket;
 mod tamper;
 mod target;
+mod throttled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -262,6 +263,10 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Throttled(record) => match self.throttled(batch, header, waits) {
+                Some(process) => batch.push(header, process, throttled::throttled(record)),
+                None => self.wait(waits, bytes),
+            },
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }

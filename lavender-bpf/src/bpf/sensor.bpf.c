@@ -5,6 +5,7 @@
 #include "record.h"
 #include "ring.h"
 #include "filter.h"
+#include "throttle.h"
 #include "walk.h"
 #include "task.h"
 #include "process.h"

@@ -214,6 +214,6 @@ static __always_inline bool exit_tamper(struct task_struct *task, struct syscall
 		record->header.flags |= WALK_UNREADABLE;
 	u64 at = fill_texts(scratch, task, descriptor, name);
 	CLAMP(at, TAMPER_ROOM);
-	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record) + at);
+	emit_aimed(&network_ring, RING_NETWORK, &record->header, sizeof(*record) + at, record->target_tgid);
 	return true;
 }

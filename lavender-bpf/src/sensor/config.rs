@@ -9,6 +9,7 @@ use libbpf_rs::{MapHandle, MapType};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::SensorError;
+use super::limits::ThrottleConfig;
 use super::object::RINGS;
 use crate::support::Probe;
 
@@ -98,6 +99,7 @@ pub(super) struct Config {
     uids: [u32; UIDS_MAX],
     wanted: [u64; 8],
     wanted_compat: [u64; 8],
+    pub(super) limits: ThrottleConfig,
 }
 
 impl Config {
@@ -118,6 +120,11 @@ impl Config {
         places.copy_from_slice(uids);
         config.uid_count = uids.len() as u32;
         Ok(config)
+    }
+
+    /// No filter, and these limits.
+    pub(super) fn with_limits(limits: ThrottleConfig) -> Self {
+        Self { limits, ..Self::default() }
     }
 
     /// Whether the peers that messages are sent to are to be remembered.

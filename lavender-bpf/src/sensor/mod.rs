@@ -1,6 +1,8 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
 mod config;
+mod cost;
+mod limits;
 mod live;
 mod losses;
 mod misses;
@@ -8,6 +10,7 @@ mod object;
 mod rings;
 mod snapshot;
 mod source;
+mod throttled;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +20,8 @@ use lavender_core::event::{EventKind, Priority};
 use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
 
 use self::config::{Config, RingBytes};
+pub use self::cost::{CostMeasurement, ProgramCost};
+pub use self::limits::{Limits, Rates};
 pub use self::live::{CaptureState, Sensor, SensorStats};
 pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::SensorSource;
@@ -117,6 +122,7 @@ pub struct SensorBuilder {
     excluded_cgroups: Vec<PathBuf>,
     included_uids: Vec<u32>,
     rings: RingBytes,
+    limits: Limits,
     drain_interval: Duration,
     clock: Arc<dyn Clock>,
     capture: Option<CaptureWriter>,
@@ -134,6 +140,7 @@ impl SensorBuilder {
             excluded_cgroups: Vec::new(),
             included_uids: Vec::new(),
             rings: RingBytes::default(),
+            limits: Limits::default(),
             drain_interval: Duration::from_millis(10),
             clock: Arc::new(SystemClock),
             capture: None,
@@ -175,6 +182,13 @@ impl SensorBuilder {
     #[must_use]
     pub const fn with_ring_bytes(mut self, ring: Priority, bytes: u32) -> Self {
         self.rings.set(ring, bytes);
+        self
+    }
+
+    /// How much of a kind of acts is told one by one: [`Limits::default`] unless it is set, [`Limits::OFF`] for all of it.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -224,12 +238,14 @@ impl SensorBuilder {
     }
 
     fn config(&self) -> Result<Config, SensorError> {
-        Config::new(
+        let mut config = Config::new(
             &self.included_cgroups,
             &self.excluded_cgroups,
             &self.included_uids,
             &self.rings,
-        )
+        )?;
+        config.limits = self.limits.config();
+        Ok(config)
     }
 
     /// Process life always, the rest as asked.
@@ -245,5 +261,6 @@ impl SensorBuilder {
 
 /// Loads and attaches each probe by itself, for a moment.
 pub(crate) fn probe_all() -> Vec<ProbeReport> {
-    object::try_each(&Probe::ALL, &Config::default())
+    let limits = Limits::default().config();
+    object::try_each(&Probe::ALL, &Config::with_limits(limits))
 }
