@@ -59,7 +59,8 @@
 //! |---|---|---|
 //! | `load` | yes | loading probes: Linux, with clang, libelf and zlib at build time |
 //!
-//! Without `load` everything but loading builds on any OS. Probes are for x86-64; kernel 5.15 or newer, with BTF.
+//! Without `load` everything but loading builds on any OS. Probes are for x86-64; for arm64 they compile, and have
+//! not run yet. Kernel 5.15 or newer, with BTF.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -93,5 +94,6 @@ pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{
-    CaptureState, CostMeasurement, Limits, ProgramCost, Rates, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
+    CaptureState, CostMeasurement, Limits, ProgramCost, Rates, Sensor, SensorBuilder, SensorError,
+    SensorSource, SensorStats,
 };

@@ -1,7 +1,10 @@
 //! Opens from every processor at once, as fast as they go, while programs start: process life loses nothing by it, and what
 //! was done is what was told, lost and over a limit, to the last.
 #![cfg(all(feature = "load", target_os = "linux"))]
-#![allow(unsafe_code, reason = "memory that children share, and calls without anything around them")]
+#![allow(
+    unsafe_code,
+    reason = "memory that children share, and calls without anything around them"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
 
@@ -25,7 +28,8 @@ struct Shared {
 fn shared() -> &'static Shared {
     // SAFETY: a new anonymous mapping, zeroed, which is a valid `Shared`, and never unmapped.
     unsafe {
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (access, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         let memory = libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), access, flags, -1, 0);
         assert_ne!(memory, libc::MAP_FAILED);
         &*memory.cast::<Shared>()
@@ -62,7 +66,10 @@ impl Ledger {
                 EventData::Exit(_) => self.exits += 1,
                 EventData::FileOpen(_) => self.opens += 1,
                 EventData::Lost(loss) => {
-                    assert!(loss.stage == LossStage::ThrottledProcess && loss.kind == EventKind::FileOpen);
+                    assert!(
+                        loss.stage == LossStage::ThrottledProcess
+                            && loss.kind == EventKind::FileOpen
+                    );
                     self.opens_throttled += loss.count;
                 }
                 _ => {}
@@ -70,7 +77,9 @@ impl Ledger {
         }
         for loss in seen.lost.drain(..) {
             match loss.kind {
-                EventKind::FileOpen if loss.stage.is_throttled() => self.opens_throttled += loss.count,
+                EventKind::FileOpen if loss.stage.is_throttled() => {
+                    self.opens_throttled += loss.count
+                }
                 EventKind::FileOpen => self.opens_lost += loss.count,
                 _ => self.other_lost += loss.count,
             }
@@ -99,8 +108,7 @@ fn flooded(limits: Limits) -> (Ledger, u64, u64) {
     let mut watch = Watch::with(builder().with_included_cgroup(&group.folder).with_limits(limits));
     let mut ledger = Ledger::default();
     let processors = std::thread::available_parallelism().unwrap().get();
-    let mut flooding: Vec<Child> =
-        (0..processors).map(|_| group.fork(|| flood(shared))).collect();
+    let mut flooding: Vec<Child> = (0..processors).map(|_| group.fork(|| flood(shared))).collect();
     let mut starting = group.fork(|| {
         for _ in 0..programs {
             assert!(Command::new("/bin/true").status().unwrap().success());

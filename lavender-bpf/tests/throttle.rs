@@ -41,7 +41,8 @@ fn told(event: &Event) -> Option<Loss> {
 
 /// What was over a limit: told of a process, and of nobody.
 fn throttled(seen: &EventBatch, kind: EventKind) -> (u64, u64) {
-    let counts = |loss: &Loss| (loss.stage.is_throttled() && loss.kind == kind).then_some(loss.count);
+    let counts =
+        |loss: &Loss| (loss.stage.is_throttled() && loss.kind == kind).then_some(loss.count);
     let of_processes = seen.events.iter().filter_map(|event| told(event));
     let of_processes = of_processes.filter_map(|loss| counts(&loss)).sum();
     (of_processes, seen.lost.iter().filter_map(counts).sum())
@@ -53,8 +54,7 @@ fn what_is_over_a_limit_is_counted_by_process_and_kind() {
         return;
     }
     let group = Group::new();
-    let mut watch =
-        Watch::with(builder().with_included_cgroup(&group.folder).with_limits(tight()));
+    let mut watch = Watch::with(builder().with_included_cgroup(&group.folder).with_limits(tight()));
     let noisy = group.fork(|| {
         open_null(5_000);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -52,8 +52,8 @@ impl Sensor {
         let mut programs = Vec::new();
         for program in self.loaded().object.progs_mut().filter(|program| program.autoload()) {
             let name = program.name().to_string_lossy().into_owned();
-            let handle =
-                ProgramHandle::try_from(&program).map_err(|error| failed(io::Error::other(error)))?;
+            let handle = ProgramHandle::try_from(&program)
+                .map_err(|error| failed(io::Error::other(error)))?;
             let (runs, run_time_ns) = read(handle.as_fd()).map_err(failed)?;
             programs.push((handle, ProgramCost { program: name, runs, run_time_ns }));
         }

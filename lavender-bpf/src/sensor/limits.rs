@@ -21,7 +21,11 @@ pub struct Rates {
 
 impl Rates {
     const fn intervals(self) -> [u64; 3] {
-        [interval_ns(self.files_per_s), interval_ns(self.network_per_s), interval_ns(self.acts_per_s)]
+        [
+            interval_ns(self.files_per_s),
+            interval_ns(self.network_per_s),
+            interval_ns(self.acts_per_s),
+        ]
     }
 }
 

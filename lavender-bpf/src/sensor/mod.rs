@@ -1,5 +1,6 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
+mod calls;
 mod config;
 mod cost;
 mod limits;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use lavender_core::event::{EventKind, Loss, LossStage};
 use lavender_core::BootTime;
+use lavender_core::event::{EventKind, Loss, LossStage};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
