@@ -230,8 +230,8 @@ async fn a_loss_that_is_an_event_is_counted_and_kept() {
     let kept = Kept::shut();
     let publisher: Arc<dyn Publisher> = kept.clone();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let pipeline = Pipeline::new(source, identity(), ids, publisher)
-        .with_queue(1_024, Overflow::Shed);
+    let pipeline =
+        Pipeline::new(source, identity(), ids, publisher).with_queue(1_024, Overflow::Shed);
     let running = tokio::spawn(pipeline.run(stopped));
     tokio::time::sleep(Duration::from_millis(50)).await;
     kept.gate.add_permits(1);
