@@ -34,6 +34,10 @@ struct Question {
 pub(super) struct Questions(VecDeque<Question>);
 
 impl Questions {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The oldest, where it has waited long enough.
     fn is_due(&self, now: BootTime) -> bool {
         self.0.front().is_some_and(|question| {

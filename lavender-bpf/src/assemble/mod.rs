@@ -7,6 +7,7 @@ mod arguments;
 mod credentials;
 mod describe;
 mod exec_failed;
+mod held;
 mod io_uring;
 mod look_up;
 mod names;
@@ -24,6 +25,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+pub use self::held::Held;
 use self::look_up::Questions;
 use self::names::Names;
 use crate::decode::{Record, Records, decode};

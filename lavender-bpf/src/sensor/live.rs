@@ -252,6 +252,10 @@ impl Sensor {
         self.stats.read()
     }
 
+    pub(super) const fn assembler(&self) -> &Assembler<Recorder<LiveHost>> {
+        &self.assembler
+    }
+
     pub(super) const fn loaded(&self) -> &Loaded {
         &self.loaded
     }

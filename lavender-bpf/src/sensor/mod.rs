@@ -1,5 +1,6 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
+mod audit;
 mod calls;
 mod config;
 mod cost;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use lavender_core::event::{EventKind, Priority};
 use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
 
+pub use self::audit::{Census, ProcessAudit};
 use self::config::{Config, RingBytes};
 pub use self::cost::{CostMeasurement, ProgramCost};
 pub use self::limits::{Limits, Rates};
