@@ -77,10 +77,10 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 20,000 files, 10,000 of the network and 2,000 other acts a second for a process, the same times the number of
-    /// processors for a control group, ten seconds of it at once. Measured where this was made: the most that one process
-    /// of a build opened in a second was 2,000, of a package installation 4,000; a sensor and store take 100,000 events a
-    /// second.
+    /// 20,000 acts on files, 10,000 on the network and 2,000 others a second for a process, those times the number of
+    /// processors for a control group, and ten seconds of it at once. Measured on two processors: unpacking packages made
+    /// 5,200 acts on files a second in one process, copying a tree 4,700, searching one 4,100, compiling 200 in one and
+    /// 1,200 in all.
     fn default() -> Self {
         let process = Rates { files_per_s: 20_000, network_per_s: 10_000, acts_per_s: 2_000 };
         let processors = thread::available_parallelism().map_or(1, |count| count.get() as u32);

@@ -195,8 +195,9 @@ impl SensorBuilder {
         self
     }
 
-    /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with much
-    /// in it is read earlier, and the first record after an interval without any is read at once.
+    /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with an eighth of
+    /// its bytes unread, or 512 KiB, is read earlier, and the first record after an interval without any is read at once.
+    /// So this bounds what a record waits for, beside the time that the reader itself takes for the batch before.
     #[must_use]
     pub const fn with_drain_interval(mut self, interval: Duration) -> Self {
         self.drain_interval = interval;
