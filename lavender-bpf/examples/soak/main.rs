@@ -20,7 +20,7 @@ const GROWTH_MAX_PERCENT: u64 = 15;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let minutes = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [_, "--minutes", minutes] => minutes.parse().ok(),
+        [_, "--minutes", minutes] => minutes.parse::<u64>().ok(),
         _ => None,
     };
     let Some(minutes) = minutes else {

@@ -7,11 +7,12 @@ pub(super) use self::aarch64 as calls;
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::x86_64 as calls;
 
-// The calls that a probe reads, and those of the 32-bit table.
+/// The calls that a probe reads, and those of the 32-bit table.
+type Calls = (&'static [usize], &'static [usize]);
 
 /// On x86-64: `arch/x86/entry/syscalls`.
 #[cfg(any(test, target_arch = "x86_64"))]
-pub(super) const fn x86_64(probe: Probe) -> (&'static [usize], &'static [usize]) {
+pub(super) const fn x86_64(probe: Probe) -> Calls {
     match probe {
         Probe::FileOpen => (&[2, 85, 257, 437], &[5, 8, 295, 437]),
         Probe::FileDelete => (&[84, 87, 263], &[10, 40, 301]),
@@ -51,7 +52,7 @@ pub(super) const fn x86_64(probe: Probe) -> (&'static [usize], &'static [usize])
 
 /// On arm64: `include/uapi/asm-generic/unistd.h`, and `arch/arm/tools/syscall.tbl`.
 #[cfg(any(test, target_arch = "aarch64"))]
-pub(super) const fn aarch64(probe: Probe) -> (&'static [usize], &'static [usize]) {
+pub(super) const fn aarch64(probe: Probe) -> Calls {
     match probe {
         Probe::FileOpen => (&[56, 437], &[5, 8, 322, 437]),
         Probe::FileDelete => (&[35], &[10, 40, 328]),
@@ -100,8 +101,8 @@ mod tests {
         numbers.filter_map(|(_, number)| number.parse().ok()).collect()
     }
 
-    fn agrees(header: &str, calls: impl Fn(Probe) -> (&'static [usize], &'static [usize])) {
-        let all = |table: fn((&'static [usize], &'static [usize])) -> &'static [usize]| {
+    fn agrees(header: &str, calls: impl Fn(Probe) -> Calls) {
+        let all = |table: fn(Calls) -> &'static [usize]| {
             Probe::ALL.iter().flat_map(|probe| table(calls(*probe))).copied().collect()
         };
         assert_eq!(defined(header, "NR_"), all(|(native, _)| native));

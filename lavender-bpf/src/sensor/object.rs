@@ -240,9 +240,9 @@ fn configure(
         let name = map.name().to_string_lossy().into_owned();
         if let Some(ring) = RINGS.iter().position(|ring| name == *ring) {
             map.set_max_entries(rings.0[ring])?;
-        } else if name == "peers" && !config.remembers_peers() {
-            map.set_max_entries(1)?;
-        } else if matches!(&*name, "buckets" | "throttled") && !config.limits.is_on() {
+        } else if name == "peers" && !config.remembers_peers()
+            || matches!(&*name, "buckets" | "throttled") && !config.limits.is_on()
+        {
             map.set_max_entries(1)?;
         } else if name == ".rodata.config" {
             map.set_initial_value(config.as_bytes())?;
