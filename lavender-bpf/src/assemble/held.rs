@@ -1,10 +1,7 @@
 //! What an assembler holds, for whoever watches that it does not grow.
 
-use lavender_core::ProcessId;
-
 use super::Assembler;
 use crate::host::Host;
-use crate::record::RecordHeader;
 
 /// How much an assembler holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,19 +29,27 @@ impl<H: Host> Assembler<H> {
             questions: self.questions.len(),
         }
     }
+}
 
-    #[cfg(all(feature = "load", target_os = "linux"))]
-    pub(crate) fn living(&self) -> impl Iterator<Item = ProcessId> {
-        self.processes.all_living()
-    }
+/// For whoever holds the table against the kernel's.
+#[cfg(all(feature = "load", target_os = "linux"))]
+mod live {
+    use lavender_core::ProcessId;
 
-    #[cfg(all(feature = "load", target_os = "linux"))]
-    pub(crate) fn knows(&self, id: ProcessId) -> bool {
-        self.processes.latest(id).is_some()
-    }
+    use super::{Assembler, Host};
+    use crate::record::RecordHeader;
 
-    #[cfg(all(feature = "load", target_os = "linux"))]
-    pub(crate) fn process_of(&self, header: &RecordHeader) -> ProcessId {
-        self.process_id(header)
+    impl<H: Host> Assembler<H> {
+        pub(crate) fn living(&self) -> impl Iterator<Item = ProcessId> {
+            self.processes.all_living()
+        }
+
+        pub(crate) fn knows(&self, id: ProcessId) -> bool {
+            self.processes.latest(id).is_some()
+        }
+
+        pub(crate) fn process_of(&self, header: &RecordHeader) -> ProcessId {
+            self.process_id(header)
+        }
     }
 }
