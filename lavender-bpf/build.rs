@@ -25,9 +25,10 @@ mod probes {
         if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
             return;
         }
-        if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
+        // The object is made for the target: libbpf-cargo tells clang which one that is.
+        if !matches!(env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64")) {
             fail(
-                "the probes are for x86-64; build with --no-default-features for other architectures",
+                "the probes are for x86-64 and arm64; build with --no-default-features for other architectures",
             );
         }
         let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

@@ -21,6 +21,7 @@ use crate::record::{
     ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord,
     RecordHeader, SignalRecord, TamperRecord, kind,
 };
+use crate::throttled_record::{THROTTLED, ThrottledRecord};
 
 /// A record, its parts borrowed from the bytes.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,8 @@ pub enum Record<'a> {
     Tamper(Tamper<'a>),
     /// A process changed the ids or the capabilities that it acts with.
     Credentials(&'a CredentialsRecord),
+    /// A process, or its control group, did more than is told one by one.
+    Throttled(&'a ThrottledRecord),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -76,6 +79,7 @@ impl<'a> Record<'a> {
             Self::ExecFailed(failed) => &failed.record.header,
             Self::Signal(record) => &record.header,
             Self::Credentials(record) => &record.header,
+            Self::Throttled(record) => &record.header,
             Self::Tamper(tamper) => &tamper.record.header,
         }
     }
@@ -258,6 +262,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             let (name, _) = take(rest, record.name_length.get().into(), kind)?;
             Ok(Record::Tamper(Tamper { record, walk, name: without_nul(name) }))
         }
+        THROTTLED => Ok(Record::Throttled(fixed(bytes, kind)?.0)),
         kind::CREDENTIALS => Ok(Record::Credentials(fixed(bytes, kind)?.0)),
         _ => Err(DecodeError::Kind { kind }),
     }

@@ -61,7 +61,8 @@
 //! |---|---|---|
 //! | `load` | yes | loading probes: Linux, with clang, libelf and zlib at build time |
 //!
-//! Without `load` everything but loading builds on any OS. Probes are for x86-64; kernel 5.15 or newer, with BTF.
+//! Without `load` everything but loading builds on any OS. Probes are for x86-64; for arm64 they compile, and have
+//! not run yet. Kernel 5.15 or newer, with BTF.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -80,10 +81,12 @@ mod path;
 mod process_table;
 mod protected;
 pub mod record;
+mod record_kind;
 mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
+mod throttled_record;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
@@ -99,5 +102,6 @@ pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{
-    CaptureState, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
+    CaptureState, Census, CostMeasurement, Limits, ProcessAudit, ProgramCost, Rates, Sensor,
+    SensorBuilder, SensorError, SensorSource, SensorStats,
 };

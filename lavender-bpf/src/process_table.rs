@@ -45,6 +45,16 @@ impl ProcessTable {
         }
     }
 
+    /// How many are known.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn all_living(&self) -> impl Iterator<Item = ProcessId> {
+        self.entries.iter().filter(|(_, entry)| !entry.exited).map(|(id, _)| *id)
+    }
+
     /// The process as it is now.
     pub(crate) fn latest(&self, id: ProcessId) -> Option<&Arc<Process>> {
         self.entries.get(&id).map(|entry| &entry.current)

@@ -6,6 +6,8 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+pub use crate::throttled_record::{THROTTLED, ThrottledRecord};
+
 /// The version of this layout; a capture says which one it holds. Version 2 added kinds of records and changed none, so
 /// that captures of version 1 are read as well.
 pub const RECORD_VERSION: u32 = 2;

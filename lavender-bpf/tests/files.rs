@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lavender_bpf::Limits;
 use lavender_core::Provenance;
 use lavender_core::event::{Event, EventData, EventKind, Priority};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
@@ -43,7 +44,9 @@ fn opens_at_full_speed_add_up() {
     }
     let count = amount("LAVENDER_TEST_OPENS", 200_000);
     let group = Group::new();
-    let mut watch = Watch::group(&group);
+    // Without limits, so that it is the rings that are tried.
+    let unlimited = builder().with_included_cgroup(&group.folder).with_limits(Limits::OFF);
+    let mut watch = Watch::with(unlimited);
     let mut child = group.fork(|| open_null(count));
     let pid = child.pid;
     let count_opens = |events: &[Arc<Event>]| {

@@ -216,6 +216,34 @@ async fn everything_delivered_is_published_with_its_losses_and_alerts() {
     assert_eq!(sequence, (1..=events.len() as u64).collect::<Vec<_>>());
 }
 
+/// A source that knows who lost it gives a loss as an event: it is counted, and never shed.
+#[tokio::test]
+async fn a_loss_that_is_an_event_is_counted_and_kept() {
+    let ids = sequencer();
+    let over = Loss::new(LossStage::ThrottledProcess, EventKind::FileOpen, 70);
+    let mut events: Vec<_> = (0..3_000).map(|_| event(&ids, exec())).collect();
+    events.push(event(&ids, EventData::Lost(over)));
+    let source = Script {
+        last: Some(EventBatch::default()),
+        ..Script::new([EventBatch { events, lost: Vec::new() }])
+    };
+    let kept = Kept::shut();
+    let publisher: Arc<dyn Publisher> = kept.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let pipeline =
+        Pipeline::new(source, identity(), ids, publisher).with_queue(1_024, Overflow::Shed);
+    let running = tokio::spawn(pipeline.run(stopped));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    kept.gate.add_permits(1);
+    stop.send(()).unwrap();
+    let report = running.await.unwrap().unwrap();
+    let events = kept.events();
+    assert_eq!(lost(&events, EventKind::FileOpen, LossStage::ThrottledProcess), 70);
+    let shed = lost(&events, EventKind::Exec, LossStage::Queue);
+    assert!(shed > 0);
+    assert_eq!(report.lost, 70 + shed);
+}
+
 #[tokio::test]
 async fn a_full_queue_sheds_files_first_and_counts_them_and_never_what_an_alert_rests_on() {
     let ids = sequencer();

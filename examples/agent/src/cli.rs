@@ -89,6 +89,9 @@ pub struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Watch the whole host for this time, and say what each program of the probes took meanwhile: `5s`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub measure: Option<Duration>,
 }
 
 /// `lavender-agent release`.

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use lavender_bpf::support::{self, Capabilities, ProbeStatus};
+use serde::Serialize;
 
 use crate::cli::DoctorArgs;
 use crate::exit::{Exit, Failure};
 use crate::live::cannot;
+use crate::measure::{Measured, measure};
 
 /// Says what this host's kernel and this process's privileges allow. Each probe is really loaded and attached,
 /// for a moment; isolation is loaded.
@@ -17,15 +19,29 @@ use crate::live::cannot;
 /// [`Exit::Host`] when nothing can be watched here.
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let capabilities = support::capabilities();
+    let measured = match args.measure {
+        Some(time) if capabilities.missing.is_empty() => Some(measure(time)?),
+        _ => None,
+    };
     let text = if args.json {
-        serde_json::to_string(&capabilities).map_err(|e| Failure::new(Exit::Failure, e))? + "\n"
+        let answer = Answer { capabilities: &capabilities, measured: measured.as_ref() };
+        serde_json::to_string(&answer).map_err(|e| Failure::new(Exit::Failure, e))? + "\n"
     } else {
-        table(&capabilities)
+        table(&capabilities) + &measured.map_or_else(String::new, |measured| measured.table())
     };
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| Failure::new(Exit::Failure, format!("stdout: {error}")))?;
     if capabilities.missing.is_empty() { Ok(()) } else { Err(cannot(&capabilities.missing)) }
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    capabilities: &'a Capabilities,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<&'a Measured>,
 }
 
 fn table(capabilities: &Capabilities) -> String {

@@ -32,6 +32,8 @@ pub mod isolate;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod logging;
+#[cfg(feature = "live")]
+mod measure;
 pub mod output;
 #[cfg(feature = "live")]
 pub mod record;

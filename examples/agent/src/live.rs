@@ -62,7 +62,8 @@ pub fn open(
     (capture, evidence): (Option<&Path>, Option<EvidenceRing>),
     (identity, boot, sequencer): (AgentIdentity, BootId, Sequencer),
 ) -> Result<SensorSource, Failure> {
-    let mut builder = SensorBuilder::new(identity, boot, sequencer);
+    let mut builder =
+        SensorBuilder::new(identity, boot, sequencer).with_limits(config.throttle.limits());
     if !config.kinds.is_empty() {
         builder = builder.with_kinds(config.kinds.iter().map(|kind| (*kind).into()));
     }

@@ -99,6 +99,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
             "`sshd` is not an absolute path",
         ),
         ("[sensor]\nkinds = [\"dns\"]\n", "lavender.toml:2:", "fork, exec, exit, file_open"),
+        ("[sensor.throttle]\nburst_s = 0\n", "lavender.toml:2:11: ", "nonzero"),
         ("[sensor]\nfile_ring_bytes = 5000\n", "lavender.toml:2:19: 5000 is not", "a power of two"),
         ("[filters]\nignored_executables = [\"/opt/*\"]\n", "lavender.toml:2:", "of one program"),
         ("[agent\n", "lavender.toml:1:7: ", "[agent"),

@@ -36,6 +36,10 @@ struct Pending {
 }
 
 impl PendingArguments {
+    pub(super) fn len(&self) -> usize {
+        self.execs.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.execs.is_empty()
     }

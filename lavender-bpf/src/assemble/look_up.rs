@@ -39,6 +39,10 @@ impl Questions {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The oldest, where it has waited long enough.
     fn is_due(&self, now: BootTime) -> bool {
         self.0.front().is_some_and(|question| {

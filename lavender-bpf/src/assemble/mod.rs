@@ -7,6 +7,7 @@ mod arguments;
 mod credentials;
 mod describe;
 mod exec_failed;
+mod held;
 mod io_uring;
 mod known;
 mod look_up;
@@ -16,6 +17,7 @@ mod snapshot;
 mod socket;
 mod tamper;
 mod target;
+mod throttled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+pub use self::held::Held;
 use self::look_up::Questions;
 use self::names::Names;
 use crate::decode::{Record, Records, decode};
@@ -263,6 +266,10 @@ impl<H: Host> Assembler<H> {
                     self.wait(waits, bytes);
                 }
             }
+            Record::Throttled(record) => match self.throttled(batch, header, waits) {
+                Some(process) => batch.push(header, process, throttled::throttled(record)),
+                None => self.wait(waits, bytes),
+            },
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }

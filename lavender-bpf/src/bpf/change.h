@@ -10,25 +10,6 @@
 #define RENAME_EXCHANGE 2
 #define ID_UNCHANGED 0xffffffff
 
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-#define NR_RENAME 82
-#define NR_RMDIR 84
-#define NR_LINK 86
-#define NR_UNLINK 87
-#define NR_SYMLINK 88
-#define NR_CHMOD 90
-#define NR_FCHMOD 91
-#define NR_CHOWN 92
-#define NR_FCHOWN 93
-#define NR_LCHOWN 94
-#define NR_FCHOWNAT 260
-#define NR_UNLINKAT 263
-#define NR_RENAMEAT 264
-#define NR_LINKAT 265
-#define NR_SYMLINKAT 266
-#define NR_FCHMODAT 268
-#define NR_RENAMEAT2 316
-#define NR_FCHMODAT2 452
 
 struct change_scratch {
 	struct walk walk;
@@ -42,55 +23,55 @@ SCRATCH(change_scratch, struct change_scratch);
 /* The highest place of a walk is behind a whole first name. */
 DEFINE_WALK(change, OPEN_ROOM + WALK_MAX_BYTES)
 
-/* The number that a call of the 32-bit table has in the other one; arch/x86/entry/syscalls/syscall_32.tbl. `small_ids`
+/* The number that a call of the 32-bit table has in the other one. `small_ids`
  * for the calls whose user ids have 16 bits. 0 for a call that is none of these. */
 static __always_inline u64 change_of_compat(u64 nr, bool *small_ids)
 {
 	switch (nr) {
-	case 9:
+	case NR32_LINK:
 		return NR_LINK;
-	case 10:
+	case NR32_UNLINK:
 		return NR_UNLINK;
-	case 15:
+	case NR32_CHMOD:
 		return NR_CHMOD;
-	case 16:
+	case NR32_LCHOWN_SMALL:
 		*small_ids = true;
 		return NR_LCHOWN;
-	case 38:
+	case NR32_RENAME:
 		return NR_RENAME;
-	case 40:
+	case NR32_RMDIR:
 		return NR_RMDIR;
-	case 83:
+	case NR32_SYMLINK:
 		return NR_SYMLINK;
-	case 94:
+	case NR32_FCHMOD:
 		return NR_FCHMOD;
-	case 95:
+	case NR32_FCHOWN_SMALL:
 		*small_ids = true;
 		return NR_FCHOWN;
-	case 182:
+	case NR32_CHOWN_SMALL:
 		*small_ids = true;
 		return NR_CHOWN;
-	case 198:
+	case NR32_LCHOWN:
 		return NR_LCHOWN;
-	case 207:
+	case NR32_FCHOWN:
 		return NR_FCHOWN;
-	case 212:
+	case NR32_CHOWN:
 		return NR_CHOWN;
-	case 298:
+	case NR32_FCHOWNAT:
 		return NR_FCHOWNAT;
-	case 301:
+	case NR32_UNLINKAT:
 		return NR_UNLINKAT;
-	case 302:
+	case NR32_RENAMEAT:
 		return NR_RENAMEAT;
-	case 303:
+	case NR32_LINKAT:
 		return NR_LINKAT;
-	case 304:
+	case NR32_SYMLINKAT:
 		return NR_SYMLINKAT;
-	case 306:
+	case NR32_FCHMODAT:
 		return NR_FCHMODAT;
-	case 353:
+	case NR32_RENAMEAT2:
 		return NR_RENAMEAT2;
-	case NR_FCHMODAT2: /* has one number everywhere */
+	case NR32_FCHMODAT2:
 		return NR_FCHMODAT2;
 	}
 	return 0;

@@ -200,7 +200,8 @@ struct mm_struct {
 	struct file *exe_file;
 };
 struct thread_info {
-	u32 status;
+	unsigned long flags;
+	u32 status; /* x86 */
 };
 struct task_struct {
 	struct thread_info thread_info;
@@ -246,11 +247,6 @@ struct socket {
 	struct sock *sk;
 };
 
-/* x86-64 */
-struct pt_regs {
-	unsigned long orig_ax, bx, cx, dx, si, di, bp, r8, r9, r10;
-};
-
 struct trace_event_raw_sys_exit {
 	long id;
 	long ret;
@@ -270,7 +266,6 @@ struct bpf_iter__task {
 
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
-#define TS_COMPAT 0x0002
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD (-100)

@@ -4,54 +4,78 @@
 
 SCRATCH(credentials_scratch, struct credentials_record);
 
-/* Which of them a call is, by the tables in arch/x86/entry/syscalls; 0 for another call. */
-static __always_inline u32 credentials_call(u64 nr, bool compat)
+/* Which of them a call is; 0 for another call. */
+static __always_inline u32 credentials_call(u64 nr)
 {
 	switch (nr) {
-	case 105:
-		return compat ? 0 : CREDENTIALS_SETUID;
-	case 106:
-		return compat ? 0 : CREDENTIALS_SETGID;
-	case 113:
-		return compat ? 0 : CREDENTIALS_SETREUID;
-	case 114:
-		return compat ? 0 : CREDENTIALS_SETREGID;
-	case 117:
-		return compat ? 0 : CREDENTIALS_SETRESUID;
-	case 119:
-		return compat ? 0 : CREDENTIALS_SETRESGID;
-	case 122:
-		return compat ? 0 : CREDENTIALS_SETFSUID;
-	case 123:
-		return compat ? 0 : CREDENTIALS_SETFSGID;
-	case 126:
-		return compat ? 0 : CREDENTIALS_CAPSET;
-	case 23:
-	case 213:
-		return compat ? CREDENTIALS_SETUID : 0;
-	case 46:
-	case 214:
-		return compat ? CREDENTIALS_SETGID : 0;
-	case 70:
-	case 203:
-		return compat ? CREDENTIALS_SETREUID : 0;
-	case 71:
-	case 204:
-		return compat ? CREDENTIALS_SETREGID : 0;
-	case 164:
-	case 208:
-		return compat ? CREDENTIALS_SETRESUID : 0;
-	case 170:
-	case 210:
-		return compat ? CREDENTIALS_SETRESGID : 0;
-	case 138:
-	case 215:
-		return compat ? CREDENTIALS_SETFSUID : 0;
-	case 139:
-	case 216:
-		return compat ? CREDENTIALS_SETFSGID : 0;
-	case 185:
-		return compat ? CREDENTIALS_CAPSET : 0;
+	case NR_SETUID:
+		return CREDENTIALS_SETUID;
+	case NR_SETGID:
+		return CREDENTIALS_SETGID;
+	case NR_SETREUID:
+		return CREDENTIALS_SETREUID;
+	case NR_SETREGID:
+		return CREDENTIALS_SETREGID;
+	case NR_SETRESUID:
+		return CREDENTIALS_SETRESUID;
+	case NR_SETRESGID:
+		return CREDENTIALS_SETRESGID;
+	case NR_SETFSUID:
+		return CREDENTIALS_SETFSUID;
+	case NR_SETFSGID:
+		return CREDENTIALS_SETFSGID;
+	case NR_CAPSET:
+		return CREDENTIALS_CAPSET;
+	}
+	return 0;
+}
+
+/* The same by the 32-bit table, which has each call twice: the older one takes ids of 16 bits. */
+static __always_inline u32 credentials_call_compat(u64 nr, bool *small_ids)
+{
+	switch (nr) {
+	case NR32_SETUID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETUID;
+	case NR32_SETUID:
+		return CREDENTIALS_SETUID;
+	case NR32_SETGID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETGID;
+	case NR32_SETGID:
+		return CREDENTIALS_SETGID;
+	case NR32_SETREUID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETREUID;
+	case NR32_SETREUID:
+		return CREDENTIALS_SETREUID;
+	case NR32_SETREGID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETREGID;
+	case NR32_SETREGID:
+		return CREDENTIALS_SETREGID;
+	case NR32_SETRESUID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETRESUID;
+	case NR32_SETRESUID:
+		return CREDENTIALS_SETRESUID;
+	case NR32_SETRESGID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETRESGID;
+	case NR32_SETRESGID:
+		return CREDENTIALS_SETRESGID;
+	case NR32_SETFSUID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETFSUID;
+	case NR32_SETFSUID:
+		return CREDENTIALS_SETFSUID;
+	case NR32_SETFSGID_SMALL:
+		*small_ids = true;
+		return CREDENTIALS_SETFSGID;
+	case NR32_SETFSGID:
+		return CREDENTIALS_SETFSGID;
+	case NR32_CAPSET:
+		return CREDENTIALS_CAPSET;
 	}
 	return 0;
 }
@@ -59,7 +83,9 @@ static __always_inline u32 credentials_call(u64 nr, bool compat)
 /* False for a call that is none of these. */
 static __always_inline bool exit_credentials(struct task_struct *task, struct syscall *call, bool compat)
 {
-	u32 which = credentials_call(call->nr, compat), zero = 0;
+	bool narrow = false;
+	u32 which = compat ? credentials_call_compat(call->nr, &narrow) : credentials_call(call->nr);
+	u32 zero = 0;
 
 	if (!which)
 		return false;
@@ -69,8 +95,6 @@ static __always_inline bool exit_credentials(struct task_struct *task, struct sy
 	fill_header(&record->header, RECORD_CREDENTIALS, task);
 	record->result = call->result;
 	record->call = which;
-	/* The 32-bit table has each call twice: the first, below 200, takes ids of 16 bits. */
-	bool narrow = compat && call->nr < 200;
 #pragma unroll
 	for (u32 index = 0; index < 3; index++) {
 		u32 id = call->argument[index];

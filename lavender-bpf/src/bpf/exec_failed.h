@@ -2,12 +2,6 @@
 /* Programs that could not be started: the tracepoint of execs tells of the others alone. */
 #pragma once
 
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-#define NR_EXECVE 59
-#define NR_EXECVEAT 322
-/* arch/x86/entry/syscalls/syscall_32.tbl */
-#define NR32_EXECVE 11
-#define NR32_EXECVEAT 358
 #define AT_EMPTY_PATH 0x1000
 
 /* The most of one argument; what a whole one more might not fit into is left. */

@@ -76,7 +76,7 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 	record->result = result;
 	record->inode = 0;
 	record->device = 0;
-	record->open_flags = call->flags;
+	record->open_flags = open_flags_of(call->flags);
 	record->mode = call->mode;
 	if (file) {
 		struct inode *inode = READ(struct file, file, f_inode);

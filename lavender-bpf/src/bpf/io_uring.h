@@ -186,7 +186,7 @@ static __always_inline void on_request(u64 request)
 		struct io_open *open = (void *)command;
 		s32 folder = BPF_CORE_READ(open, dfd);
 		bool in_root = BPF_CORE_READ(open, how.resolve) & RESOLVE_IN_ROOT;
-		record->open_flags = BPF_CORE_READ(open, how.flags);
+		record->open_flags = open_flags_of(BPF_CORE_READ(open, how.flags));
 		record->mode = BPF_CORE_READ(open, how.mode);
 		u64 name = bpf_core_type_exists(struct delayed_filename) ? name_of_open_since_7_0(command) :
 									   name_of_open(command);

@@ -216,6 +216,15 @@ struct credentials_record {
 	u32 ids[3]; /* as the call gave them; all bits set: as it is */
 };
 
+/* What was over a limit: the value of a map, which the reader makes a record of. */
+#define RECORD_THROTTLED 64
+struct throttled_record {
+	struct record_header header; /* of the first that was left out */
+	u64 count;
+	u32 of_kind;
+	u32 by_cgroup; /* 1: the limit was its control group's, and others of that may have done it too */
+};
+
 /* What could not be delivered, by kind of record, for one CPU. */
 struct loss_counters {
 	u64 ring[RECORD_KINDS];
@@ -250,6 +259,14 @@ enum { RING_PROCESS, RING_NETWORK, RING_FILE, RINGS };
 #define NETWORK_SENDS 0x8
 #define NETWORK_DNS 0x10
 
+/* Limits of acts: see throttle.h. The order is that of `Rates` in src/sensor/limits.rs. */
+enum throttle_family { FAMILY_FILES, FAMILY_NETWORK, FAMILY_ACTS, FAMILIES };
+enum throttle_scope { SCOPE_PROCESS, SCOPE_CGROUP, SCOPES };
+struct throttle_config {
+	u64 burst_ns; /* 0: there are no limits */
+	u64 interval_ns[SCOPES][FAMILIES]; /* one act's share of a second; 0: no limit */
+};
+
 /* Set before loading, constant after: the verifier drops what it turns off. */
 struct sensor_config {
 	u32 wake_bytes[RINGS];
@@ -261,4 +278,5 @@ struct sensor_config {
 	u32 uids[UIDS_MAX];
 	u64 wanted[8]; /* system calls by number */
 	u64 wanted_compat[8]; /* 32-bit ones */
+	struct throttle_config limits;
 };

@@ -62,7 +62,7 @@ volatile u32 wake_armed SEC(".data.wake") = 0;
 /* Copies a record of its true length into a ring, or counts it. A wake-up costs more than a record: while records come,
  * the reader drains on a timer, and is woken only by the record with which the unread bytes pass the mark. When none
  * came for a while, the next one wakes it. */
-static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length)
+static __always_inline void output(void *ring, u32 ring_index, struct record_header *record, u64 length)
 {
 	u64 unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 	u64 mark = config.wake_bytes[ring_index];

@@ -2,9 +2,11 @@
 /* The probes. One object, so that they share rings, counters and filters; one header a family. Every program can be
  * left out at load time, and what the configuration turns off costs nothing. */
 #include "core.h"
+#include "arch.h"
 #include "record.h"
 #include "ring.h"
 #include "filter.h"
+#include "throttle.h"
 #include "walk.h"
 #include "task.h"
 #include "process.h"

@@ -33,7 +33,7 @@ static __always_inline void on_signal(int number, struct kernel_siginfo *info, s
 	record->signal = number;
 	record->outcome = outcome;
 	record->reserved = 0;
-	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
+	emit_aimed(&network_ring, RING_NETWORK, &record->header, sizeof(*record), record->target_tgid);
 }
 
 SEC("tp_btf/signal_generate")

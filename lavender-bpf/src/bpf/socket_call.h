@@ -2,37 +2,6 @@
 /* Calls on sockets, whichever table their number is of, and whether socketcall carried them. */
 #pragma once
 
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-#define NR_READ 0
-#define NR_WRITE 1
-#define NR_READV 19
-#define NR_WRITEV 20
-#define NR_ACCEPT 43
-#define NR_SENDTO 44
-#define NR_RECVFROM 45
-#define NR_SENDMSG 46
-#define NR_RECVMSG 47
-#define NR_BIND 49
-#define NR_LISTEN 50
-#define NR_ACCEPT4 288
-#define NR_RECVMMSG 299
-#define NR_SENDMMSG 307
-/* arch/x86/entry/syscalls/syscall_32.tbl */
-#define NR32_READ 3
-#define NR32_WRITE 4
-#define NR32_SOCKETCALL 102
-#define NR32_READV 145
-#define NR32_WRITEV 146
-#define NR32_RECVMMSG_TIME32 337
-#define NR32_SENDMMSG 345
-#define NR32_BIND 361
-#define NR32_LISTEN 363
-#define NR32_ACCEPT4 364
-#define NR32_SENDTO 369
-#define NR32_SENDMSG 370
-#define NR32_RECVFROM 371
-#define NR32_RECVMSG 372
-#define NR32_RECVMMSG 417
 /* include/uapi/linux/net.h: what socketcall multiplexes. The same numbers stand for these calls here, and those above
  * for calls on any file. */
 enum socket_operation {
@@ -117,6 +86,12 @@ static __always_inline u32 operation_of_compat(u64 nr)
 		return SOCKET_BIND;
 	case NR32_LISTEN:
 		return SOCKET_LISTEN;
+	case NR32_ACCEPT:
+		return SOCKET_ACCEPT;
+	case NR32_SEND:
+		return SOCKET_SEND;
+	case NR32_RECV:
+		return SOCKET_RECV;
 	case NR32_ACCEPT4:
 		return SOCKET_ACCEPT4;
 	case NR32_SENDTO:

@@ -3,19 +3,6 @@
  * are still in the registers, and the result is known. A bitmap says which calls are wanted. */
 #pragma once
 
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-#define NR_OPEN 2
-#define NR_CONNECT 42
-#define NR_CREAT 85
-#define NR_OPENAT 257
-#define NR_OPENAT2 437
-/* arch/x86/entry/syscalls/syscall_32.tbl; openat2 has one number everywhere */
-#define NR32_OPEN 5
-#define NR32_CREAT 8
-#define NR32_OPENAT 295
-#define NR32_CONNECT 362
-/* A system call of the x32 ABI has the number of the 64-bit one and this bit. */
-#define X32_SYSCALL_BIT 0x40000000
 #define O_CREAT_WRONLY_TRUNC 01101
 
 static __always_inline void exit_openat2(struct task_struct *task, struct syscall *call)
@@ -112,8 +99,8 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	u64 nr = regs->orig_ax & ~(u64)X32_SYSCALL_BIT;
-	bool compat = task->thread_info.status & TS_COMPAT;
+	u64 nr = number_of_call(regs);
+	bool compat = is_compat(task);
 
 	if (nr >= 512)
 		return;
@@ -121,20 +108,9 @@ static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
 		return;
 	struct syscall call = { .nr = nr, .result = result };
-	if (compat) {
-		call.argument[0] = (u32)regs->bx;
-		call.argument[1] = (u32)regs->cx;
-		call.argument[2] = (u32)regs->dx;
-		call.argument[3] = (u32)regs->si;
-		call.argument[4] = (u32)regs->di;
+	read_arguments(call.argument, regs, compat);
+	if (compat)
 		call.result = (s32)result;
-	} else {
-		call.argument[0] = regs->di;
-		call.argument[1] = regs->si;
-		call.argument[2] = regs->dx;
-		call.argument[3] = regs->r10;
-		call.argument[4] = regs->r8;
-	}
 	dispatch(task, &call, compat);
 }
 

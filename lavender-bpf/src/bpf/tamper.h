@@ -4,13 +4,6 @@
 
 #define TAMPER_ROOM (WALK_ROOM + NAME_MAX_BYTES)
 
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-#define NR_PTRACE 101
-#define NR_INIT_MODULE 175
-#define NR_PROCESS_VM_WRITEV 311
-#define NR_FINIT_MODULE 313
-#define NR_MEMFD_CREATE 319
-#define NR_MEMFD_SECRET 447
 
 /* include/uapi/linux/ptrace.h, arch/x86/include/uapi/asm/ptrace-abi.h */
 #define PTRACE_POKETEXT 4
@@ -38,22 +31,21 @@ struct tamper_scratch {
 SCRATCH(tamper_scratch, struct tamper_scratch);
 DEFINE_WALK(tamper, WALK_MAX_BYTES)
 
-/* The number that a call of the 32-bit table has in the other one; arch/x86/entry/syscalls/syscall_32.tbl. 0 for a call
- * that is none of these. */
+/* The number that a call of the 32-bit table has in the other one. 0 for a call that is none of these. */
 static __always_inline u64 tamper_of_compat(u64 nr)
 {
 	switch (nr) {
-	case 26:
+	case NR32_PTRACE:
 		return NR_PTRACE;
-	case 128:
+	case NR32_INIT_MODULE:
 		return NR_INIT_MODULE;
-	case 348:
+	case NR32_PROCESS_VM_WRITEV:
 		return NR_PROCESS_VM_WRITEV;
-	case 350:
+	case NR32_FINIT_MODULE:
 		return NR_FINIT_MODULE;
-	case 356:
+	case NR32_MEMFD_CREATE:
 		return NR_MEMFD_CREATE;
-	case NR_MEMFD_SECRET: /* has one number everywhere */
+	case NR32_MEMFD_SECRET:
 		return NR_MEMFD_SECRET;
 	}
 	return 0;
@@ -214,6 +206,6 @@ static __always_inline bool exit_tamper(struct task_struct *task, struct syscall
 		record->header.flags |= WALK_UNREADABLE;
 	u64 at = fill_texts(scratch, task, descriptor, name);
 	CLAMP(at, TAMPER_ROOM);
-	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record) + at);
+	emit_aimed(&network_ring, RING_NETWORK, &record->header, sizeof(*record) + at, record->target_tgid);
 	return true;
 }

@@ -9,6 +9,8 @@ use libbpf_rs::{MapHandle, MapType};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::SensorError;
+use super::calls::calls;
+use super::limits::ThrottleConfig;
 use super::object::RINGS;
 use crate::support::Probe;
 
@@ -19,45 +21,6 @@ const CGROUPS_MAX: usize = 16;
 const RING_MAX_BYTES: u32 = 1 << 30;
 /// `UIDS_MAX`.
 const UIDS_MAX: usize = 16;
-
-/// Calls on x86-64, and in the 32-bit table, by number: `arch/x86/entry/syscalls`.
-const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
-    match probe {
-        Probe::FileOpen => (&[2, 85, 257, 437], &[5, 8, 295, 437]),
-        Probe::FileDelete => (&[84, 87, 263], &[10, 40, 301]),
-        Probe::FileRename => (&[82, 264, 316], &[38, 302, 353]),
-        Probe::FileLink => (&[86, 88, 265, 266], &[9, 83, 303, 304]),
-        Probe::FileMode => (
-            &[90, 91, 92, 93, 94, 260, 268, 452],
-            &[15, 16, 94, 95, 182, 198, 207, 212, 298, 306, 452],
-        ),
-        Probe::NetConnect => (&[42], &[102, 362]),
-        Probe::NetBind => (&[49], &[102, 361]),
-        Probe::NetListen => (&[50], &[102, 363]),
-        Probe::NetAccept => (&[43, 288], &[102, 364]),
-        Probe::NetSend => (&[44, 46, 307], &[102, 345, 369, 370]),
-        // Programs read and write connected sockets as they do files.
-        Probe::DnsQuery => (
-            &[0, 1, 19, 20, 44, 45, 46, 47, 299, 307],
-            &[3, 4, 102, 145, 146, 337, 345, 369, 370, 371, 372, 417],
-        ),
-        Probe::ExecFailed => (&[59, 322], &[11, 358]),
-        Probe::Ptrace => (&[101], &[26]),
-        Probe::ProcessVmWrite => (&[311], &[348]),
-        Probe::MemfdCreate => (&[319, 447], &[356, 447]),
-        Probe::ModuleLoad => (&[175, 313], &[128, 350]),
-        Probe::CredChange => (
-            &[105, 106, 113, 114, 117, 119, 122, 123, 126],
-            &[23, 46, 70, 71, 138, 139, 164, 170, 185, 203, 204, 208, 210, 213, 214, 215, 216],
-        ),
-        Probe::ProcessFork
-        | Probe::ProcessExec
-        | Probe::ProcessExit
-        | Probe::Signal
-        | Probe::IoUring
-        | Probe::Snapshot => (&[], &[]),
-    }
-}
 
 /// `sensor_config.network`.
 const NETWORK: [(Probe, u32); 5] = [
@@ -98,6 +61,7 @@ pub(super) struct Config {
     uids: [u32; UIDS_MAX],
     wanted: [u64; 8],
     wanted_compat: [u64; 8],
+    pub(super) limits: ThrottleConfig,
 }
 
 impl Config {
@@ -118,6 +82,11 @@ impl Config {
         places.copy_from_slice(uids);
         config.uid_count = uids.len() as u32;
         Ok(config)
+    }
+
+    /// No filter, and these limits.
+    pub(super) fn with_limits(limits: ThrottleConfig) -> Self {
+        Self { limits, ..Self::default() }
     }
 
     /// Whether the peers that messages are sent to are to be remembered.

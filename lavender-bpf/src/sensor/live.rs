@@ -13,6 +13,7 @@ use super::losses::{Losses, Lost};
 use super::misses::Misses;
 use super::object::{Loaded, load_what_loads};
 use super::rings::Rings;
+use super::throttled::Throttled;
 use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
 use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
@@ -35,8 +36,10 @@ pub struct SensorStats {
     pub records: u64,
     /// Events delivered.
     pub events: u64,
-    /// Events lost: [`EventBatch::lost`], summed up.
+    /// Events lost: [`EventBatch::lost`], summed up, but for what was over a limit.
     pub lost: u64,
+    /// Acts that were over a limit, and are told as counts: see [`Limits`](crate::Limits).
+    pub throttled: u64,
     /// Parts of arguments lost. The events that they belong to were delivered, and say so.
     pub argument_parts_lost: u64,
     /// Snapshots of all processes taken: one at the start, and one after losses of process life.
@@ -66,6 +69,7 @@ pub(super) struct SharedStats {
     records: AtomicU64,
     events: AtomicU64,
     lost: AtomicU64,
+    throttled: AtomicU64,
     argument_parts_lost: AtomicU64,
     snapshots: AtomicU64,
     capture: AtomicU8,
@@ -82,6 +86,7 @@ impl SharedStats {
             records: read(&self.records),
             events: read(&self.events),
             lost: read(&self.lost),
+            throttled: read(&self.throttled),
             argument_parts_lost: read(&self.argument_parts_lost),
             snapshots: read(&self.snapshots),
             capture: match self.capture.load(Ordering::Relaxed) {
@@ -105,6 +110,7 @@ pub struct Sensor {
     rings: Rings,
     losses: Losses,
     misses: Misses,
+    throttled: Throttled,
     /// When the counters are to be read, though nothing came: they change without a record only where a probe
     /// could not read or did not run.
     counters_due: BootTime,
@@ -137,6 +143,8 @@ impl Sensor {
         let rings = Rings::new(&loaded).map_err(failed)?;
         let losses = Losses::new(loaded.map("losses").map_err(failed)?);
         let misses = Misses::new(&loaded).map_err(failed)?;
+        let totals = loaded.map("throttle_totals").map_err(failed)?;
+        let throttled = Throttled::new(totals, loaded.map("throttled").map_err(failed)?);
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
         let evidence = builder.evidence.take();
@@ -157,6 +165,7 @@ impl Sensor {
             rings,
             losses,
             misses,
+            throttled,
             counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
@@ -253,6 +262,14 @@ impl Sensor {
         self.stats.read()
     }
 
+    pub(super) const fn assembler(&self) -> &Assembler<Recorder<LiveHost>> {
+        &self.assembler
+    }
+
+    pub(super) const fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
     pub(super) fn shared_stats(&self) -> Arc<SharedStats> {
         Arc::clone(&self.stats)
     }
@@ -266,8 +283,9 @@ impl Sensor {
             .rings
             .drain(&mut self.records)
             .map_err(|source| SensorError::Read { what: "the rings", source })?;
-        let lost = self.count_losses(records > 0 || last)?;
+        let mut lost = self.count_losses(records > 0 || last)?;
         self.note(records, &lost);
+        self.tell_throttled(last, &mut lost)?;
         self.idle = records == 0 && !self.assembler.is_waiting();
         let drained_at = self.clock.boot_time();
         let nothing = self.records.is_empty() && lost.events.is_empty();
@@ -285,7 +303,8 @@ impl Sensor {
         };
         let batch = self.assemble(meta);
         SharedStats::add(&self.stats.events, batch.events.len() as u64);
-        SharedStats::add(&self.stats.lost, batch.lost.iter().map(|loss| loss.count).sum());
+        let lost = batch.lost.iter().filter(|loss| !loss.stage.is_throttled());
+        SharedStats::add(&self.stats.lost, lost.map(|loss| loss.count).sum());
         Ok(batch)
     }
 
@@ -314,6 +333,20 @@ impl Sensor {
         SharedStats::add(&self.stats.records, records);
         SharedStats::add(&self.stats.argument_parts_lost, lost.argument_parts);
         self.snapshot_due |= lost.process_life;
+    }
+
+    /// Puts a record of each process that was over a limit into the batch.
+    fn tell_throttled(&mut self, last: bool, lost: &mut Lost) -> Result<(), SensorError> {
+        let time = self.clock.boot_time();
+        let told = self.throttled.read(time, last, &mut self.records).map_err(|error| {
+            SensorError::Read {
+                what: "the counters of what is over a limit",
+                source: io::Error::other(error),
+            }
+        })?;
+        SharedStats::add(&self.stats.throttled, told.count);
+        lost.events.extend(told.of_nobody);
+        Ok(())
     }
 
     /// Puts the records of a snapshot into the batch, if one is due. Returns when it was begun.

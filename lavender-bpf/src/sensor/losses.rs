@@ -4,6 +4,7 @@ use lavender_core::event::{EventKind, Loss, LossStage};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use crate::record::kind;
+use crate::record_kind::event_of;
 
 /// `struct loss_counters` has one counter for each kind of record, for each of these.
 const STAGES: [LossStage; 2] = [LossStage::KernelRing, LossStage::KernelRead];
@@ -59,39 +60,13 @@ fn counters(value: &[u8]) -> impl Iterator<Item = u64> {
 impl Lost {
     fn add(&mut self, cpu: u32, index: usize, count: u64) {
         let (stage, record) = (STAGES[index / kind::COUNT % 2], (index % kind::COUNT) as u16);
-        let event = match record {
-            kind::EXEC => EventKind::Exec,
-            kind::FORK => EventKind::Fork,
-            kind::EXIT => EventKind::Exit,
-            kind::OPEN => EventKind::FileOpen,
-            kind::DELETE => EventKind::FileDelete,
-            kind::RENAME => EventKind::FileRename,
-            kind::LINK => EventKind::FileLink,
-            kind::MODE => EventKind::FileMode,
-            kind::SIGNAL => EventKind::Signal,
-            kind::PTRACE => EventKind::Ptrace,
-            kind::VM_WRITE => EventKind::ProcessVmWrite,
-            kind::MEMFD | kind::SECRET => EventKind::MemfdCreate,
-            kind::MODULE => EventKind::ModuleLoad,
-            kind::CREDENTIALS => EventKind::CredChange,
-            kind::CONNECT => EventKind::NetConnect,
-            kind::BIND => EventKind::NetBind,
-            kind::LISTEN => EventKind::NetListen,
-            kind::ACCEPT => EventKind::NetAccept,
-            kind::SEND => EventKind::NetSend,
-            kind::DNS => EventKind::DnsQuery,
-            kind::IO_URING => EventKind::IoUring,
-            kind::EXEC_FAILED => EventKind::ExecFailed,
-            kind::ARGUMENTS => {
-                self.argument_parts += count;
-                return;
+        let Some(event) = event_of(record) else {
+            match record {
+                kind::ARGUMENTS => self.argument_parts += count,
+                // Of a process outside the filters: no event is missing, but the table may be wrong.
+                _ => self.process_life = true,
             }
-            // Of a process outside the filters: no event is missing, but the table may be wrong.
-            kind::TASK => {
-                self.process_life = true;
-                return;
-            }
-            _ => EventKind::Unknown,
+            return;
         };
         self.process_life |= matches!(event, EventKind::Exec | EventKind::Fork | EventKind::Exit);
         self.events.push(Loss { stage, kind: event, cpu: Some(cpu), count });

@@ -1,6 +1,10 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
+mod audit;
+mod calls;
 mod config;
+mod cost;
+mod limits;
 mod live;
 mod losses;
 mod misses;
@@ -8,6 +12,7 @@ mod object;
 mod rings;
 mod snapshot;
 mod source;
+mod throttled;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +21,10 @@ use std::time::Duration;
 use lavender_core::event::{EventKind, Priority};
 use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
 
+pub use self::audit::{Census, ProcessAudit};
 use self::config::{Config, RingBytes};
+pub use self::cost::{CostMeasurement, ProgramCost};
+pub use self::limits::{Limits, Rates};
 pub use self::live::{CaptureState, Sensor, SensorStats};
 pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::SensorSource;
@@ -118,6 +126,7 @@ pub struct SensorBuilder {
     excluded_cgroups: Vec<PathBuf>,
     included_uids: Vec<u32>,
     rings: RingBytes,
+    limits: Limits,
     drain_interval: Duration,
     clock: Arc<dyn Clock>,
     capture: Option<CaptureWriter>,
@@ -136,6 +145,7 @@ impl SensorBuilder {
             excluded_cgroups: Vec::new(),
             included_uids: Vec::new(),
             rings: RingBytes::default(),
+            limits: Limits::default(),
             drain_interval: Duration::from_millis(10),
             clock: Arc::new(SystemClock),
             capture: None,
@@ -181,8 +191,16 @@ impl SensorBuilder {
         self
     }
 
-    /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with much
-    /// in it is read earlier, and the first record after an interval without any is read at once.
+    /// How much of a kind of acts is told one by one: [`Limits::default`] unless it is set, [`Limits::OFF`] for all of it.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a record may wait in its ring at the most before it is read: 10 ms by default. A ring with an eighth of
+    /// its bytes unread, or 512 KiB, is read earlier, and the first record after an interval without any is read at once.
+    /// So this bounds what a record waits for, beside the time that the reader itself takes for the batch before.
     #[must_use]
     pub const fn with_drain_interval(mut self, interval: Duration) -> Self {
         self.drain_interval = interval;
@@ -235,12 +253,14 @@ impl SensorBuilder {
     }
 
     fn config(&self) -> Result<Config, SensorError> {
-        Config::new(
+        let mut config = Config::new(
             &self.included_cgroups,
             &self.excluded_cgroups,
             &self.included_uids,
             &self.rings,
-        )
+        )?;
+        config.limits = self.limits.config();
+        Ok(config)
     }
 
     /// Process life always, the rest as asked.
@@ -256,5 +276,6 @@ impl SensorBuilder {
 
 /// Loads and attaches each probe by itself, for a moment.
 pub(crate) fn probe_all() -> Vec<ProbeReport> {
-    object::try_each(&Probe::ALL, &Config::default())
+    let limits = Limits::default().config();
+    object::try_each(&Probe::ALL, &Config::with_limits(limits))
 }

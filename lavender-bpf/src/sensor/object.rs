@@ -17,6 +17,7 @@ use crate::record::{
     SignalRecord, TamperRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
+use crate::throttled_record::ThrottledRecord;
 
 /// What was generated from the compiled probes: used for its types, to hold ours against them.
 #[allow(
@@ -60,6 +61,8 @@ const _: () = {
     assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
     assert!(size_of::<CredentialsRecord>() == size_of::<types::credentials_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
+    assert!(size_of::<ThrottledRecord>() == size_of::<types::throttled_record>());
+    assert!(size_of::<types::throttle_totals>() == 2 * kind::COUNT * size_of::<u64>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };
 
@@ -237,7 +240,9 @@ fn configure(
         let name = map.name().to_string_lossy().into_owned();
         if let Some(ring) = RINGS.iter().position(|ring| name == *ring) {
             map.set_max_entries(rings.0[ring])?;
-        } else if name == "peers" && !config.remembers_peers() {
+        } else if name == "peers" && !config.remembers_peers()
+            || matches!(&*name, "buckets" | "throttled") && !config.limits.is_on()
+        {
             map.set_max_entries(1)?;
         } else if name == ".rodata.config" {
             map.set_initial_value(config.as_bytes())?;

@@ -20,7 +20,7 @@ pub fn check() -> Vec<Missing> {
         missing.push(Missing::Loader);
     }
     let architecture = architecture();
-    if architecture != "x86_64" {
+    if architecture != std::env::consts::ARCH || !matches!(&*architecture, "x86_64" | "aarch64") {
         missing.push(Missing::Architecture { found: architecture });
     }
     if !fs::exists(BTF).unwrap_or(false) {

@@ -343,7 +343,7 @@ impl fmt::Display for Missing {
                 "this build cannot load probes: build for Linux with the feature that needs clang and libelf",
             ),
             Self::Architecture { found } => {
-                write!(f, "the probes are made for x86_64, and this machine is {found}")
+                write!(f, "these probes are made for {}, and this machine is {found}", std::env::consts::ARCH)
             }
             Self::Btf => f.write_str(
                 "the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y",

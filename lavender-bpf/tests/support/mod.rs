@@ -270,6 +270,12 @@ pub fn lost(seen: &EventBatch, kind: EventKind) -> u64 {
     seen.lost.iter().filter(|loss| loss.kind == kind).map(|loss| loss.count).sum()
 }
 
+/// Opens that found no room in their ring.
+pub fn lost_for_room(seen: &EventBatch) -> u64 {
+    let of_opens = seen.lost.iter().filter(|loss| loss.kind == EventKind::FileOpen);
+    of_opens.filter(|loss| !loss.stage.is_throttled()).map(|loss| loss.count).sum()
+}
+
 /// A number from the environment: how much of something a test does.
 pub fn amount(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())

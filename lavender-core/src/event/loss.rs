@@ -36,6 +36,11 @@ pub enum LossStage {
     KernelRing,
     /// The kernel could not read what the event is about.
     KernelRead,
+    /// Its process did more of it than the sensor lets through, and the rest was counted: the event says which process.
+    ThrottledProcess,
+    /// Its control group did more of it than the sensor lets through, and the rest was counted: the event's process is one
+    /// of that group.
+    ThrottledCgroup,
     /// A record came that could not be decoded.
     Decode,
     /// A bounded queue inside the agent was full.
@@ -49,11 +54,18 @@ pub enum LossStage {
 }
 
 impl LossStage {
+    /// Whether it was left out by a limit that is set, and not for want of room.
+    pub const fn is_throttled(self) -> bool {
+        matches!(self, Self::ThrottledProcess | Self::ThrottledCgroup)
+    }
+
     /// The name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KernelRing => "kernel_ring",
             Self::KernelRead => "kernel_read",
+            Self::ThrottledProcess => "throttled_process",
+            Self::ThrottledCgroup => "throttled_cgroup",
             Self::Decode => "decode",
             Self::Queue => "queue",
             Self::Spool => "spool",

@@ -419,6 +419,8 @@ impl Stage {
     async fn work_off(&mut self, batch: EventBatch) {
         let EventBatch { mut events, lost } = batch;
         self.report.events += events.len() as u64;
+        // A source that knows who lost it gives the loss as an event of that process.
+        self.report.lost += events.iter().filter_map(|event| told(event)).sum::<u64>();
         for loss in lost {
             self.losses.add(loss);
         }
@@ -433,7 +435,8 @@ impl Stage {
         if !self.publish_telemetry {
             events.clear();
         }
-        let keep = |event: &Event| evidence.contains(&event.id);
+        // A count that is shed would be lost itself.
+        let keep = |event: &Event| told(event).is_some() || evidence.contains(&event.id);
         self.egress.push_telemetry(events, keep, &mut self.losses).await;
         self.report_losses(When::IfThereIsRoom).await;
         self.send(found).await;
@@ -527,6 +530,14 @@ impl Stage {
             events.push(event);
         }
         self.egress.push_kept(events).await;
+    }
+}
+
+/// How many events an event says were lost.
+fn told(event: &Event) -> Option<u64> {
+    match event.data {
+        EventData::Lost(loss) => Some(loss.count),
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ mod risk;
 mod rules;
 mod sensor;
 mod store;
+mod throttle;
 mod transport;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ pub use self::risk::{PointsConfig, RiskConfig, ThresholdConfig, Thresholds};
 pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
 pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
+pub use self::throttle::ThrottleConfig;
 pub use self::transport::{TransportConfig, TransportUrl};
 
 /// The whole configuration.

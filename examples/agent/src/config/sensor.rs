@@ -6,6 +6,8 @@ use lavender_bpf::support::Probe;
 use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
+use super::ThrottleConfig;
+
 /// `[sensor]`: what of the kernel is watched, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +29,8 @@ pub struct SensorConfig {
     /// The kernel's buffer for files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_ring_bytes: Option<RingBytes>,
+    /// How much of a kind of acts is told one by one.
+    pub throttle: ThrottleConfig,
     /// The most bytes that a capture may have; when it has them, recording ends and watching goes on.
     pub capture_bytes_max: u64,
 }
@@ -41,6 +45,7 @@ impl Default for SensorConfig {
             process_ring_bytes: None,
             network_ring_bytes: None,
             file_ring_bytes: None,
+            throttle: ThrottleConfig::default(),
             capture_bytes_max: 1 << 30,
         }
     }

@@ -1,0 +1,55 @@
+//! What an assembler holds, for whoever watches that it does not grow.
+
+use super::Assembler;
+use crate::host::Host;
+
+/// How much an assembler holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Processes that are known, those that ended of late included.
+    pub processes: usize,
+    /// Those of them that live, as far as it knows.
+    pub living: usize,
+    /// Records that wait for their process.
+    pub waiting: usize,
+    /// Execs that wait for the rest of their arguments.
+    pub arguments: usize,
+    /// Look-ups that wait for their answer.
+    pub questions: usize,
+}
+
+impl<H: Host> Assembler<H> {
+    /// How much it holds.
+    pub fn held(&self) -> Held {
+        Held {
+            processes: self.processes.len(),
+            living: self.processes.all_living().count(),
+            waiting: self.waiting.len(),
+            arguments: self.pending.len(),
+            questions: self.questions.len(),
+        }
+    }
+}
+
+/// For whoever holds the table against the kernel's.
+#[cfg(all(feature = "load", target_os = "linux"))]
+mod live {
+    use lavender_core::ProcessId;
+
+    use super::{Assembler, Host};
+    use crate::record::RecordHeader;
+
+    impl<H: Host> Assembler<H> {
+        pub(crate) fn living(&self) -> impl Iterator<Item = ProcessId> {
+            self.processes.all_living()
+        }
+
+        pub(crate) fn knows(&self, id: ProcessId) -> bool {
+            self.processes.latest(id).is_some()
+        }
+
+        pub(crate) fn process_of(&self, header: &RecordHeader) -> ProcessId {
+            self.process_id(header)
+        }
+    }
+}
