@@ -11,7 +11,7 @@ use lavender_core::transport::{Message, Payload};
 use lavender_core::{
     AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Bytes, Certainty,
     Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
-    ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source,
+    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source,
     Stateful, TenantId, Timestamp, async_trait,
 };
 
@@ -90,7 +90,7 @@ struct Answers(Calls);
 fn outcome(alert: AlertId, outcome: Outcome) -> ResponseOutcome {
     let target = ResponseTarget::Host;
     let order = ResponseOrder {
-        alert,
+        cause: ResponseCause::Alert(alert),
         action: ResponseAction::Isolate,
         target,
         decided_by: "a test".into(),

@@ -117,6 +117,8 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("commands.sql"),
     // Alerts that are so bad or worse.
     include_str!("severity.sql"),
+    // Commands that are to be brought to agents.
+    include_str!("pending.sql"),
 ];
 
 /// The version that this code reads and writes.

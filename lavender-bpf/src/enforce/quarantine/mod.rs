@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lavender_core::{AlertId, Clock, FileTarget, Timestamp};
+use lavender_core::{Clock, FileTarget, ResponseCause, Timestamp};
 use rustix::fs::{
     self as rfs, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
 };
@@ -40,7 +40,7 @@ const MAX_COPIED_BYTES: u64 = 256 << 20;
 /// use std::os::unix::ffi::OsStrExt as _;
 /// use std::sync::Arc;
 /// use lavender_bpf::Quarantine;
-/// use lavender_core::{AlertId, FileTarget, SystemClock};
+/// use lavender_core::{AlertId, FileTarget, ResponseCause, SystemClock};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = tempfile::tempdir()?;
@@ -50,7 +50,8 @@ const MAX_COPIED_BYTES: u64 = 256 << 20;
 ///
 /// let quarantine = Quarantine::open(&folder.join("quarantine"), Arc::new(SystemClock))?;
 /// let target = FileTarget { path: file.as_os_str().as_bytes().into(), identity: None };
-/// let entry = quarantine.take(&target, AlertId::new("rule", &[]))?;
+/// let cause = ResponseCause::Alert(AlertId::new("rule", &[]));
+/// let entry = quarantine.take(&target, &cause)?;
 /// assert!(!file.exists());
 ///
 /// quarantine.restore(&entry)?;
@@ -93,27 +94,36 @@ impl Quarantine {
     ///
     /// [`Gone`](QuarantineError::Gone) when it is not there, or is another file than is meant; and when it cannot
     /// be moved. It is where it was then.
-    pub fn take(&self, target: &FileTarget, alert: AlertId) -> Result<String, QuarantineError> {
-        self.take_held(&HeldFile::open(target)?, alert)
+    pub fn take(
+        &self,
+        target: &FileTarget,
+        cause: &ResponseCause,
+    ) -> Result<String, QuarantineError> {
+        self.take_held(&HeldFile::open(target)?, cause)
     }
 
     pub(super) fn take_held(
         &self,
         held: &HeldFile,
-        alert: AlertId,
+        cause: &ResponseCause,
     ) -> Result<String, QuarantineError> {
         let path = held.path();
         let sha256 = hash(held.file(), path)?;
         let now = self.clock.now();
         let manifest = QuarantineManifest::new(
-            alert,
+            cause.clone(),
             path.as_os_str().as_bytes().into(),
             held.stat(),
             sha256,
             now,
         );
+        let what_for = match cause {
+            ResponseCause::Alert(id) => id.to_string(),
+            ResponseCause::Command(id) => id.to_string(),
+            _ => "operator".to_owned(),
+        };
         // One alert may be about several files.
-        let entry = format!("{alert}-{:x}-{:x}", held.stat().st_ino, now.as_nanos());
+        let entry = format!("{what_for}-{:x}-{:x}", held.stat().st_ino, now.as_nanos());
         self.write_manifest(&entry, &manifest)?;
         match self.move_here(held, &entry) {
             Ok(()) => Ok(entry),
