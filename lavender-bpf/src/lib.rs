@@ -39,6 +39,7 @@
 //! - What did not fit into a ring is counted in the kernel and comes as
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
+//! - [`HostExecutor`] carries out signed commands, by the same enforcement.
 //! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
 //!
 //! # What to expect
@@ -65,8 +66,12 @@
 
 pub mod assemble;
 pub mod capture;
+#[cfg(target_os = "linux")]
+mod command;
 pub mod decode;
 pub mod dns;
+#[cfg(target_os = "linux")]
+mod durable;
 #[cfg(target_os = "linux")]
 mod enforce;
 pub mod host;
@@ -82,10 +87,12 @@ pub mod support;
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
+pub use crate::command::{CommandCounts, CommandJournal, HostExecutor, JournalError, ReloadRules};
+#[cfg(target_os = "linux")]
 pub use crate::enforce::{
     BreakerOptions, Enforcer, EnforcerOptions, Isolation, IsolationConfig, IsolationCounts,
     IsolationError, IsolationState, Isolator, PEERS_MAX, Quarantine, QuarantineError,
-    QuarantineManifest,
+    QuarantineManifest, SharedEnforcer,
 };
 pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use enforcement::{TRIES, armed, enforce, enforcer, is_protected, order};
 use lavender_bpf::{Enforcer, EnforcerOptions, Quarantine, QuarantineError};
 use lavender_core::{
-    AlertId, ByteString, FileIdentity, FileTarget, Outcome, ResponseAction, ResponseCause, ResponseOutcome,
-    ResponseTarget, SystemClock,
+    AlertId, ByteString, FileIdentity, FileTarget, Outcome, ResponseAction, ResponseCause,
+    ResponseOutcome, ResponseTarget, SystemClock,
 };
 use proptest::prelude::ProptestConfig;
 

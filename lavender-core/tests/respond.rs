@@ -11,8 +11,8 @@ use lavender_core::transport::{Message, Payload};
 use lavender_core::{
     AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Bytes, Certainty,
     Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
-    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source,
-    Stateful, TenantId, Timestamp, async_trait,
+    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer,
+    Severity, Source, Stateful, TenantId, Timestamp, async_trait,
 };
 
 fn identity() -> AgentIdentity {

@@ -9,6 +9,7 @@ mod options;
 mod protect;
 mod quarantine;
 mod recent;
+mod shared;
 mod tree;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use rustix::process::Signal;
 pub use self::breaker::BreakerOptions;
 use self::breaker::CircuitBreaker;
 use self::held::{HeldProcess, failed};
+pub(crate) use self::held::{id_to_the_tick, this_boot};
 pub use self::isolate::{
     Isolation, IsolationConfig, IsolationCounts, IsolationError, IsolationState, Isolator,
     PEERS_MAX,
@@ -31,10 +33,13 @@ pub use self::isolate::{
 use self::limit::RateLimit;
 use self::lineage::{Birth, Lineage};
 pub use self::options::EnforcerOptions;
+pub(crate) use self::protect::status_field;
 use self::protect::{Protected, Protection};
 use self::quarantine::HeldFile;
+pub(crate) use self::quarantine::{MAX_COPIED_BYTES, hash, reopen};
 pub use self::quarantine::{Quarantine, QuarantineError, QuarantineManifest};
 use self::recent::Recent;
+pub use self::shared::SharedEnforcer;
 use self::tree::Mode;
 
 /// How many orders are remembered, so that one that comes again is not carried out again.
@@ -325,11 +330,7 @@ impl Enforcer {
         }
     }
 
-    fn quarantine(
-        &mut self,
-        file: &FileTarget,
-        cause: &ResponseCause,
-    ) -> Result<String, Outcome> {
+    fn quarantine(&mut self, file: &FileTarget, cause: &ResponseCause) -> Result<String, Outcome> {
         // A command may name the file that has the path now.
         if file.identity.is_none() && cause.alert().is_some() {
             let reason = "the event does not say which file it was, and its path may be another's";

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions};
 use lavender_core::{
-    AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome,
-    ResponseTarget, SystemClock,
+    AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseCause, ResponseOrder,
+    ResponseOutcome, ResponseTarget, SystemClock,
 };
 
 pub const TICK_NS: u64 = 10_000_000;

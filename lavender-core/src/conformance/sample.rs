@@ -15,8 +15,8 @@ use crate::event::{
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
     Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
-    Provenance, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Risk,
-    RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
+    Provenance, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget,
+    Risk, RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
 };
 
 /// When the first event of a sample happens: 2023-11-14T22:13:20Z.

@@ -104,9 +104,11 @@ impl CommandStore for MemoryStore {
     async fn pending_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<IssuedCommand>> {
         let limit = cursor::limit(limit)?;
         let kept = self.kept()?;
-        let pending = kept.commands.by_time.values().filter(|issued| {
-            issued.result.is_none() && issued.command().expires_at > now
-        });
+        let pending = kept
+            .commands
+            .by_time
+            .values()
+            .filter(|issued| issued.result.is_none() && issued.command().expires_at > now);
         let mut pending: Vec<_> = pending.cloned().collect();
         pending.sort_by_key(|issued| (issued.command().expires_at, issued.command().id));
         pending.truncate(limit);

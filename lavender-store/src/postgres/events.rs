@@ -267,7 +267,7 @@ fn response_to(event: &Event) -> Option<Uuid> {
     match &event.data {
         EventData::Response(response) => {
             response.order.cause.alert().map(|alert| Uuid::from_u128(alert.as_u128()))
-        },
+        }
         _ => None,
     }
 }

@@ -23,11 +23,12 @@ use sha2::{Digest as _, Sha256};
 use self::error::Done as _;
 pub use self::error::QuarantineError;
 pub(super) use self::held::HeldFile;
-use self::held::{open_parent, reopen};
+use self::held::open_parent;
+pub(crate) use self::held::reopen;
 pub use self::manifest::QuarantineManifest;
 
 /// What is larger is neither hashed nor copied: it would hold up the events behind it for a second.
-const MAX_COPIED_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_COPIED_BYTES: u64 = 256 << 20;
 
 /// A folder of files that were taken away. Each is there with mode 0, beside a manifest that says what it was, and
 /// can be restored.
@@ -283,7 +284,7 @@ fn copy_content(mut from: &File, to: &mut File, path: &Path) -> Result<(), Quara
 }
 
 /// The SHA-256 of a file's content; `None` where that is too large.
-fn hash(mut file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
+pub(crate) fn hash(mut file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
     file.rewind().doing("cannot be read", path)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
