@@ -14,6 +14,8 @@
 pub mod backend;
 pub mod check_config;
 pub mod cli;
+#[cfg(feature = "live")]
+pub mod commands;
 pub mod config;
 #[cfg(feature = "live")]
 #[cfg_attr(not(feature = "control-plane"), path = "no_control_plane.rs")]
@@ -33,6 +35,8 @@ pub mod logging;
 pub mod output;
 #[cfg(feature = "live")]
 pub mod record;
+#[cfg(feature = "live")]
+pub mod released;
 pub mod replay;
 #[cfg(feature = "live")]
 pub mod respond;

@@ -23,6 +23,9 @@ pub struct CommandCounts {
     pub refused: u64,
 }
 
+/// What is said of a command whose result cannot be read again.
+const UNREADABLE: &str = "it was carried out before, and what came of it cannot be read any more";
+
 /// Carries out commands on this host: what changes it by the enforcement that answers alerts, too.
 ///
 /// What holds for responses holds for commands: protected processes and files, rates, the circuit breaker, and dry-run,
@@ -87,7 +90,7 @@ impl HostExecutor {
         Self { tenant, agent, verifier, journal, actions, clock, counts: CommandCounts::default() }
     }
 
-    /// Reads rules again when it is told to.
+    /// Reads these rules again when it is told to.
     #[must_use]
     pub fn with_rules(mut self, rules: impl ReloadRules + 'static) -> Self {
         self.actions.rules = Some(Box::new(rules));
@@ -137,6 +140,12 @@ impl HostExecutor {
     ) -> Vec<CommandReport> {
         let first = self.journal.as_ref().ok().and_then(|journal| journal.result(command.id));
         let Some((first, reported)) = first else {
+            let is_known = self.journal.as_ref().is_ok_and(|journal| journal.knows(command.id));
+            if is_known {
+                self.counts.repeated += 1;
+                let outcome = CommandOutcome::Failed { reason: UNREADABLE.into() };
+                return vec![CommandReport::Result(self.result(command, outcome))];
+            }
             return vec![self.refused_command(command, refusal.to_string())];
         };
         self.counts.repeated += 1;

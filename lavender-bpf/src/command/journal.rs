@@ -162,6 +162,11 @@ impl CommandJournal {
         Ok(())
     }
 
+    /// Whether a command was admitted, as far as is remembered.
+    pub(super) fn knows(&self, command: CommandId) -> bool {
+        self.executed.contains(command)
+    }
+
     /// How much room results have left.
     pub(super) const fn room(&self) -> u64 {
         RESULTS_MAX_BYTES.saturating_sub(self.bytes)

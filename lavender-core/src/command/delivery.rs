@@ -43,6 +43,13 @@ pub trait CommandSource: fmt::Debug + Send + 'static {
     async fn next(&mut self) -> Result<Option<CommandDelivery>>;
 }
 
+#[async_trait]
+impl CommandSource for Box<dyn CommandSource> {
+    async fn next(&mut self) -> Result<Option<CommandDelivery>> {
+        (**self).next().await
+    }
+}
+
 /// What came for an agent. **Nobody has checked it.**
 #[derive(Debug)]
 pub struct CommandDelivery {

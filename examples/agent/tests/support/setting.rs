@@ -21,10 +21,15 @@ impl Setting {
         let setting = Self { cgroup: Cgroup::new(), folder: tempfile::tempdir().unwrap() };
         write(&setting.sensitive(), "root:*:1::::::\n");
         let sensitive = setting.sensitive();
+        let state = setting.path("commands");
+        let commands = match more.contains("[commands]") {
+            true => String::new(),
+            false => format!("[commands]\nstate_dir = {:?}\n", state.to_str().unwrap()),
+        };
         write(
             &setting.config(),
             &format!(
-                "[agent]\nagent_id = \"test-agent\"\n{more}\n[filters]\nsensitive_files = [{:?}]\n",
+                "[agent]\nagent_id = \"test-agent\"\n{more}\n{commands}[filters]\nsensitive_files = [{:?}]\n",
                 sensitive.to_str().unwrap()
             ),
         );
