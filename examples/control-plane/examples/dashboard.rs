@@ -7,7 +7,7 @@ mod stage;
 
 use std::time::Duration;
 
-use lavender_core::store::LivenessTimes;
+use lavender_core::store::{LivenessTimes, Role};
 use lavender_core::{Clock as _, SystemClock};
 
 use crate::stage::Stage;
@@ -29,7 +29,8 @@ async fn main() {
         stage.flood(alerts - FILLED).await;
     }
     stage.watch();
-    println!("{} with the token {}", stage.url, stage.token);
+    let admin = stage::token(&*stage.store, Role::Admin).await;
+    println!("{} with the token {}, as an admin with {admin}", stage.url, stage.token);
     loop {
         tokio::time::sleep(EVERY).await;
         for number in 0..stage.agents.len() {

@@ -17,18 +17,22 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 27] = [
+const FILES: [(&str, &str, &[u8]); 32] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
     ("/layout.css", CSS, include_bytes!("../ui/layout.css")),
     ("/parts.css", CSS, include_bytes!("../ui/parts.css")),
     ("/charts.css", CSS, include_bytes!("../ui/charts.css")),
+    ("/access.js", SCRIPT, include_bytes!("../ui/access.js")),
     ("/alert.js", SCRIPT, include_bytes!("../ui/alert.js")),
     ("/alerts.js", SCRIPT, include_bytes!("../ui/alerts.js")),
     ("/api.js", SCRIPT, include_bytes!("../ui/api.js")),
     ("/app.js", SCRIPT, include_bytes!("../ui/app.js")),
+    ("/audit.js", SCRIPT, include_bytes!("../ui/audit.js")),
     ("/chart.js", SCRIPT, include_bytes!("../ui/chart.js")),
+    ("/commands.js", SCRIPT, include_bytes!("../ui/commands.js")),
+    ("/confirm.js", SCRIPT, include_bytes!("../ui/confirm.js")),
     ("/dom.js", SCRIPT, include_bytes!("../ui/dom.js")),
     ("/events.js", SCRIPT, include_bytes!("../ui/events.js")),
     ("/fleet.js", SCRIPT, include_bytes!("../ui/fleet.js")),
@@ -39,6 +43,7 @@ const FILES: [(&str, &str, &[u8]); 27] = [
     ("/overview.js", SCRIPT, include_bytes!("../ui/overview.js")),
     ("/parts.js", SCRIPT, include_bytes!("../ui/parts.js")),
     ("/refresh.js", SCRIPT, include_bytes!("../ui/refresh.js")),
+    ("/role.js", SCRIPT, include_bytes!("../ui/role.js")),
     ("/route.js", SCRIPT, include_bytes!("../ui/route.js")),
     ("/rules.js", SCRIPT, include_bytes!("../ui/rules.js")),
     ("/signin.js", SCRIPT, include_bytes!("../ui/signin.js")),

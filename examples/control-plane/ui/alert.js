@@ -90,7 +90,8 @@ export function alertDetail(id, { setStatus, close }) {
       el("section", { class: "work", "aria-label": "Status" }, actions, field("Reason", why), refusal, history),
       process && el("pre", { class: "command", tabindex: "0", "aria-label": "Command line" }, process.command_line || process.executable),
       facts([
-        ["Host", alert.host], ["Agent", el("a", { href: href("alerts", { agent: alert.agent, status: "any" }) }, alert.agent)],
+        ["Host", el("a", { href: href("fleet", { agent: alert.agent }) }, alert.host)],
+        ["Agent", el("a", { href: href("alerts", { agent: alert.agent, status: "any" }) }, alert.agent)],
         ["Happened", el("time", { datetime: alert.observed_at, title: alert.observed_at }, moment(alert.observed_at))],
         ["Techniques", alert.techniques.length > 0 && alert.techniques.map((technique) =>
           [el("a", { href: href("alerts", { technique, status: "any" }) }, technique), " "])],

@@ -1,18 +1,22 @@
 // The shell around the pages: who is signed in, which page is shown, light or dark, keys.
 
+import { accessPage } from "./access.js";
 import { alertsPage } from "./alerts.js";
 import { session, token } from "./api.js";
+import { auditPage } from "./audit.js";
 import { el, show } from "./dom.js";
 import { eventsPage } from "./events.js";
 import { fleetPage } from "./fleet.js";
 import { helpDialog } from "./help.js";
 import { follow, live, liveState, stop } from "./live.js";
 import { overviewPage } from "./overview.js";
+import { forget, learn, may, role, who } from "./role.js";
 import { changes, current, href } from "./route.js";
 import { rulesPage } from "./rules.js";
 import { signIn } from "./signin.js";
 import { themeButton } from "./theme.js";
 
+/** Each page: what it is called, what makes it, and the role that it takes where that is not everybody's. */
 const PAGES = {
   // What a link names is looked up here, and nothing else.
   __proto__: null,
@@ -21,6 +25,8 @@ const PAGES = {
   fleet: ["Fleet", fleetPage],
   events: ["Live events", eventsPage],
   rules: ["Rules", rulesPage],
+  access: ["Access", accessPage, "admin"],
+  audit: ["Audit", auditPage, "admin"],
 };
 
 const app = document.getElementById("app");
@@ -34,6 +40,7 @@ function leave() {
 function signOut(why) {
   leave();
   token.forget();
+  forget();
   stop();
   document.title = "Sign in · Lavender";
   show(app, signIn(why, start));
@@ -56,7 +63,8 @@ function stateLight() {
 
 function start() {
   const help = helpDialog();
-  const links = Object.entries(PAGES).map(([name, [title]]) => el("a", { href: href(name), "data-page": name }, title));
+  const links = Object.entries(PAGES).map(([name, [title, , needed]]) =>
+    el("a", { href: href(name), "data-page": name, "data-role": needed, hidden: Boolean(needed) }, title));
   const main = el("main", { id: "main", tabindex: "-1" });
   show(app,
     el("header", { class: "top" },
@@ -67,8 +75,9 @@ function start() {
         stateLight(),
         el("button", { class: "icon", "aria-label": "Keys", title: "Keys (?)", onclick: () => help.showModal() }, "?"),
         themeButton(),
-        el("button", { class: "plain", onclick: () => signOut() }, "Sign out"))),
+        el("button", { class: "plain", id: "sign-out", onclick: () => signOut() }, "Sign out"))),
     main, help);
+  learn();
   follow();
   route();
 }
@@ -112,6 +121,11 @@ function keys(event) {
 
 session.addEventListener("unauthorized", () => {
   if (token.get()) signOut("The token is not good any more.");
+});
+role.addEventListener("known", () => {
+  for (const link of document.querySelectorAll("nav a[data-role]")) link.hidden = !may(link.dataset.role);
+  const out = document.getElementById("sign-out");
+  if (out) out.title = `${who().actor}, ${who().role} of ${who().tenant}`;
 });
 changes.addEventListener("change", route);
 document.addEventListener("keydown", keys);

@@ -11,9 +11,11 @@ import { change } from "./route.js";
 /** How many are kept in sight. */
 const KEPT = 2000;
 
-/** Kinds that every version knows; an agent may deliver others. */
-const KINDS = ["exec", "fork", "exit", "file_open", "file_delete", "file_rename", "file_link", "file_mode", "net_connect",
-  "signal", "dns_query", "heartbeat", "lost", "agent_start", "agent_stop", "response"];
+/** Kinds that can be chosen at once; what else agents deliver is added when they were asked. */
+const KINDS = ["exec", "fork", "exit", "file_open", "net_connect", "heartbeat", "lost", "agent_start", "agent_stop", "response"];
+
+/** The kinds to choose from, the one that was chosen among them. */
+const kinds = (chosen) => [["", "Any"], ...[...new Set([...KINDS, ...(chosen ? [chosen] : [])])].map((kind) => [kind, kind])];
 
 const narrow = matchMedia("(max-width: 760px)");
 
@@ -107,6 +109,10 @@ export function eventsPage() {
     filters.append(agents);
     const { items } = await readAll("agents", {}, 1000).catch(() => ({ items: [] }));
     show(agents, items.map((agent) => el("option", { value: agent.agent })));
+    const more = new Set(items.flatMap((agent) => agent.kinds));
+    for (const known of KINDS) more.delete(known);
+    more.delete(filter.kind);
+    filters.querySelector("select").append(...[...more].sort().map((kind) => el("option", { value: kind }, kind)));
   }
 
   return {
@@ -117,7 +123,7 @@ export function eventsPage() {
       filter = wanted;
       if (!filters.contains(document.activeElement) || !filters.children.length) {
         show(filters, field("Agent", input(parameters.agent ?? "", (agent) => change({ agent }), { list: "agents" })),
-          field("Kind", select([["", "Any"], ...KINDS.map((kind) => [kind, kind])], parameters.kind ?? "", (kind) => change({ kind }))), pause);
+          field("Kind", select(kinds(parameters.kind), parameters.kind ?? "", (kind) => change({ kind }))), pause);
         offer();
       }
       waiting = [];

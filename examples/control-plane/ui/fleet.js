@@ -1,6 +1,7 @@
 // The fleet: who is there, who dropped and when, what each host can see, and what was lost.
 
 import { read, readAll } from "./api.js";
+import { commandsPanel } from "./commands.js";
 import { el, field, select, show } from "./dom.js";
 import { LIVENESS, SPANS, ago, clock, moment, number, spanOptions, words } from "./format.js";
 import { VirtualList } from "./list.js";
@@ -79,8 +80,10 @@ export function fleetPage() {
   });
   const chart = el("div", {});
   const one = el("div", {});
+  const orders = el("div", {});
+  let commands;
   const rest = el("div", { class: "grid" });
-  show(body, chart, one, card("Agents", el("div", { class: "agents" }, list.element)), rest);
+  show(body, chart, one, orders, card("Agents", el("div", { class: "agents" }, list.element)), rest);
 
   async function load(signal) {
     const to = Date.now();
@@ -122,6 +125,11 @@ export function fleetPage() {
   function drawOne() {
     const agent = opened && data?.agents.items.find((known) => known.agent === opened);
     show(one, agent && agentCard(agent, data.transitions.items, close));
+    // What is typed there stays when the rest is drawn anew.
+    if (commands?.agent === agent?.agent) return;
+    commands?.leave();
+    commands = agent && { agent: agent.agent, ...commandsPanel(agent.agent) };
+    show(orders, commands?.element);
   }
 
   function close() {
@@ -159,6 +167,7 @@ export function fleetPage() {
     },
     leave() {
       refresh.stop();
+      commands?.leave();
       list.close();
       live.removeEventListener("agent_liveness", soon);
       live.removeEventListener("missed", soon);

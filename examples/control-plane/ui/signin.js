@@ -25,7 +25,7 @@ export function signIn(why, done) {
       if (!/^[\x21-\x7e]+$/.test(value)) return refuse("That is not a token: it begins with lvd_.");
       button.disabled = true;
       try {
-        await ask(path("alerts", { limit: 1 }), { as: value });
+        await ask(path("session"), { as: value });
         token.set(value);
         announce("Signed in");
         done();

@@ -1,6 +1,7 @@
 // The process tree around an alert, drawn: what led to it, what came of it, and where the evidence is.
 
 import { read } from "./api.js";
+import { killButtons } from "./commands.js";
 import { el, show, svg } from "./dom.js";
 import { base, clock } from "./format.js";
 import { facts } from "./parts.js";
@@ -68,14 +69,15 @@ function branches({ depth, last, lines }) {
     svg("path", { d: parts.join("") }));
 }
 
-function about(process) {
+function about(agent, process) {
   return el("div", { class: "about" },
     el("pre", { class: "command", tabindex: "0", "aria-label": "Command line" }, process.command_line || process.executable),
     facts([
       ["Program", el("span", { class: "mono" }, process.executable)], ["Pid", process.pid],
       ["User", process.user ?? process.uid], ["Directory", el("span", { class: "mono" }, process.working_directory)],
       ["Container", process.container_id], ["Ended", process.exited_at && clock(process.exited_at)],
-    ]));
+    ]),
+    killButtons(agent, process));
 }
 
 function line(entry, chosen) {
@@ -113,7 +115,7 @@ export async function drawTree(place, alert, signal) {
         const again = open?.button === button;
         open?.panel.remove();
         open?.button.setAttribute("aria-expanded", "false");
-        open = again ? undefined : { button, panel: about(process) };
+        open = again ? undefined : { button, panel: about(alert.agent, process) };
         if (again) return;
         button.setAttribute("aria-expanded", "true");
         button.parentElement.after(el("li", { class: "about-line" }, open.panel));

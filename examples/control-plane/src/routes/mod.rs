@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod live;
 mod rules;
+mod session;
 mod tokens;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -32,6 +33,7 @@ pub(crate) fn v1() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(agents::losses))
         .routes(routes!(rules::list))
         .routes(routes!(rules::test))
+        .routes(routes!(session::get))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))

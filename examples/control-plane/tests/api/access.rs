@@ -88,6 +88,7 @@ fn routes() -> Vec<Route> {
             body: Some(rules),
             ..get("/api/v1/rules/test", "", Thing::None, Analyst)
         },
+        get("/api/v1/session", "", Thing::None, Viewer),
         get("/api/v1/tokens", "", Thing::None, Admin),
         Route {
             method: Method::POST,

@@ -7,8 +7,9 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::store::LivenessTimes;
-use lavender_core::{Clock as _, Severity, SystemClock};
+use lavender_core::command::CommandResult;
+use lavender_core::store::{CommandQuery, LivenessTimes};
+use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -45,6 +46,30 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
             let history = stage.store.alert_history(&tenant, id).await.unwrap();
             let reasons: Vec<_> = history.iter().map(|change| change.reason.as_deref()).collect();
             json!({"status": record.alert.status.as_str(), "reasons": reasons})
+        }
+        "token" => {
+            let role = asked["role"].as_str().unwrap().parse().unwrap();
+            json!({"secret": stage::token(&*stage.store, role).await})
+        }
+        "result" => {
+            let (tenant, agent) =
+                (TenantId::default(), AgentId::new(asked["agent"].as_str().unwrap()).unwrap());
+            let query = CommandQuery { agent: agent.clone(), limit: 1, after: None };
+            let given = stage.store.commands(&tenant, &query).await.unwrap().items.remove(0);
+            let outcome = serde_json::from_value(asked["outcome"].clone()).unwrap();
+            let result = CommandResult {
+                command: given.command().id,
+                tenant,
+                agent,
+                outcome,
+                finished_at: now,
+            };
+            stage.store.record_result(&result, now).await.unwrap();
+            json!({
+                "command": given.command().action,
+                "actor": &*given.actor,
+                "reason": given.reason.as_deref(),
+            })
         }
         "place" => json!({"id": stage.store.feed_end().await.unwrap().0.to_string()}),
         other => panic!("the scenario asks for `{other}`"),
@@ -88,6 +113,10 @@ scenarios! {
     hostile_names_stay_text(2, 1);
     events_are_shown_as_they_happen(3, 3);
     those_who_cannot_see_it_can_use_it(12, 60);
+    what_a_role_may_not_do_is_not_offered(2, 6);
+    commands_are_given_and_their_results_shown(4, 12);
+    tokens_are_made_and_taken_back(1, 3);
+    what_was_changed_is_told(2, 8);
 }
 
 /// Who is not heard for as long as was configured is shown as offline, and many at once are told of.

@@ -14,7 +14,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]
 
-PAGES = ["overview", "alerts", "fleet", "events", "rules"]
+PAGES = ["overview", "alerts", "fleet", "events", "rules", "access", "audit"]
 
 #: Everything may be slow where many share a processor.
 PATIENCE_MS = 30_000
@@ -41,8 +41,8 @@ class Dashboard:
         page.on("domcontentloaded", lambda _: setattr(self, "loads", self.loads + 1))
 
     def _said(self, message):
-        # A refused token is a line on the console by the browser's own doing.
-        if message.type in ("error", "warning") and "status of 401" not in message.text:
+        # What is refused is a line on the console by the browser's own doing.
+        if message.type in ("error", "warning") and not re.search("status of 40[013]", message.text):
             self.wrong.append(f"console: {message.text}")
 
     def _asked(self, request):
@@ -75,13 +75,14 @@ class Dashboard:
 
 
 @contextmanager
-def dashboard(url, **options):
-    """A browser with nothing in it, and one tab."""
+def dashboard(url, role=None, **options):
+    """A browser with nothing in it, and one tab; signed in by an analyst's token, or by one of that role."""
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=os.environ["CHROMIUM"], headless=True, args=ARGUMENTS,
             **{"viewport": {"width": 1280, "height": 800}, **options})
-        opened = Dashboard(context.pages[0], url, os.environ["LAVENDER_TOKEN"])
+        token = ask("token", role=role)["secret"] if role else os.environ["LAVENDER_TOKEN"]
+        opened = Dashboard(context.pages[0], url, token)
         yield opened
         opened.check()
         context.close()

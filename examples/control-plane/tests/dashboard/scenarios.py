@@ -5,6 +5,11 @@ import re
 import sys
 from importlib import resources
 
+# What admins do; found by name below.
+from administration import (  # noqa: F401
+    commands_are_given_and_their_results_shown, tokens_are_made_and_taken_back, what_a_role_may_not_do_is_not_offered,
+    what_was_changed_is_told,
+)
 from page import PAGES, ask, dashboard
 from playwright.sync_api import expect
 
@@ -257,7 +262,7 @@ def events_are_shown_as_they_happen(url):
 def those_who_cannot_see_it_can_use_it(url):
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     for scheme, width in [("light", 1280), ("dark", 400)]:
-        with dashboard(url, color_scheme=scheme, viewport={"width": width, "height": 900}) as tab:
+        with dashboard(url, "admin", color_scheme=scheme, viewport={"width": width, "height": 900}) as tab:
             page = tab.open()
 
             def look(place):
@@ -282,7 +287,18 @@ def those_who_cannot_see_it_can_use_it(url):
             assert not (bad := look("an alert")), bad
             page.goto(f"{url}/#/fleet?agent=db-1")
             expect(page.locator("#agent")).to_be_visible()
+            expect(page.get_by_role("form", name="Give a command")).to_be_visible()
             assert not (bad := look("an agent")), bad
+            page.get_by_label("Command", exact=True).select_option("isolate")
+            page.get_by_role("button", name="Give").click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+            assert not (bad := look("asked before it is done")), bad
+            page.keyboard.press("Escape")
+            page.goto(f"{url}/#/access")
+            page.get_by_label("Name").fill("wall")
+            page.get_by_role("button", name="Make").click()
+            expect(page.locator("#secret")).to_be_visible()
+            assert not (bad := look("a new token")), bad
             page.keyboard.press("?")
             assert not (bad := look("keys")), bad
             page.keyboard.press("Escape")

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_control_plane::access::new_token;
-use lavender_control_plane::{ControlPlane, Options, api, watch};
+use lavender_control_plane::{Commanding, ControlPlane, Options, api, watch};
+use lavender_core::command::{KeyId, Signer};
 use lavender_core::conformance::sample::Sample;
 use lavender_core::event::{EventKind, LossStage, Process};
 use lavender_core::store::{LivenessTimes, Role};
@@ -73,6 +74,10 @@ impl Stage {
             rules: RuleHandle::new(builtin()),
             sweep_every: Duration::from_millis(200),
             requests_per_second: NonZeroU32::new(10_000).unwrap(),
+            commanding: Commanding {
+                signer: Some(Arc::new(Signer::generate(KeyId::new("test").unwrap()).unwrap())),
+                sink: None,
+            },
             ..Options::default()
         };
         let plane = ControlPlane::new(Arc::clone(&store), options);
@@ -81,16 +86,13 @@ impl Stage {
         let service =
             api::router(plane.clone()).into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        let (tenant, now) = (TenantId::default(), SystemClock.now());
-        let (secret, token) =
-            new_token(tenant, Role::Analyst, "analyst", "test", now, None).unwrap();
-        store.create_token(&token).await.unwrap();
+        let token = token(&*store, Role::Analyst).await;
         let names = ["web", "db", "build", "mail"];
         let agents = (0..agents).map(|number| {
             let name = format!("{}-{}", names[number % names.len()], number / names.len() + 1);
             Sample::new(TenantId::default().as_str(), &name, number as u64 + 1)
         });
-        Self { url, token: secret.reveal(), agents: agents.collect(), acts: 0, store, plane }
+        Self { url, token, agents: agents.collect(), acts: 0, store, plane }
     }
 
     /// Six hours in the life of its agents: a third of them falls silent at once two hours ago, one loses events, and
@@ -217,6 +219,14 @@ impl Stage {
         self.store.insert(&[Arc::clone(&alert)]).await.unwrap();
         alert
     }
+}
+
+/// A new token of that role, its secret.
+pub(crate) async fn token(store: &dyn Store, role: Role) -> String {
+    let (tenant, now) = (TenantId::default(), SystemClock.now());
+    let (secret, token) = new_token(tenant, role, role.as_str(), "test", now, None).unwrap();
+    store.create_token(&token).await.unwrap();
+    secret.reveal()
 }
 
 fn builtin() -> RuleSet {
