@@ -136,9 +136,9 @@ async fn the_first_result_stands(store: &(impl CommandStore + AccessStore)) {
     for (number, outcome, status) in [
         (20, CommandOutcome::DONE, CommandStatus::Done),
         (21, CommandOutcome::DryRun, CommandStatus::DryRun),
-        (24, CommandOutcome::done(file), CommandStatus::Done),
         (22, CommandOutcome::Refused { reason: because("a \0 b") }, CommandStatus::Refused),
         (23, CommandOutcome::Failed { reason: because("no such file") }, CommandStatus::Failed),
+        (24, CommandOutcome::done(file), CommandStatus::Done),
     ] {
         let command = issued("command-result", "web-1", number, number, CommandAction::Ping);
         let id = command.command().id;
