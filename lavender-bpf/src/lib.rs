@@ -41,6 +41,7 @@
 //! - **Evidence** is a capture of what came before an alert: the most recent records stay in memory (`EvidenceRing`), and
 //!   are written out when an alert is raised (`EvidenceStage`).
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
+//! - [`HostExecutor`] carries out signed commands, by the same enforcement.
 //! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
 //!
 //! # What to expect
@@ -68,8 +69,12 @@
 
 pub mod assemble;
 pub mod capture;
+#[cfg(target_os = "linux")]
+mod command;
 pub mod decode;
 pub mod dns;
+#[cfg(target_os = "linux")]
+mod durable;
 #[cfg(target_os = "linux")]
 mod enforce;
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -91,10 +96,12 @@ mod throttled_record;
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
+pub use crate::command::{CommandCounts, CommandJournal, HostExecutor, JournalError, ReloadRules};
+#[cfg(target_os = "linux")]
 pub use crate::enforce::{
     BreakerOptions, Enforcer, EnforcerOptions, Isolation, IsolationConfig, IsolationCounts,
     IsolationError, IsolationState, Isolator, PEERS_MAX, Quarantine, QuarantineError,
-    QuarantineManifest,
+    QuarantineManifest, SharedEnforcer,
 };
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::evidence::{EvidenceOptions, EvidenceRing, EvidenceStage};

@@ -9,12 +9,20 @@ mod support;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_bpf::{
-    EnforcerOptions, Isolation, IsolationConfig, IsolationError, IsolationState, Isolator,
+    CommandJournal, EnforcerOptions, HostExecutor, Isolation, IsolationConfig, IsolationError,
+    IsolationState, Isolator, SharedEnforcer,
 };
-use lavender_core::{Outcome, ResponseAction, ResponseTarget};
+use lavender_core::command::{
+    CommandAction, CommandExecutor as _, CommandOutcome, CommandReport, KeyId, Signer, Verifier,
+};
+use lavender_core::{
+    AgentId, Clock as _, Outcome, ResponseAction, ResponseCause, ResponseTarget, SystemClock,
+    TenantId,
+};
 
 use enforcement::{armed, enforce, enforcer, order};
 use support::net::{HERE, Net, THERE, connect, enter, is_answered, loopback, tcp, udp};
@@ -288,6 +296,43 @@ fn the_enforcer_isolates_within_its_bounds_and_releases_without_any() {
     assert_eq!(dry.release(), Outcome::Done);
     assert!(!is_isolated());
     assert_eq!(dry.release(), Outcome::Gone);
+}
+
+#[test]
+fn a_command_isolates_and_one_releases_in_dry_run_too() {
+    let Some((group, net)) = setting() else { return };
+    let folder = temporary();
+    let config = IsolationConfig::cgroup(&group.folder).with_allowed(there(ALLOWED));
+    let isolator = Isolator::new(config, folder.path().join("isolated.json"));
+    let signer = Signer::from_secret(KeyId::new("ops-1").unwrap(), &[7; 32]);
+    let who = (TenantId::new("acme").unwrap(), AgentId::new("web-1").unwrap());
+    let give = |action, dry_run| {
+        let options = EnforcerOptions { isolator: Some(isolator.clone()), dry_run, ..armed() };
+        let verifier = Verifier::new(who.0.clone(), who.1.clone())
+            .with_key(signer.key().clone(), signer.public_key())
+            .unwrap();
+        let now = SystemClock.now();
+        let journal = CommandJournal::open(folder.path().join("commands"), (&who.0, &who.1), now);
+        let enforcer = SharedEnforcer::new(enforcer(options));
+        let mut executor =
+            HostExecutor::new(who.clone(), verifier, journal, enforcer, Arc::new(SystemClock));
+        let (tenant, agent) = who.clone();
+        let minute = Duration::from_secs(60);
+        let signed = signer.order(tenant, agent, action, now, minute).unwrap().to_bytes();
+        let mut done = Vec::new();
+        let reports = executor.take(&signed, 1, &mut done);
+        let [CommandReport::Result(result)] = &reports[..] else { panic!("{reports:?}") };
+        let [answer] = &done[..] else { panic!("{done:?}") };
+        assert_eq!(answer.order.cause, ResponseCause::Command(result.command));
+        result.outcome.clone()
+    };
+    assert_eq!(give(CommandAction::Isolate, true), CommandOutcome::DryRun);
+    reaches(&group, &net, true, true);
+    assert_eq!(give(CommandAction::Isolate, false), CommandOutcome::DONE);
+    reaches(&group, &net, true, false);
+    assert_eq!(give(CommandAction::Release, true), CommandOutcome::DONE);
+    reaches(&group, &net, true, true);
+    assert_eq!(give(CommandAction::Release, false), CommandOutcome::DONE, "there is none");
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use enforcement::{TRIES, armed, enforce, enforcer, is_protected, order};
 use lavender_bpf::{Enforcer, EnforcerOptions, Quarantine, QuarantineError};
 use lavender_core::{
-    AlertId, ByteString, FileIdentity, FileTarget, Outcome, ResponseAction, ResponseOutcome,
-    ResponseTarget, SystemClock,
+    AlertId, ByteString, FileIdentity, FileTarget, Outcome, ResponseAction, ResponseCause,
+    ResponseOutcome, ResponseTarget, SystemClock,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -69,8 +69,8 @@ fn unidentified(path: &Path) -> FileTarget {
     FileTarget { path: bytes(path), identity: None }
 }
 
-fn alert() -> AlertId {
-    AlertId::new("a test", &[])
+fn alert() -> ResponseCause {
+    ResponseCause::Alert(AlertId::new("a test", &[]))
 }
 
 fn take(enforcer: &mut Enforcer, file: FileTarget) -> ResponseOutcome {
@@ -107,7 +107,7 @@ fn a_file_is_taken_away_and_comes_back_as_it_was() {
     assert_eq!(quarantine.entries().unwrap(), [entry.to_string()]);
     let manifest = quarantine.manifest(&entry).unwrap();
     assert_eq!(manifest.original_path, bytes(&file));
-    assert_eq!(manifest.alert, answer.order.alert);
+    assert_eq!(manifest.cause, answer.order.cause);
     assert_eq!((manifest.uid, manifest.gid, manifest.mode), (before.uid(), before.gid(), 0o4751));
     assert_eq!(manifest.modified.as_nanos(), 1_000_000_000_123_456_789);
     assert_eq!(manifest.sha256.as_deref(), Some(SHA256));
@@ -159,7 +159,7 @@ fn no_symbolic_link_is_followed() {
     symlink(place.path("real"), place.path("folder")).unwrap();
     symlink(&file, place.path("link")).unwrap();
     for path in [place.path("folder/file"), place.path("real/../real/file")] {
-        let error = quarantine.take(&unidentified(&path), alert()).unwrap_err();
+        let error = quarantine.take(&unidentified(&path), &alert()).unwrap_err();
         assert!(
             matches!(error, QuarantineError::Gone { .. } | QuarantineError::NotAPath { .. }),
             "{error}"
@@ -168,7 +168,7 @@ fn no_symbolic_link_is_followed() {
         meant.path = bytes(&path);
         assert_ne!(take(&mut place.enforcer(), meant).outcome, Outcome::Done);
     }
-    let error = quarantine.take(&unidentified(&place.path("link")), alert()).unwrap_err();
+    let error = quarantine.take(&unidentified(&place.path("link")), &alert()).unwrap_err();
     assert!(matches!(error, QuarantineError::NotAFile { .. }), "{error}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert!(quarantine.entries().unwrap().is_empty());
@@ -183,12 +183,12 @@ fn what_is_no_file_is_refused() {
     assert!(made.success());
     fs::create_dir(place.path("folder")).unwrap();
     for path in [pipe, place.path("folder"), PathBuf::from("/dev/null")] {
-        let error = quarantine.take(&unidentified(&path), alert()).unwrap_err();
+        let error = quarantine.take(&unidentified(&path), &alert()).unwrap_err();
         assert!(matches!(error, QuarantineError::NotAFile { .. }), "{error}");
         assert!(path.exists());
     }
     for path in ["relative", "", "/", "/tmp/.."] {
-        let error = quarantine.take(&unidentified(Path::new(path)), alert()).unwrap_err();
+        let error = quarantine.take(&unidentified(Path::new(path)), &alert()).unwrap_err();
         assert!(matches!(error, QuarantineError::NotAPath { .. }), "{path}: {error}");
     }
 }
@@ -402,7 +402,7 @@ fn a_changed_manifest_leads_to_no_strange_path() {
     let place = Place::new();
     let quarantine = place.quarantine();
     let file = place.write("file", "x");
-    let entry = quarantine.take(&target(&file), alert()).unwrap();
+    let entry = quarantine.take(&target(&file), &alert()).unwrap();
     let manifest = place.path("quarantine").join(format!("{entry}.json"));
     let text = fs::read_to_string(&manifest).unwrap();
     let original = serde_json::to_string(&bytes(&file)).unwrap();
@@ -423,7 +423,7 @@ fn what_cannot_be_restored_stays_in_quarantine() {
     let place = Place::new();
     let quarantine = place.quarantine();
     let file = place.write("folder/file", "first");
-    let entry = quarantine.take(&target(&file), alert()).unwrap();
+    let entry = quarantine.take(&target(&file), &alert()).unwrap();
     // Its place is taken.
     fs::write(&file, "second").unwrap();
     let error = quarantine.restore(&entry).unwrap_err();

@@ -187,7 +187,6 @@ macro_rules! uuid_text {
     };
 }
 
-#[cfg(feature = "command")]
 pub(crate) use uuid_text;
 
 /// One boot of a host: the kernel's `/proc/sys/kernel/random/boot_id`.

@@ -60,6 +60,7 @@ mod alert;
 pub mod codec;
 #[cfg(feature = "command")]
 pub mod command;
+mod command_id;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "envelope")]
@@ -83,6 +84,7 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use crate::alert::{AgentIdentity, Alert, AlertStatus};
+pub use crate::command_id::CommandId;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::fleet::{AgentDetection, FleetDetector};
 pub use crate::id::{
@@ -90,8 +92,8 @@ pub use crate::id::{
     Sequencer, TenantId,
 };
 pub use crate::response::{
-    FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseOrder, ResponseOutcome,
-    ResponseTarget,
+    FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseCause, ResponseOrder,
+    ResponseOutcome, ResponseTarget,
 };
 pub use crate::risk::{RISK_RULE, Repeats, Risk, RiskContribution, RiskSequence};
 pub use crate::rule::{

@@ -1,4 +1,4 @@
-//! Response: what is done about an alert, and what came of it.
+//! Response: what is done about an alert or by a command, and what came of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::command_id::CommandId;
 use crate::event::Event;
 use crate::id::{AlertId, ProcessId};
 use crate::rule::UnknownName;
 use crate::text::ByteString;
 
-/// What can be done about an alert.
+/// What can be done.
 ///
 /// ```
 /// use lavender_core::ResponseAction;
@@ -34,10 +35,15 @@ pub enum ResponseAction {
     Quarantine,
     /// Cut the host off the network.
     Isolate,
+    /// End the isolation. No policy decides that.
+    Release,
+    /// Put a file back from quarantine. No policy decides that.
+    Restore,
 }
 
 impl ResponseAction {
-    /// Every action, in the order in which several are carried out: a process is dealt with before its file.
+    /// Every action that a policy can decide, in the order in which several are carried out: a process is dealt with
+    /// before its file. What undoes them is for people alone.
     pub const ALL: [Self; 5] =
         [Self::Stop, Self::Kill, Self::KillTree, Self::Quarantine, Self::Isolate];
 
@@ -49,6 +55,8 @@ impl ResponseAction {
             Self::KillTree => "kill_tree",
             Self::Quarantine => "quarantine",
             Self::Isolate => "isolate",
+            Self::Release => "release",
+            Self::Restore => "restore",
         }
     }
 }
@@ -81,6 +89,8 @@ pub enum ResponseTarget {
     File(FileTarget),
     /// The host as a whole.
     Host,
+    /// What is in quarantine, by the name of its entry.
+    QuarantineEntry(Arc<str>),
 }
 
 /// A file by its path, and by what it was when the event saw it.
@@ -102,16 +112,58 @@ pub struct FileIdentity {
     pub device: u32,
 }
 
-/// One thing to do about an alert: a decision, not yet carried out.
+/// What a response answers.
+///
+/// ```
+/// use lavender_core::{AlertId, ResponseCause};
+///
+/// let alert = AlertId::new("a rule", &[]);
+/// assert_eq!(ResponseCause::Alert(alert).alert(), Some(alert));
+/// assert_eq!(ResponseCause::Operator("uid 0".into()).alert(), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ResponseCause {
+    /// An alert.
+    Alert(AlertId),
+    /// A command of the control plane.
+    Command(CommandId),
+    /// A person at the host itself: who.
+    Operator(Arc<str>),
+}
+
+impl ResponseCause {
+    /// The alert that is answered, if it is one.
+    pub const fn alert(&self) -> Option<AlertId> {
+        match self {
+            Self::Alert(alert) => Some(*alert),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ResponseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alert(id) => write!(f, "alert {id}"),
+            Self::Command(id) => write!(f, "command {id}"),
+            Self::Operator(who) => write!(f, "operator {who}"),
+        }
+    }
+}
+
+/// One thing to do: a decision, not yet carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseOrder {
-    /// The alert that it answers.
-    pub alert: AlertId,
+    /// What it answers.
+    #[serde(flatten)]
+    pub cause: ResponseCause,
     /// What to do.
     pub action: ResponseAction,
     /// What to do it to.
     pub target: ResponseTarget,
-    /// Why: what in the policy or in the rule asked for it.
+    /// Why: what in the policy or in the rule asked for it, or by which key a command is signed.
     pub decided_by: Arc<str>,
 }
 

@@ -10,9 +10,9 @@ use lavender_core::pipeline::Pipeline;
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
     AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Bytes, Certainty,
-    Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
-    ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer, Severity, Source,
-    Stateful, TenantId, Timestamp, async_trait,
+    CommandId, Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
+    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer,
+    Severity, Source, Stateful, TenantId, Timestamp, async_trait,
 };
 
 fn identity() -> AgentIdentity {
@@ -53,6 +53,21 @@ impl Source for Once {
 #[derive(Debug, Default)]
 struct Kept(Mutex<Vec<Message>>);
 
+impl Kept {
+    /// The responses that were published: nothing else is.
+    fn answers(&self) -> Vec<ResponseOutcome> {
+        let mut answers = Vec::new();
+        for message in self.0.lock().unwrap().iter() {
+            let Payload::Events(events) = &message.payload else { continue };
+            answers.extend(events.iter().map(|event| match &event.data {
+                EventData::Response(answer) => answer.clone(),
+                other => panic!("not a response: {other:?}"),
+            }));
+        }
+        answers
+    }
+}
+
 #[async_trait]
 impl Publisher for Kept {
     async fn publish(&self, messages: Vec<Message>) -> Result<()> {
@@ -90,7 +105,7 @@ struct Answers(Calls);
 fn outcome(alert: AlertId, outcome: Outcome) -> ResponseOutcome {
     let target = ResponseTarget::Host;
     let order = ResponseOrder {
-        alert,
+        cause: ResponseCause::Alert(alert),
         action: ResponseAction::Isolate,
         target,
         decided_by: "a test".into(),
@@ -194,19 +209,40 @@ async fn what_was_done_is_published_with_what_it_was_done_about() {
         *calls.lock().unwrap(),
         ["observe 1", "detect 1", "respond one 1", "respond two 1", "observe 2", "detect 2"]
     );
-    let mut answers = Vec::new();
-    for message in kept.0.lock().unwrap().iter() {
-        let Payload::Events(events) = &message.payload else { continue };
-        answers.extend(events.iter().map(|event| match &event.data {
-            EventData::Response(answer) => answer.clone(),
-            other => panic!("not a response: {other:?}"),
-        }));
-    }
+    let answers = kept.answers();
     let mut expected = Vec::new();
     for rule in ["one", "two"] {
         let alert = AlertId::new(rule, &[beat.id]);
         expected.extend([outcome(alert, Outcome::DryRun), outcome(alert, Outcome::NotAllowed)]);
     }
     expected.push(outcome(AlertId::new("earlier", &[]), Outcome::Gone));
+    assert_eq!(answers, expected);
+}
+
+#[tokio::test]
+async fn what_others_have_done_is_an_event_like_any_other() {
+    let (tell, told) = tokio::sync::mpsc::channel(8);
+    let order = ResponseOrder {
+        cause: ResponseCause::Command(CommandId::from_u128(7)),
+        action: ResponseAction::Release,
+        target: ResponseTarget::Host,
+        decided_by: "key ops-1".into(),
+    };
+    let expected =
+        [Outcome::Done, Outcome::Gone].map(|outcome| ResponseOutcome::new(order.clone(), outcome));
+    for outcome in &expected {
+        tell.send(outcome.clone()).await.unwrap();
+    }
+    let kept = Arc::new(Kept::default());
+    let published = Arc::clone(&kept) as Arc<dyn Publisher>;
+    // Whoever tells goes on after the end: the pipeline does not wait for that.
+    Pipeline::new(Once(None), identity(), sequencer(), published)
+        .without_telemetry()
+        .with_responses(told)
+        .run(std::future::pending::<()>())
+        .await
+        .unwrap();
+    tell.send(expected[0].clone()).await.unwrap_err();
+    let answers = kept.answers();
     assert_eq!(answers, expected);
 }

@@ -133,7 +133,7 @@ fn a_decision_says_why() {
     let decisions = policy.decide(&alert, &event, Some(6));
     let why = "severity high (from low), score 6 (from 5), technique T1059.004";
     assert_eq!(&*decisions[0].order.decided_by, why);
-    assert_eq!(decisions[0].order.alert, alert.id);
+    assert_eq!(decisions[0].order.cause.alert(), Some(alert.id));
 }
 
 #[test]

@@ -23,6 +23,7 @@
 //! - [`MemoryTransport`] joins the stages of one process. What it passes on is typed and shared; nothing
 //!   is serialised. It is bounded: who publishes waits while it is full.
 //! - [`nats`] joins processes over JetStream (feature `nats`), and keeps state there.
+//! - [`MemoryCommands`] brings commands to the agent of the same process (feature `command`); JetStream to any agent.
 //! - [`ingest`] checks what agents send before others read it (feature `ingest`; its worker also needs `nats`).
 //! - [`spool`] puts what is published on disk until the broker has it (feature `spool`).
 //! - [`Retry`], [`RateLimited`] and [`Batched`] wrap a publisher; [`testing`] lets a transport fail (feature
@@ -36,6 +37,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `nats` | [`nats`]: JetStream, on async-nats with rustls |
+//! | `command` | [`MemoryCommands`], and with `nats` the same over JetStream |
 //! | `ingest` | [`ingest`]: checks, continuity, and with `nats` the worker |
 //! | `spool` | [`spool`]: the disk spool |
 //! | `testing` | [`testing`]: faults by a seed |
@@ -61,6 +63,8 @@ pub mod spool;
 
 pub use crate::batch::{BatchOptions, Batched};
 pub use crate::json_lines::JsonLines;
+#[cfg(feature = "command")]
+pub use crate::memory::{MemoryCommandSource, MemoryCommands, MemoryReportSource};
 pub use crate::memory::{MemoryOptions, MemoryTransport};
 pub use crate::open::open;
 #[cfg(any(feature = "nats", feature = "spool"))]

@@ -99,3 +99,27 @@ async fn closing_releases_who_waits_to_publish() {
         transport.subscribe(Subscription { durable: "late".into(), ..writer() }).await.unwrap();
     assert!(late.next(1).await.unwrap().is_empty(), "a durable made after the close is at its end");
 }
+
+#[cfg(feature = "command")]
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_within_a_process_conform_and_are_bounded() {
+    use lavender_core::command::CommandSink as _;
+    use lavender_core::{AgentId, Bytes, TenantId};
+    use lavender_transport::MemoryCommands;
+
+    let (tenant, agent) = (TenantId::new("acme").unwrap(), AgentId::new("web-1").unwrap());
+    let two = NonZeroUsize::new(2).unwrap();
+    let commands = MemoryCommands::new(tenant.clone(), agent.clone(), two);
+    let (mut source, mut reports) = (commands.source(), commands.reports());
+    conformance::command_delivery((&tenant, &agent), &commands, &mut source, &mut reports).await;
+
+    let signed = Bytes::from_static(b"a signed command");
+    for full in [false, false, true] {
+        let taken = commands.publish(&tenant, &agent, signed.clone()).await;
+        let kind = taken.err().map(|error| error.kind());
+        assert_eq!(kind, full.then_some(ErrorKind::Unavailable));
+    }
+    let other = AgentId::new("web-2").unwrap();
+    let error = commands.publish(&tenant, &other, signed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}

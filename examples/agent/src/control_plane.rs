@@ -4,23 +4,93 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_control_plane::{ControlPlane, Options, serve, welcome};
+use lavender_control_plane::keys::{self, KeyError};
+use lavender_control_plane::{Commanding, ControlPlane, Options, serve, take_reports, welcome};
+use lavender_core::command::{CommandSink, CommandSource, KeyId, Signer, Verifier};
 use lavender_core::store::LivenessTimes;
-use lavender_core::{Clock as _, SystemClock, TenantId};
+use lavender_core::{AgentIdentity, Clock as _, SystemClock, TenantId};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
+use lavender_transport::MemoryCommands;
 use tokio::net::TcpListener;
 
 use crate::config::{AgentConfig, Config, TransportUrl};
+use crate::exit::{Exit, Failure};
+
+/// The most commands, and reports of them, that wait within the process.
+const COMMANDS_WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+
+/// How the dashboard's commands get to the agent: by a key of its own, within the process.
+#[derive(Clone, Debug)]
+pub struct OwnCommands {
+    signer: Arc<Signer>,
+    commands: MemoryCommands,
+}
+
+impl OwnCommands {
+    /// Where a dashboard is to be served. Without a key, which is made at the first start, it can give no commands.
+    pub fn open(config: &Config, identity: &AgentIdentity) -> Option<Self> {
+        if !is_served(config) {
+            return None;
+        }
+        let folder = Path::new(config.commands.state_dir.as_ref());
+        let signer = signer(folder).inspect_err(|error| {
+            tracing::warn!(%error, "the dashboard gives no commands");
+        });
+        let commands =
+            MemoryCommands::new(identity.tenant.clone(), identity.agent.clone(), COMMANDS_WAITING);
+        Some(Self { signer: Arc::new(signer.ok()?), commands })
+    }
+
+    /// Pins the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Configuration`] when another key has its name.
+    pub fn pin(&self, verifier: Verifier) -> Result<Verifier, Failure> {
+        let pinned = verifier.with_key(self.signer.key().clone(), self.signer.public_key());
+        pinned.map_err(|error| Failure::new(Exit::Configuration, format!("[commands]: {error}")))
+    }
+
+    /// What comes for the agent.
+    pub fn source(&self) -> Box<dyn CommandSource> {
+        Box::new(self.commands.source())
+    }
+}
+
+fn signer(folder: &Path) -> Result<Signer, KeyError> {
+    let path = folder.join("signing.key");
+    let fail = |error| KeyError::Write { path: path.clone(), error };
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    if path.exists() {
+        return keys::load(&path);
+    }
+    let id = KeyId::new(OWN_KEY).map_err(|error| fail(std::io::Error::other(error)))?;
+    keys::generate(id, &path)
+}
+
+/// What the key of the agent's own dashboard is called.
+const OWN_KEY: &str = "own-dashboard";
+
+fn is_served(config: &Config) -> bool {
+    config.control_plane.enabled.unwrap_or(config.transport.url == TransportUrl::Memory)
+}
 
 /// Serves the dashboard and its API as configured, until it is dropped. It returns at the end only when nothing is to
 /// be served, or nothing can be.
-pub async fn control_plane(config: Config, store: Arc<dyn Store>, rules: RuleHandle) {
+pub async fn control_plane(
+    config: Config,
+    store: Arc<dyn Store>,
+    rules: RuleHandle,
+    own: Option<OwnCommands>,
+) {
     let wanted = &config.control_plane;
-    if !wanted.enabled.unwrap_or(config.transport.url == TransportUrl::Memory) {
+    if !is_served(&config) {
         return;
     }
     let listener = match TcpListener::bind(wanted.listen).await {
@@ -36,11 +106,28 @@ pub async fn control_plane(config: Config, store: Arc<dyn Store>, rules: RuleHan
     };
     announce(listener.local_addr().unwrap_or(wanted.listen), &store, &config.agent.tenant_id).await;
     let liveness = liveness(&config.agent);
-    let plane = ControlPlane::new(store, Options { liveness, rules, ..Options::default() });
-    if let Err(error) = serve(plane, listener).await {
-        tracing::warn!(
+    let (commanding, reports) = match own {
+        Some(OwnCommands { signer, commands }) => {
+            let reports = commands.reports();
+            let sink: Arc<dyn CommandSink> = Arc::new(commands);
+            (Commanding { signer: Some(signer), sink: Some(sink) }, Some(reports))
+        }
+        None => (Commanding::default(), None),
+    };
+    let options = Options { liveness, rules, commanding, ..Options::default() };
+    let plane = ControlPlane::new(store, options);
+    let taking = async {
+        match reports {
+            Some(reports) => take_reports(&plane, reports).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Err(error) = serve(plane.clone(), listener) => tracing::warn!(
             "the dashboard is served no longer: {error}; the host is watched all the same"
-        );
+        ),
+        Err(error) = taking => tracing::warn!(%error, "results of commands are taken no longer"),
+        else => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lavender_bpf::{IsolationConfig, Isolator};
@@ -10,6 +10,7 @@ use lavender_bpf::{IsolationConfig, Isolator};
 use crate::cli::ReleaseArgs;
 use crate::config::{self, Config, TransportConfig};
 use crate::exit::{Exit, Failure};
+use crate::released;
 
 /// How long looking up the brokers' names may keep the agent from watching.
 const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
@@ -77,6 +78,14 @@ pub fn release(args: &ReleaseArgs) -> Result<(), Failure> {
     let (config, _) = config::load(args.config.config.as_deref())?;
     let was_isolated =
         isolator(&config).release().map_err(|error| Failure::new(Exit::Host, error))?;
+    if was_isolated {
+        let state_file = Path::new(config.response.isolate.state_file.as_ref());
+        released::leave(state_file).map_err(|error| {
+            let why =
+                format!("released, and no event of it is made: {}: {error}", state_file.display());
+            Failure::new(Exit::Store, why)
+        })?;
+    }
     let said = if was_isolated { "released" } else { "it was not isolated" };
     let _ = writeln!(std::io::stderr(), "{said}");
     Ok(())

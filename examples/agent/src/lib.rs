@@ -14,6 +14,8 @@
 pub mod backend;
 pub mod check_config;
 pub mod cli;
+#[cfg(feature = "live")]
+pub mod commands;
 pub mod config;
 #[cfg(feature = "live")]
 #[cfg_attr(not(feature = "control-plane"), path = "no_control_plane.rs")]
@@ -37,6 +39,8 @@ mod measure;
 pub mod output;
 #[cfg(feature = "live")]
 pub mod record;
+#[cfg(feature = "live")]
+pub mod released;
 pub mod replay;
 #[cfg(feature = "live")]
 pub mod respond;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lavender_core::command::CommandSource;
 use lavender_core::{AgentIdentity, Publisher, Sequencer};
 
 use crate::config::TransportConfig;
@@ -40,6 +41,11 @@ impl Fleet {
 
     /// Never called.
     pub fn publisher(&mut self, _local: Arc<dyn Publisher>) -> Arc<dyn Publisher> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn commands(&self, _identity: &AgentIdentity) -> Box<dyn CommandSource> {
         match self.0 {}
     }
 

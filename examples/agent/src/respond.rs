@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions, Isolator};
+use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions, Isolator, SharedEnforcer};
 use lavender_core::event::Event;
 use lavender_core::{Alert, Outcome, Responder, ResponseOutcome, SystemClock};
 use lavender_detect::ResponsePolicy;
@@ -26,7 +26,7 @@ use crate::exit::{Exit, Failure};
 #[derive(Debug)]
 pub struct PolicyResponder {
     policy: ResponsePolicy,
-    enforcer: Enforcer,
+    enforcer: SharedEnforcer,
 }
 
 impl PolicyResponder {
@@ -41,7 +41,13 @@ impl PolicyResponder {
         let policy = ResponsePolicy::new(clauses, rule_actions)
             .map_err(|error| Failure::new(Exit::Configuration, error))?;
         let options = options(config, isolator);
-        Ok(Self { policy, enforcer: Enforcer::new(options, Arc::new(SystemClock)) })
+        let enforcer = Enforcer::new(options, Arc::new(SystemClock));
+        Ok(Self { policy, enforcer: SharedEnforcer::new(enforcer) })
+    }
+
+    /// What acts: for who decides beside the policy.
+    pub fn enforcer(&self) -> SharedEnforcer {
+        self.enforcer.clone()
     }
 }
 
@@ -90,6 +96,6 @@ impl Responder for PolicyResponder {
 fn log(answer: &ResponseOutcome) {
     let ResponseOutcome { order, outcome, .. } = answer;
     if answer.tree_of.is_none() {
-        tracing::warn!(alert = %order.alert, ?outcome, "{} ({})", order.action, order.decided_by);
+        tracing::warn!(cause = %order.cause, ?outcome, "{} ({})", order.action, order.decided_by);
     }
 }

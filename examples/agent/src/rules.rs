@@ -91,19 +91,20 @@ impl RuleSource {
         WithExceptions::new(detector, &self.ignored)
     }
 
-    /// Loads the rules again and puts them in the place of those in use. When anything is wrong with them
-    /// those in use stay, and what is wrong is logged.
-    pub fn reload(&self, handle: &RuleHandle) {
-        match self.load() {
-            Ok(rules) => {
-                let count = rules.len();
-                handle.swap(rules);
-                tracing::info!(rules = count, "the rules are loaded again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "the rules are not taken, those in use stay");
-            }
-        }
+    /// Loads the rules again and puts them in the place of those in use; how many there are. When anything is wrong with
+    /// them those in use stay, and what is wrong is logged.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn reload(&self, handle: &RuleHandle) -> Result<usize, Failure> {
+        let rules = self.load().inspect_err(|error| {
+            tracing::error!(%error, "the rules are not taken, those in use stay");
+        })?;
+        let count = rules.len();
+        handle.swap(rules);
+        tracing::info!(rules = count, "the rules are loaded again");
+        Ok(count)
     }
 }
 

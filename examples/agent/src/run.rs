@@ -12,13 +12,15 @@ use lavender_core::{AgentIdentity, Origin, Sequencer, Transport};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use lavender_transport::{MemoryOptions, MemoryTransport};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
+use crate::commands::Commands;
 use crate::config::{self, Config, TransportUrl};
-use crate::control_plane::control_plane;
+use crate::control_plane::{OwnCommands, control_plane};
 use crate::exit::{Exit, Failure};
 use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
@@ -26,7 +28,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{evidence, isolate, live, store};
+use crate::{evidence, isolate, live, released, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -69,6 +71,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 /// After so long without an event, detectors are told the time. Events reach them within milliseconds.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
+/// How many outcomes of commands may wait to become events; carrying out waits beyond that.
+const RESPONSES_WAITING: usize = 256;
+
 async fn watch(
     args: &RunArgs,
     config: &Config,
@@ -103,6 +108,21 @@ async fn watch(
     };
     let isolator = isolate::with_brokers(isolator, &config.transport).await;
     let responder = PolicyResponder::new(&config.response, isolator)?;
+    let own = OwnCommands::open(config, &identity);
+    let mut verifier = config.commands.verifier(&identity.tenant, &identity.agent)?;
+    if let Some(own) = &own {
+        verifier = own.pin(verifier)?;
+    }
+    let mut sources = own.iter().map(OwnCommands::source).collect::<Vec<_>>();
+    if !config.commands.keys.is_empty() {
+        sources.extend(fleet.as_ref().map(|fleet| fleet.commands(&identity)));
+    }
+    let (told, responses) = mpsc::channel(RESPONSES_WAITING);
+    let commands = (!sources.is_empty()).then(|| {
+        let rules = (rule_source.clone(), rules.clone());
+        let enforcer = responder.enforcer();
+        Commands::new(&config.commands, &identity, verifier, enforcer, rules, told.clone())
+    });
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), publisher)
@@ -113,7 +133,8 @@ async fn watch(
         .with_detector(rule_source.detector(rules))
         .with_checkpoint(Checkpoint::new(store.clone(), store.clone(), store.clone()))
         .with_idle_after(IDLE_AFTER)
-        .with_responder(responder);
+        .with_responder(responder)
+        .with_responses(responses);
     let mut pipeline = with_stages(pipeline, config)?;
     if let Some(stage) = evidence_stage {
         pipeline = pipeline.with_alert_stage(stage);
@@ -124,8 +145,12 @@ async fn watch(
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
-    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone());
+    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone(), own);
     let _control_plane = Background(tokio::spawn(shown));
+    let state_file = config.response.isolate.state_file.as_ref().into();
+    let _released = Background(tokio::spawn(released::tell(state_file, told)));
+    let take = |source| commands.as_ref().map(|to| Background(tokio::spawn(to.take(source))));
+    let _commands: Vec<_> = sources.into_iter().filter_map(take).collect();
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
     let tally = backend.tally().clone();
     let ended = tokio::select! {

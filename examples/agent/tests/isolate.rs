@@ -16,7 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use lavender_bpf::Isolation;
-use lavender_core::{Outcome, ResponseAction, ResponseTarget};
+use lavender_core::event::{EventData, EventKind};
+use lavender_core::{Outcome, ResponseAction, ResponseCause, ResponseTarget};
 use support::agent::{Agent, output};
 use support::net::{Net, THERE};
 use support::setting::Setting;
@@ -116,6 +117,14 @@ fn an_alert_isolates_and_neither_a_kill_nor_a_boot_ends_it() {
     assert_eq!(agent.stop().code, Some(0));
 
     let stored = setting.stored();
+    let released = stored.events(Some(EventKind::Response)).into_iter().filter_map(|stored| {
+        let EventData::Response(answer) = &stored.event.data else { return None };
+        (answer.order.action == ResponseAction::Release).then(|| answer.clone())
+    });
+    let released: Vec<_> = released.collect();
+    let [release] = &released[..] else { panic!("{released:?}") };
+    assert!(matches!(release.order.cause, ResponseCause::Operator(_)), "{release:?}");
+    assert_eq!((&release.order.target, &release.outcome), (&ResponseTarget::Host, &Outcome::Done));
     let alerts = stored.alerts();
     let [alert] = &alerts[..] else { panic!("{} alerts", alerts.len()) };
     let responses = stored.responses_to(alert.id);

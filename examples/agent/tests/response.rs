@@ -208,7 +208,7 @@ fn the_program_of_an_alert_is_put_into_quarantine() {
     let folder = setting.path("quarantine");
     let quarantine = Quarantine::open(&folder, Arc::new(SystemClock)).unwrap();
     let entry = answers[0].quarantine_entry.as_deref().unwrap();
-    assert_eq!(quarantine.manifest(entry).unwrap().alert, answers[0].order.alert);
+    assert_eq!(quarantine.manifest(entry).unwrap().cause, answers[0].order.cause);
     quarantine.restore(entry).unwrap();
     assert!(fs::read(&program).unwrap() == before);
 }

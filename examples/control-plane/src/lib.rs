@@ -24,9 +24,12 @@
 
 pub mod access;
 pub mod api;
+#[cfg_attr(not(feature = "nats"), path = "no_broker.rs")]
+mod broker;
 pub mod cli;
 mod command;
 pub mod dashboard;
+mod delivery;
 pub mod extract;
 pub mod keys;
 pub mod limit;
@@ -41,7 +44,9 @@ mod serve;
 pub mod view;
 mod watch;
 
-pub use crate::command::{CommandSink, Commanding};
+pub use crate::broker::Broker;
+pub use crate::command::Commanding;
+pub use crate::delivery::take_reports;
 pub use crate::plane::{ControlPlane, Options};
 pub use crate::serve::{WelcomeError, serve, welcome};
 pub use crate::watch::watch;

@@ -20,6 +20,10 @@ pub struct Metrics {
     pub transitions: Counter,
     /// Looks at the agents, or at the feed, that failed.
     pub sweep_failures: Counter,
+    /// Results of commands that agents reported.
+    pub command_results: Counter,
+    /// What agents refused, or reported otherwise than first.
+    pub command_refusals: Counter,
     /// Clients of the live stream.
     pub live_clients: Gauge,
     /// Changes that slow clients of the live stream were told that they missed.
@@ -41,6 +45,10 @@ impl Default for Metrics {
         let transitions = counter("transitions", "Transitions of agents that were noticed");
         let sweep_failures =
             counter("sweep_failures", "Looks at the agents or at the feed that failed");
+        let command_results =
+            counter("command_results", "Results of commands that agents reported");
+        let command_refusals =
+            counter("command_refusals", "What agents refused or reported otherwise than first");
         let live_missed =
             counter("live_missed", "Changes that slow clients of the live stream missed");
         let live_clients = Gauge::default();
@@ -53,6 +61,8 @@ impl Default for Metrics {
             limited,
             transitions,
             sweep_failures,
+            command_results,
+            command_refusals,
             live_clients,
             live_missed,
         }

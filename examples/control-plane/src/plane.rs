@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Gate;
 use crate::command::Commanding;
+use crate::delivery::Sent;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub sweep_every: Duration,
     /// How often the end of the feed is looked at, for the live stream.
     pub feed_every: Duration,
+    /// How often commands are handed over that were not taken yet.
+    pub resend_every: Duration,
     /// How many requests a second each peer may make.
     pub requests_per_second: NonZeroU32,
     /// How long a request may take, the live stream aside.
@@ -44,6 +47,7 @@ impl Default for Options {
             liveness: LivenessTimes::default(),
             sweep_every: Duration::from_secs(5),
             feed_every: Duration::from_millis(250),
+            resend_every: Duration::from_secs(5),
             requests_per_second: NonZeroU32::MIN.saturating_add(99),
             request_timeout: Duration::from_secs(30),
             live_clients: 1_024,
@@ -66,6 +70,7 @@ struct Parts {
     limits: Limits,
     metrics: Metrics,
     feed_end: watch::Sender<FeedPosition>,
+    sent: Sent,
     live: Arc<Semaphore>,
     tests: Semaphore,
 }
@@ -79,6 +84,7 @@ impl ControlPlane {
             limits: Limits::new(options.requests_per_second),
             metrics: Metrics::default(),
             feed_end: watch::Sender::default(),
+            sent: Sent::default(),
             live: Arc::new(Semaphore::new(options.live_clients)),
             tests: Semaphore::new(1),
             options,
@@ -116,6 +122,11 @@ impl ControlPlane {
     /// Where the feed ends, as was seen last.
     pub(crate) fn feed_end(&self) -> &watch::Sender<FeedPosition> {
         &self.0.feed_end
+    }
+
+    /// Which commands were handed over.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.0.sent
     }
 
     /// The seats of the live stream.

@@ -4,11 +4,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use lavender_core::command::CommandSink;
 use lavender_core::pipeline::signal;
 use lavender_core::{Clock, SystemClock};
 use lavender_detect::{RuleHandle, RuleSetBuilder};
 use tokio::net::TcpListener;
 
+use crate::broker::Broker;
 use crate::cli::{Cli, KeysTask, Task};
 use crate::command::Commanding;
 use crate::keys::{self, KeyError};
@@ -70,17 +72,34 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         }
     }
     let per_second = cli.requests_per_second;
+    let broker = broker(&cli)?;
+    let sink = broker.clone().map(|broker| Arc::new(broker) as Arc<dyn CommandSink>);
     let options = Options {
         liveness,
         requests_per_second: per_second,
         rules,
-        commanding: Commanding { signer, sink: None },
+        commanding: Commanding { signer, sink },
         clock,
         ..Options::default()
     };
-    let served = listen(ControlPlane::new(Arc::clone(&store), options), cli.listen).await;
+    let plane = ControlPlane::new(Arc::clone(&store), options);
+    let taking = broker.map(|broker| {
+        let plane = plane.clone();
+        tokio::spawn(async move { broker.take_reports(plane).await })
+    });
+    let served = listen(plane, cli.listen).await;
+    if let Some(taking) = taking {
+        taking.abort();
+    }
     store.close().await?;
     served
+}
+
+fn broker(cli: &Cli) -> Result<Option<Broker>, RunError> {
+    let open = |url: &String| {
+        Broker::new(url).map_err(|error| RunError::Usage(format!("--transport: {error}")))
+    };
+    cli.transport.as_ref().map(open).transpose()
 }
 
 fn rules(cli: &Cli) -> Result<RuleHandle, String> {

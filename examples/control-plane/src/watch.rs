@@ -1,12 +1,13 @@
-//! What goes on without anybody asking: agents are looked at, and the end of the feed.
+//! What goes on without anybody asking: agents are looked at, and the end of the feed, and commands are brought.
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::delivery::resend;
 use crate::plane::ControlPlane;
 
-/// Looks at agents and at the feed, for ever.
+/// Looks at agents and at the feed, and hands over commands that were not taken yet, for ever.
 pub async fn watch(plane: ControlPlane) {
-    tokio::join!(sweep(&plane), follow(&plane));
+    tokio::join!(sweep(&plane), follow(&plane), resend(&plane));
 }
 
 async fn sweep(plane: &ControlPlane) {

@@ -11,6 +11,7 @@ use lavender_core::{AgentId, AgentIdentity, Alert, Clock as _, ErrorKind, System
 use lavender_transport::nats::{JetStream, JetStreamOptions, Setup};
 use tokio::time::timeout;
 
+use crate::commands::commands;
 use crate::error::{FleetError, Result};
 use crate::fleet::Fleet;
 use crate::site::{AGENTS, TENANT};
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(2);
 pub struct Checked {
     /// How long each act took to be an alert in the database, in order of time.
     pub latencies: Vec<Duration>,
+    /// How long each command took from being signed to its result, in order of time.
+    pub commands: Vec<Duration>,
     /// The agent's events that are stored.
     pub stored: u64,
     /// The numbers that are not, and are counted as lost.
@@ -36,22 +39,28 @@ pub struct Checked {
 
 impl std::fmt::Display for Checked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { latencies, stored, lost, dead_letters } = self;
-        let at = |percent: usize| {
-            let last = latencies.len().saturating_sub(1);
-            let place = (latencies.len() * percent / 100).min(last);
-            latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
-        };
+        let Self { latencies, commands, stored, lost, dead_letters } = self;
         write!(
             f,
-            "{} acts, {} alerts in PostgreSQL: p50 {:.1} ms, p99 {:.1} ms; {stored} events stored, {lost} counted as \
+            "{} acts, {} alerts in PostgreSQL: p50 {:.1} ms, p99 {:.1} ms; {} commands carried out: p50 {:.1} ms, \
+             p99 {:.1} ms; {stored} events stored, {lost} counted as \
              lost, none missing; {dead_letters} of poison put aside; no agent spoke for another",
             latencies.len(),
             latencies.len(),
-            at(50),
-            at(99)
+            millis(latencies, 50),
+            millis(latencies, 99),
+            commands.len(),
+            millis(commands, 50),
+            millis(commands, 99)
         )
     }
+}
+
+/// The latency that so many percent are within.
+fn millis(latencies: &[Duration], percent: usize) -> f64 {
+    let last = latencies.len().saturating_sub(1);
+    let place = (latencies.len() * percent / 100).min(last);
+    latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
 }
 
 /// Acts so many times, then looks at everything else.
@@ -66,11 +75,12 @@ pub async fn check(fleet: &mut Fleet, acts: usize) -> Result<Checked> {
         fleet.look()?;
     }
     latencies.sort_unstable();
+    let commands = commands(fleet, acts).await?;
     nobody_speaks_for_another(fleet).await?;
     let dead_letters = poison_is_put_aside(fleet).await?;
     fleet.stop_agent().await?;
     let (stored, lost) = everything_is_accounted_for(fleet).await?;
-    Ok(Checked { latencies, stored, lost, dead_letters })
+    Ok(Checked { latencies, commands, stored, lost, dead_letters })
 }
 
 /// One act, and how long it took to be an alert.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lavender_core::command::{KeyId, Signer};
 use lavender_store::Store;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -42,6 +43,8 @@ pub struct Fleet {
     database: Database,
     /// Who is who.
     pub site: Site,
+    /// Whose commands the agent takes.
+    pub signer: Signer,
     directory: TempDir,
 }
 
@@ -67,9 +70,13 @@ impl Fleet {
             workers.push(worker(programs, role, &site, &broker, &database, path).await?);
         }
         let cgroup = Cgroup::make()?;
-        let agent = agent(programs, &site, &broker, &cgroup, path).await?;
+        let signer = KeyId::new("fleet-check").map_err(|error| error.to_string());
+        let signer = signer.and_then(|id| Signer::generate(id).map_err(|error| error.to_string()));
+        let signer = signer.map_err(FleetError::Missing)?;
+        let pinned = commands(&signer, path);
+        let agent = agent(programs, &site, &broker, &cgroup, path, &pinned).await?;
         let agent = Some(agent);
-        Ok(Self { agent, workers, cgroup, store, broker, database, site, directory })
+        Ok(Self { agent, workers, cgroup, store, broker, database, site, signer, directory })
     }
 
     /// Looks whether everything runs.
@@ -141,19 +148,30 @@ async fn worker(
     Ok(process)
 }
 
+/// What the agent's configuration says to take commands that are signed by a key.
+fn commands(signer: &Signer, directory: &Path) -> String {
+    let public: String = signer.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "[commands]\nkeys = [{{ id = \"{}\", public_key = \"{public}\" }}]\nstate_dir = {:?}\n",
+        signer.key(),
+        directory.join("commands")
+    )
+}
+
 async fn agent(
     programs: &Programs,
     site: &Site,
     broker: &Broker,
     cgroup: &Cgroup,
     directory: &Path,
+    commands: &str,
 ) -> Result<Process> {
     let name = AGENTS[0];
     let file = directory.join("lavender.toml");
     let text = format!(
         "[agent]\ntenant_id = {TENANT:?}\nagent_id = {name:?}\nheartbeat_interval_secs = 1\n\
          [alerts]\nsuppress_secs = 0\n[store]\nurl = \"sqlite:{}\"\n[evidence]\ndir = {:?}\n\
-         [transport]\nurl = \"tls://127.0.0.1:{}\"\nspool_dir = {:?}\nca_file = {:?}\ncertificate_file = {:?}\nkey_file = {:?}\nnkey_file = {:?}\n",
+         [transport]\nurl = \"tls://127.0.0.1:{}\"\nspool_dir = {:?}\nca_file = {:?}\ncertificate_file = {:?}\nkey_file = {:?}\nnkey_file = {:?}\n{commands}",
         directory.join("agent.db").display(),
         directory.join("evidence"),
         broker.port,

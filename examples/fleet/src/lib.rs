@@ -7,6 +7,7 @@ pub mod acts;
 pub mod broker;
 pub mod chaos;
 pub mod check;
+pub mod commands;
 pub mod database;
 pub mod error;
 pub mod fleet;

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use lavender_core::{AgentId, TenantId};
+use lavender_transport::nats::command_permissions;
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair as CertificateKey};
 
@@ -51,9 +53,13 @@ impl Site {
         let mut users = site.user("worker", "")?;
         for agent in agents {
             let agent = agent.as_ref();
+            let id = AgentId::new(agent).map_err(invalid)?;
+            let tenant = TenantId::new(TENANT).map_err(invalid)?;
+            let commands = command_permissions(&tenant, &id);
             let may = format!(
                 "permissions {{ publish: [\"telemetry.raw.{TENANT}.{agent}\", \"alerts.{TENANT}.{agent}\", \
-                 \"heartbeat.{TENANT}.{agent}\"], subscribe: [\"_INBOX.{TENANT}.{agent}.>\"] }}"
+                 \"heartbeat.{TENANT}.{agent}\", {}], subscribe: [\"_INBOX.{TENANT}.{agent}.>\"] }}",
+                commands.map(|subject| format!("{subject:?}")).join(", ")
             );
             users.push_str(&site.user(agent, &may)?);
         }

@@ -54,7 +54,9 @@ fn an_attack_on_the_live_kernel_is_an_alert_in_the_database_and_nothing_is_missi
     let figures = out.lines().last().unwrap();
     assert!(figures.starts_with("fleet-check: 3 acts, 3 alerts in PostgreSQL"), "{figures}");
     assert!(
-        figures.contains("none missing") && figures.contains("4 of poison put aside"),
+        figures.contains("3 commands carried out")
+            && figures.contains("none missing")
+            && figures.contains("4 of poison put aside"),
         "{figures}"
     );
 }

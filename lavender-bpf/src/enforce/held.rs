@@ -68,7 +68,7 @@ impl HeldProcess {
 }
 
 /// A process as `/proc` shows it: its start is known to the tick.
-pub(super) fn id_to_the_tick(boot: BootId, (pid, ticks): (u32, u64)) -> ProcessId {
+pub(crate) fn id_to_the_tick(boot: BootId, (pid, ticks): (u32, u64)) -> ProcessId {
     ProcessId::new(boot, ticks_to_ns(ticks), pid)
 }
 
@@ -77,7 +77,7 @@ pub(super) const fn key(id: ProcessId) -> (u32, u64) {
     (id.tgid(), ticks_of(id))
 }
 
-pub(super) fn this_boot() -> Result<BootId, Outcome> {
+pub(crate) fn this_boot() -> Result<BootId, Outcome> {
     boot_id().map_err(|error| failed("it is not known which boot this is", error))
 }
 

@@ -1,4 +1,4 @@
-//! Acting on exactly the process or the file that an alert is about, or on the host.
+//! Acting on exactly the process or the file that an alert or a command is about, or on the host.
 
 mod breaker;
 mod held;
@@ -8,6 +8,7 @@ mod options;
 mod protect;
 mod quarantine;
 mod recent;
+mod shared;
 mod tree;
 
 use std::sync::Arc;
@@ -15,24 +16,28 @@ use std::time::Duration;
 
 use lavender_core::event::Event;
 use lavender_core::{
-    AlertId, Clock, FileTarget, Outcome, ProcessId, ResponseAction, ResponseOrder, ResponseOutcome,
-    ResponseTarget,
+    Clock, FileTarget, Outcome, ProcessId, ResponseAction, ResponseCause, ResponseOrder,
+    ResponseOutcome, ResponseTarget,
 };
 use rustix::process::Signal;
 
 pub use self::breaker::BreakerOptions;
 use self::breaker::CircuitBreaker;
 use self::held::{HeldProcess, failed};
+pub(crate) use self::held::{id_to_the_tick, this_boot};
 pub use self::isolate::{
     Isolation, IsolationConfig, IsolationCounts, IsolationError, IsolationState, Isolator,
     PEERS_MAX,
 };
 use self::lineage::{Birth, Lineage};
 pub use self::options::EnforcerOptions;
+pub(crate) use self::protect::status_field;
 use self::protect::{Protected, Protection};
 use self::quarantine::HeldFile;
+pub(crate) use self::quarantine::{MAX_COPIED_BYTES, hash, reopen};
 pub use self::quarantine::{Quarantine, QuarantineError, QuarantineManifest};
 use self::recent::Recent;
+pub use self::shared::SharedEnforcer;
 use self::tree::Mode;
 use crate::limit::RateLimit;
 
@@ -58,14 +63,15 @@ const REMEMBERED_PROCESSES: usize = 16_384;
 /// use std::sync::Arc;
 /// use lavender_bpf::{Enforcer, EnforcerOptions};
 /// use lavender_core::{
-///     AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseOrder, ResponseTarget, SystemClock,
+///     AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseCause, ResponseOrder, ResponseTarget,
+///     SystemClock,
 /// };
 ///
 /// let mut enforcer = Enforcer::new(EnforcerOptions::default(), Arc::new(SystemClock));
 /// // No process started at that time with this pid: it is gone.
 /// let gone = ProcessId::new(BootId::from_u128(7), 1, std::process::id());
 /// let order = ResponseOrder {
-///     alert: AlertId::new("a rule", &[]),
+///     cause: ResponseCause::Alert(AlertId::new("a rule", &[])),
 ///     action: ResponseAction::Kill,
 ///     target: ResponseTarget::Process(gone),
 ///     decided_by: "severity critical".into(),
@@ -81,7 +87,7 @@ pub struct Enforcer {
     limit: RateLimit,
     breaker: CircuitBreaker,
     lineage: Lineage,
-    orders: Recent<(AlertId, ResponseAction, ResponseTarget), ()>,
+    orders: Recent<(ResponseCause, ResponseAction, ResponseTarget), ()>,
     /// Processes of killed trees, by pid and start in ticks.
     trees: Recent<(u32, u64), Fate>,
     quarantine: Option<Quarantine>,
@@ -120,7 +126,7 @@ impl Enforcer {
     /// Takes some tenths of a millisecond; a tree as long as its processes take to stop, at most 0.1 s each
     /// time that it is looked through; a file as long as it takes to read up to 256 MiB.
     pub fn enforce(&mut self, order: ResponseOrder, out: &mut Vec<ResponseOutcome>) {
-        if !self.orders.insert((order.alert, order.action, order.target.clone()), ()) {
+        if !self.orders.insert((order.cause.clone(), order.action, order.target.clone()), ()) {
             return;
         }
         match (order.action, order.target.clone()) {
@@ -136,7 +142,7 @@ impl Enforcer {
                 self.kill_tree(&order, id, out);
             }
             (ResponseAction::Quarantine, ResponseTarget::File(file)) => {
-                let (outcome, entry) = match self.quarantine(&file, order.alert) {
+                let (outcome, entry) = match self.quarantine(&file, &order.cause) {
                     Ok(entry) => (Outcome::Done, Some(entry.into())),
                     Err(outcome) => (outcome, None),
                 };
@@ -146,6 +152,15 @@ impl Enforcer {
             (ResponseAction::Isolate, ResponseTarget::Host) => {
                 let outcome = self.isolate();
                 out.push(ResponseOutcome::new(order, outcome));
+            }
+            (ResponseAction::Release, ResponseTarget::Host) => {
+                let outcome = self.release();
+                out.push(ResponseOutcome::new(order, outcome));
+            }
+            (ResponseAction::Restore, ResponseTarget::QuarantineEntry(entry)) => {
+                let outcome = self.restore(&entry);
+                let outcome = ResponseOutcome::new(order, outcome);
+                out.push(ResponseOutcome { quarantine_entry: Some(entry), ..outcome });
             }
             (action, target) => {
                 let reason = unsupported(action, &target).into();
@@ -314,8 +329,9 @@ impl Enforcer {
         }
     }
 
-    fn quarantine(&mut self, file: &FileTarget, alert: AlertId) -> Result<String, Outcome> {
-        if file.identity.is_none() {
+    fn quarantine(&mut self, file: &FileTarget, cause: &ResponseCause) -> Result<String, Outcome> {
+        // A command may name the file that has the path now.
+        if file.identity.is_none() && cause.alert().is_some() {
             let reason = "the event does not say which file it was, and its path may be another's";
             return Err(Outcome::Unsupported { reason: reason.into() });
         }
@@ -325,7 +341,22 @@ impl Enforcer {
             return Err(Outcome::Protected { by });
         }
         self.admit()?;
-        self.open_quarantine()?.take_held(&held, alert).map_err(from_quarantine)
+        self.open_quarantine()?.take_held(&held, cause).map_err(from_quarantine)
+    }
+
+    /// Puts a file back. Dry-run holds, as for all that changes files; the rate is for what is done to others.
+    fn restore(&mut self, entry: &str) -> Outcome {
+        if self.options.dry_run {
+            return Outcome::DryRun;
+        }
+        let quarantine = match self.open_quarantine() {
+            Ok(quarantine) => quarantine,
+            Err(outcome) => return outcome,
+        };
+        match quarantine.restore(entry) {
+            Ok(_) => Outcome::Done,
+            Err(error) => failed("it is in quarantine still", error),
+        }
     }
 
     /// The quarantine, opened when there is something to put into it.
@@ -355,7 +386,10 @@ impl Enforcer {
 
 fn unsupported(action: ResponseAction, target: &ResponseTarget) -> String {
     match (action, target) {
-        (ResponseAction::Isolate, _) => "isolate is for the host".to_owned(),
+        (ResponseAction::Isolate | ResponseAction::Release, _) => {
+            format!("{action} is for the host")
+        }
+        (ResponseAction::Restore, _) => "restore is for what is in quarantine".to_owned(),
         (ResponseAction::Quarantine, _) => {
             "there is no file to take away: the program lies in memory only".to_owned()
         }

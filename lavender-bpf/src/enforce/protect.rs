@@ -115,7 +115,8 @@ fn ancestors(pid: u32) -> HashSet<u32> {
     std::iter::successors(parent(pid), |pid| parent(*pid)).take(128).collect()
 }
 
-fn status_field(pid: u32, name: &str) -> Option<String> {
+/// A line of `/proc/PID/status`.
+pub(crate) fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().to_owned())

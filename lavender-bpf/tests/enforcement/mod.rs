@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions};
 use lavender_core::{
-    AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseOrder, ResponseOutcome,
-    ResponseTarget, SystemClock,
+    AlertId, BootId, Outcome, ProcessId, ResponseAction, ResponseCause, ResponseOrder,
+    ResponseOutcome, ResponseTarget, SystemClock,
 };
 
 pub const TICK_NS: u64 = 10_000_000;
@@ -102,7 +102,8 @@ pub fn order(action: ResponseAction, target: ResponseTarget) -> ResponseOrder {
     use std::sync::atomic::{AtomicU64, Ordering};
     static ALERTS: AtomicU64 = AtomicU64::new(0);
     let alert = ALERTS.fetch_add(1, Ordering::Relaxed).to_string();
-    ResponseOrder { alert: AlertId::new(&alert, &[]), action, target, decided_by: "a test".into() }
+    let cause = ResponseCause::Alert(AlertId::new(&alert, &[]));
+    ResponseOrder { cause, action, target, decided_by: "a test".into() }
 }
 
 /// What comes of an order.

@@ -38,6 +38,16 @@ impl Executed {
         self.commands.is_empty()
     }
 
+    /// Whether a command is remembered.
+    pub fn contains(&self, command: CommandId) -> bool {
+        self.commands.contains_key(&command)
+    }
+
+    /// The commands that are remembered, in the order of their ids.
+    pub fn ids(&self) -> impl Iterator<Item = CommandId> {
+        self.commands.keys().copied()
+    }
+
     /// All of it, for a file: to be on disk **before** the command that was admitted last is carried out, so
     /// that whoever is killed in between does not do it twice.
     pub fn to_bytes(&self) -> Vec<u8> {

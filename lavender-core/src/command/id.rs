@@ -5,27 +5,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::id::{IdError, shown, subject_name, uuid_text};
+pub use crate::command_id::CommandId;
+use crate::id::{IdError, shown, subject_name};
 
 subject_name! {
     /// The name of a signing key: what tells an agent which of its pinned keys to check with.
     KeyId, "key id"
-}
-
-/// One command, whoever asks for it again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CommandId(Uuid);
-
-uuid_text!(CommandId, "command id", |_| Ok(()));
-
-impl CommandId {
-    /// The id with these 128 bits.
-    pub const fn from_u128(bits: u128) -> Self {
-        Self(Uuid::from_u128(bits))
-    }
 }
 
 /// 128 random bits that no two commands share.

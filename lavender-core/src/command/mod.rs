@@ -63,8 +63,10 @@
 //! | 11 | `reload_rules` | |
 
 mod canonical;
+mod delivery;
 mod executed;
 mod id;
+mod output;
 mod result;
 mod signed;
 mod signer;
@@ -80,8 +82,13 @@ use crate::text::ByteString;
 use crate::time::Timestamp;
 
 pub use self::canonical::{MAX_COMMAND_BYTES, Malformed, Unencodable};
+pub use self::delivery::{
+    CommandDelivery, CommandExecutor, CommandRefusal, CommandReply, CommandReport, CommandSink,
+    CommandSource, ReportDelivery, ReportSource,
+};
 pub use self::executed::Executed;
 pub use self::id::{CommandId, KeyId, Nonce};
+pub use self::output::{CommandOutput, FileContent, MAX_COLLECTED_BYTES, RunningProcess};
 pub use self::result::{CommandOutcome, CommandResult};
 pub use self::signed::SignedCommand;
 pub use self::signer::{Signer, SigningError};

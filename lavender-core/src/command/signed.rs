@@ -49,6 +49,11 @@ impl SignedCommand {
         &self.command.key
     }
 
+    /// What it says that it is, which **nobody has checked**: for what is reported about it.
+    pub fn into_unchecked(self) -> Command {
+        self.command
+    }
+
     pub(crate) const fn command(&self) -> &Command {
         &self.command
     }

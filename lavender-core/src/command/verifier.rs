@@ -81,6 +81,25 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether what was refused is a command all the same, signed by a pinned key and for this agent: one of which a
+    /// result can be reported.
+    pub const fn is_of_a_command(&self) -> bool {
+        match self {
+            Self::Malformed(_)
+            | Self::UnknownKey { .. }
+            | Self::Forged { .. }
+            | Self::WrongTenant { .. }
+            | Self::WrongAgent { .. } => false,
+            Self::Lifetime { .. }
+            | Self::NotYet { .. }
+            | Self::Expired { .. }
+            | Self::Replayed { .. }
+            | Self::TooMany { .. } => true,
+        }
+    }
+}
+
 /// Why a key was not pinned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

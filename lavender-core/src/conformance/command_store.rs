@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::sample::START;
 use crate::command::{
-    Command, CommandAction, CommandId, CommandOutcome, CommandResult, KeyId, Nonce, Signer,
+    Command, CommandAction, CommandId, CommandOutcome, CommandOutput, CommandRefusal,
+    CommandResult, FileContent, KeyId, Nonce, Signer,
 };
 use crate::store::{
     AccessStore, AuditEntry, AuditQuery, CommandQuery, CommandStatus, CommandStore, Cursor,
@@ -22,6 +23,8 @@ pub async fn command_store(store: &(impl CommandStore + AccessStore)) {
     commands_come_back_newest_first_and_are_audited(store).await;
     the_first_result_stands(store).await;
     a_result_comes_from_whom_it_was_given_to(store).await;
+    what_is_pending_is_found_whoever_it_is_for(store).await;
+    a_refusal_is_audited_and_changes_no_command(store).await;
 }
 
 fn after(seconds: u64) -> Timestamp {
@@ -128,11 +131,14 @@ async fn commands_come_back_newest_first_and_are_audited(
 async fn the_first_result_stands(store: &(impl CommandStore + AccessStore)) {
     let of = tenant("command-result");
     let because = |reason: &str| -> Arc<str> { reason.into() };
+    let content = FileContent::new(&b"a \0 b \xff"[..]);
+    let file = CommandOutput::File { content, bytes: 7 };
     for (number, outcome, status) in [
-        (20, CommandOutcome::Done, CommandStatus::Done),
+        (20, CommandOutcome::DONE, CommandStatus::Done),
         (21, CommandOutcome::DryRun, CommandStatus::DryRun),
         (22, CommandOutcome::Refused { reason: because("a \0 b") }, CommandStatus::Refused),
         (23, CommandOutcome::Failed { reason: because("no such file") }, CommandStatus::Failed),
+        (24, CommandOutcome::done(file), CommandStatus::Done),
     ] {
         let command = issued("command-result", "web-1", number, number, CommandAction::Ping);
         let id = command.command().id;
@@ -162,7 +168,7 @@ async fn the_first_result_stands(store: &(impl CommandStore + AccessStore)) {
 async fn a_result_comes_from_whom_it_was_given_to(store: &(impl CommandStore + AccessStore)) {
     let command = issued("command-whose", "web-1", 30, 0, CommandAction::Isolate);
     store.issue(&command).await.unwrap();
-    let good = result(&command, CommandOutcome::Done, 1);
+    let good = result(&command, CommandOutcome::DONE, 1);
     for wrong in [
         CommandResult { tenant: tenant("command-stranger"), ..good.clone() },
         CommandResult { agent: agent("web-2"), ..good.clone() },
@@ -176,4 +182,43 @@ async fn a_result_comes_from_whom_it_was_given_to(store: &(impl CommandStore + A
     assert_eq!(audit(store, of).await.len(), 1);
     assert!(audit(store, &tenant("command-stranger")).await.is_empty());
     assert!(store.record_result(&good, after(1)).await.unwrap());
+}
+
+async fn what_is_pending_is_found_whoever_it_is_for(store: &(impl CommandStore + AccessStore)) {
+    let mut made = Vec::new();
+    for (number, of, to) in [(40, "command-late", "web-1"), (41, "command-early", "web-2")] {
+        let command = issued(of, to, number, 5_000 - number, CommandAction::Ping);
+        store.issue(&command).await.unwrap();
+        made.push(command);
+    }
+    made.reverse();
+    let pending = async |second| store.pending_commands(after(second), 1_000).await.unwrap();
+    assert_eq!(pending(5_000).await, made, "the one that expires first, first");
+    assert_eq!(store.pending_commands(after(5_000), 1).await.unwrap(), made[..1]);
+    assert_eq!(pending(5_019).await, made[1..], "the first has expired");
+    assert_eq!(pending(5_020).await, []);
+    let done = result(&made[0], CommandOutcome::DONE, 5_001);
+    assert!(store.record_result(&done, after(5_001)).await.unwrap());
+    assert_eq!(pending(5_002).await, made[1..]);
+    let error = store.pending_commands(after(0), 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+async fn a_refusal_is_audited_and_changes_no_command(store: &(impl CommandStore + AccessStore)) {
+    let command = issued("command-refusal", "web-1", 50, 0, CommandAction::Ping);
+    store.issue(&command).await.unwrap();
+    let of = &command.command().tenant;
+    for claimed in [Some(command.command().id), None] {
+        let refusal = CommandRefusal {
+            tenant: of.clone(),
+            agent: agent("web-1"),
+            claimed,
+            reason: "a \0 b".into(),
+            refused_at: after(1),
+        };
+        store.record_refusal(&refusal, after(2)).await.unwrap();
+        let lines = audit(store, of).await;
+        assert_eq!(lines[0], AuditEntry::of_command_refusal(&refusal, after(2)));
+    }
+    assert_eq!(store.command(of, command.command().id).await.unwrap(), Some(command));
 }

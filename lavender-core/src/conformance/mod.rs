@@ -22,6 +22,8 @@
 mod access_store;
 mod alert_store;
 #[cfg(feature = "command")]
+mod command_delivery;
+#[cfg(feature = "command")]
 mod command_store;
 mod event_store;
 mod feed_store;
@@ -34,6 +36,8 @@ mod triage_store;
 
 pub use self::access_store::access_store;
 pub use self::alert_store::alert_store;
+#[cfg(feature = "command")]
+pub use self::command_delivery::command_delivery;
 #[cfg(feature = "command")]
 pub use self::command_store::command_store;
 pub use self::event_store::{event_store, last_sequence_over_alerts};

@@ -15,8 +15,8 @@ use crate::event::{
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
     Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
-    Provenance, ResponseAction, ResponseOrder, ResponseOutcome, ResponseTarget, Risk,
-    RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
+    Provenance, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget,
+    Risk, RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
 };
 
 /// When the first event of a sample happens: 2023-11-14T22:13:20Z.
@@ -563,7 +563,12 @@ impl Sample {
     /// What was done about an alert: something to everything that something can be done to.
     pub fn responses(&mut self, process: &Arc<Process>, alert: AlertId) -> Vec<Arc<Event>> {
         let response = |action, target, outcome| {
-            let order = ResponseOrder { alert, action, target, decided_by: "severity".into() };
+            let order = ResponseOrder {
+                cause: ResponseCause::Alert(alert),
+                action,
+                target,
+                decided_by: "severity".into(),
+            };
             ResponseOutcome::new(order, outcome)
         };
         let target = ResponseTarget::Process(process.id());

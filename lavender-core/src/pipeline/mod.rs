@@ -8,23 +8,30 @@
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
 mod checkpoint;
+#[cfg(feature = "command")]
+mod commands;
 mod detection;
 mod egress;
 mod judges;
 mod shutdown;
+mod told;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use self::checkpoint::Checkpoint;
 use self::checkpoint::Saver;
+#[cfg(feature = "command")]
+pub use self::commands::{SharedExecutor, run_commands};
 pub use self::detection::{DetectionOptions, DetectionProgress, DetectionReport, DetectionWorker};
 use self::egress::{Egress, LossCounts, queue};
 use self::judges::{Judges, Raised};
 pub use self::shutdown::signal;
+use self::told::next_response;
 pub use self::writer::{Writer, WriterOptions, WriterReport};
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, ErrorKind, Result};
@@ -102,6 +109,7 @@ pub struct Pipeline {
     detectors: Vec<Box<dyn Detector>>,
     stages: Vec<Box<dyn AlertStage>>,
     responder: Option<Box<dyn Responder>>,
+    responses: Option<mpsc::Receiver<ResponseOutcome>>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -149,6 +157,7 @@ impl Pipeline {
             detectors: Vec::new(),
             stages: Vec::new(),
             responder: None,
+            responses: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -186,6 +195,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_responder(mut self, responder: impl Responder + 'static) -> Self {
         self.responder = Some(Box::new(responder));
+        self
+    }
+
+    /// Makes events of what others have done to this host, such as commands, until all who send are gone.
+    #[must_use]
+    pub fn with_responses(mut self, responses: mpsc::Receiver<ResponseOutcome>) -> Self {
+        self.responses = Some(responses);
         self
     }
 
@@ -273,6 +289,7 @@ impl Pipeline {
             enrichers: self.enrichers,
             judges: Judges { detectors: self.detectors, stages: self.stages },
             responder: self.responder,
+            responses: self.responses,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
@@ -291,6 +308,7 @@ impl Pipeline {
         }
         let intervals = (self.heartbeat_interval, self.idle_after);
         let result = stage.pump(&mut *self.source, intervals, shutdown).await;
+        stage.close_responses().await;
         stage.report_losses(When::Now).await;
         let updates = stage.judges.updates(true);
         stage.egress.push_alerts(updates).await;
@@ -322,6 +340,7 @@ struct Stage {
     enrichers: Vec<Box<dyn Enricher>>,
     judges: Judges,
     responder: Option<Box<dyn Responder>>,
+    responses: Option<mpsc::Receiver<ResponseOutcome>>,
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
@@ -383,6 +402,7 @@ impl Stage {
                     }))
                     .await;
                 }
+                outcome = next_response(&mut self.responses) => self.tell(outcome).await,
                 batch = source.next_batch() => match batch? {
                     Some(batch) => {
                         quiet = false;

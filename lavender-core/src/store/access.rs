@@ -166,16 +166,19 @@ pub enum AuditAction {
     CommandIssue,
     /// An agent reported what became of a command.
     CommandResult,
+    /// An agent refused what it was sent.
+    CommandRefuse,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AlertStatus,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::CommandIssue,
         Self::CommandResult,
+        Self::CommandRefuse,
     ];
 
     /// The name.
@@ -186,6 +189,7 @@ impl AuditAction {
             Self::TokenRevoke => "token_revoke",
             Self::CommandIssue => "command_issue",
             Self::CommandResult => "command_result",
+            Self::CommandRefuse => "command_refuse",
         }
     }
 }
@@ -210,7 +214,7 @@ pub struct AuditEntry {
     pub actor: Arc<str>,
     /// What.
     pub action: AuditAction,
-    /// To what: the id of an alert, of a token or of a command.
+    /// To what: the id of an alert, of a token or of a command; `none` for what had none that could be read.
     pub target: Arc<str>,
     /// What is different after it.
     pub change: Arc<str>,

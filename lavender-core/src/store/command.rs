@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{AuditAction, AuditEntry, Cursor, Page};
-use crate::command::{Command, CommandId, CommandOutcome, CommandResult, SignedCommand};
+use crate::command::{
+    Command, CommandId, CommandOutcome, CommandRefusal, CommandResult, SignedCommand,
+};
 use crate::error::Result;
 use crate::id::{AgentId, TenantId};
 use crate::time::Timestamp;
@@ -105,7 +107,7 @@ impl IssuedCommand {
     /// How far it has come at this moment. What is reported late counts all the same.
     pub fn status(&self, now: Timestamp) -> CommandStatus {
         match &self.result {
-            Some((CommandOutcome::Done, _)) => CommandStatus::Done,
+            Some((CommandOutcome::Done { .. }, _)) => CommandStatus::Done,
             Some((CommandOutcome::DryRun, _)) => CommandStatus::DryRun,
             Some((CommandOutcome::Refused { .. }, _)) => CommandStatus::Refused,
             Some((CommandOutcome::Failed { .. }, _)) => CommandStatus::Failed,
@@ -133,7 +135,7 @@ impl AuditEntry {
     pub fn of_command_result(result: &CommandResult, at: Timestamp) -> Self {
         let reason = match &result.outcome {
             CommandOutcome::Refused { reason } | CommandOutcome::Failed { reason } => Some(reason),
-            CommandOutcome::Done | CommandOutcome::DryRun => None,
+            CommandOutcome::Done { .. } | CommandOutcome::DryRun => None,
         };
         Self {
             at,
@@ -142,6 +144,21 @@ impl AuditEntry {
             target: result.command.to_string().into(),
             change: format!("pending to {}", result.outcome.as_str()).into(),
             reason: reason.cloned(),
+        }
+    }
+}
+
+impl AuditEntry {
+    /// The line for what an agent refused.
+    pub fn of_command_refusal(refusal: &CommandRefusal, at: Timestamp) -> Self {
+        let target = refusal.claimed.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        Self {
+            at,
+            actor: format!("agent {}", refusal.agent).into(),
+            action: AuditAction::CommandRefuse,
+            target: target.into(),
+            change: "refused".into(),
+            reason: Some(Arc::clone(&refusal.reason)),
         }
     }
 }
@@ -205,4 +222,19 @@ pub trait CommandStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) for a command that was not given to that agent of that tenant.
     async fn record_result(&self, result: &CommandResult, at: Timestamp) -> Result<bool>;
+
+    /// Reads commands, of whichever tenant, of which nothing is heard and that are in their time at `now`: those that
+    /// expire first, first, up to `limit` (at most 1,000). For who brings them to agents.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    async fn pending_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<IssuedCommand>>;
+
+    /// Audits what an agent refused, `at` which moment it was told. It changes no command.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be written.
+    async fn record_refusal(&self, refusal: &CommandRefusal, at: Timestamp) -> Result<()>;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lavender_core::event::{Event, EventData};
 use lavender_core::{
-    Alert, FileIdentity, FileTarget, ResponseAction, ResponseOrder, ResponseTarget,
+    Alert, FileIdentity, FileTarget, ResponseAction, ResponseCause, ResponseOrder, ResponseTarget,
 };
 
 pub use self::clause::{ClauseFault, PolicyError, ResponseClause};
@@ -114,7 +114,12 @@ impl ResponsePolicy {
             .chain(refused)
             .filter_map(|(action, decided_by, allowed)| {
                 let target = target(action, alert, event)?;
-                let order = ResponseOrder { alert: alert.id, action, target, decided_by };
+                let order = ResponseOrder {
+                    cause: ResponseCause::Alert(alert.id),
+                    action,
+                    target,
+                    decided_by,
+                };
                 Some(ResponseDecision { order, allowed })
             })
             .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lavender_core::command::{CommandId, CommandResult};
+use lavender_core::command::{CommandId, CommandRefusal, CommandResult};
 use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
 use lavender_core::{ErrorKind, Result, TenantId, Timestamp, async_trait};
 
@@ -99,5 +99,25 @@ impl CommandStore for MemoryStore {
 
     async fn record_result(&self, result: &CommandResult, at: Timestamp) -> Result<bool> {
         self.kept()?.record_result(result, at)
+    }
+
+    async fn pending_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<IssuedCommand>> {
+        let limit = cursor::limit(limit)?;
+        let kept = self.kept()?;
+        let pending = kept
+            .commands
+            .by_time
+            .values()
+            .filter(|issued| issued.result.is_none() && issued.command().expires_at > now);
+        let mut pending: Vec<_> = pending.cloned().collect();
+        pending.sort_by_key(|issued| (issued.command().expires_at, issued.command().id));
+        pending.truncate(limit);
+        Ok(pending)
+    }
+
+    async fn record_refusal(&self, refusal: &CommandRefusal, at: Timestamp) -> Result<()> {
+        let entry = AuditEntry::of_command_refusal(refusal, at);
+        self.kept()?.access.note(&refusal.tenant, entry);
+        Ok(())
     }
 }

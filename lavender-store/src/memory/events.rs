@@ -237,6 +237,6 @@ fn matches(query: &EventQuery, stored: &StoredEvent) -> bool {
         && query.kind.is_none_or(|kind| kind == event.kind())
         && query.process.is_none_or(|id| event.process.as_ref().is_some_and(|p| p.id() == id))
         && query.response_to.is_none_or(
-            |alert| matches!(&event.data, EventData::Response(answer) if answer.order.alert == alert),
+            |alert| matches!(&event.data, EventData::Response(answer) if answer.order.cause.alert() == Some(alert)),
         )
 }

@@ -1,7 +1,7 @@
 //! Commands to agents, and what became of them.
 
 use deadpool_postgres::Client;
-use lavender_core::command::{CommandId, CommandResult, SignedCommand};
+use lavender_core::command::{CommandId, CommandRefusal, CommandResult, SignedCommand};
 use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
 use lavender_core::{AgentId, TenantId, Timestamp, async_trait};
 use tokio_postgres::Row;
@@ -99,6 +99,25 @@ async fn list(
     Ok(Listing::Commands.page(items, limit, position))
 }
 
+async fn pending(client: &Client, now: Timestamp, limit: usize) -> Result<Vec<IssuedCommand>> {
+    let select = client
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM lavender.commands WHERE outcome IS NULL AND expires_at > $1
+             ORDER BY expires_at, command_id LIMIT $2"
+        ))
+        .await?;
+    let rows = client.query(&select, &[&now.as_nanos(), &(limit as i64)]).await?;
+    rows.iter().map(parse).collect()
+}
+
+async fn refuse(client: &mut Client, refusal: &CommandRefusal, at: Timestamp) -> Result<()> {
+    let transaction = client.transaction().await?;
+    let entry = AuditEntry::of_command_refusal(refusal, at);
+    access::note(&transaction, &refusal.tenant, &entry).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
 async fn record(client: &mut Client, result: &CommandResult, at: Timestamp) -> Result<bool> {
     let outcome = serde_json::to_string(&result.outcome)
         .map_err(|error| PostgresError::Other(format!("the result of a command: {error}")))?;
@@ -166,5 +185,22 @@ impl CommandStore for PostgresStore {
         at: Timestamp,
     ) -> lavender_core::Result<bool> {
         with!(self, |client| record(&mut client, result, at))
+    }
+
+    async fn pending_commands(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> lavender_core::Result<Vec<IssuedCommand>> {
+        let limit = cursor::limit(limit)?;
+        with!(self, |client| pending(&client, now, limit))
+    }
+
+    async fn record_refusal(
+        &self,
+        refusal: &CommandRefusal,
+        at: Timestamp,
+    ) -> lavender_core::Result<()> {
+        with!(self, |client| refuse(&mut client, refusal, at))
     }
 }

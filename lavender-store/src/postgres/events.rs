@@ -265,7 +265,9 @@ fn process_id(event: &Event) -> Option<Uuid> {
 
 fn response_to(event: &Event) -> Option<Uuid> {
     match &event.data {
-        EventData::Response(response) => Some(Uuid::from_u128(response.order.alert.as_u128())),
+        EventData::Response(response) => {
+            response.order.cause.alert().map(|alert| Uuid::from_u128(alert.as_u128()))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Commands to agents, and what became of them.
 
-use lavender_core::command::{CommandId, CommandResult, SignedCommand};
+use lavender_core::command::{CommandId, CommandRefusal, CommandResult, SignedCommand};
 use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
 use lavender_core::{AgentId, TenantId, Timestamp, async_trait};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -88,6 +88,19 @@ fn list(
     Ok(Listing::Commands.page(items, limit, position))
 }
 
+fn pending(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<IssuedCommand>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM commands WHERE outcome IS NULL AND expires_at > ?1
+         ORDER BY expires_at, command_id LIMIT ?2"
+    ))?;
+    let mut rows = select.query(params![now.as_nanos(), limit as i64])?;
+    let mut pending = Vec::new();
+    while let Some(row) = rows.next()? {
+        pending.push(parse(row)?);
+    }
+    Ok(pending)
+}
+
 fn record(connection: &Connection, result: &CommandResult, at: Timestamp) -> Result<bool> {
     let id = result.command.as_u128().to_be_bytes();
     let is_first: Option<bool> = connection
@@ -152,5 +165,24 @@ impl CommandStore for SqliteStore {
     ) -> lavender_core::Result<bool> {
         let result = result.clone();
         self.write(1, move |connection, _| record(connection, &result, at)).await
+    }
+
+    async fn pending_commands(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> lavender_core::Result<Vec<IssuedCommand>> {
+        let limit = cursor::limit(limit)?;
+        self.read(move |connection| pending(connection, now, limit)).await
+    }
+
+    async fn record_refusal(
+        &self,
+        refusal: &CommandRefusal,
+        at: Timestamp,
+    ) -> lavender_core::Result<()> {
+        let entry = AuditEntry::of_command_refusal(refusal, at);
+        let tenant = refusal.tenant.clone();
+        self.write(1, move |connection, _| access::note(connection, &tenant, &entry)).await
     }
 }

@@ -1,5 +1,7 @@
 //! The transport within one process.
 
+#[cfg(feature = "command")]
+mod commands;
 mod durable;
 
 use std::collections::HashMap;
@@ -10,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lavender_core::transport::{Consumer, Message, Publisher, Subscriber, Subscription, Topic};
 use lavender_core::{Error, ErrorKind, Result, async_trait};
 
+#[cfg(feature = "command")]
+pub use self::commands::{MemoryCommandSource, MemoryCommands, MemoryReportSource};
 use self::durable::{Durable, MemoryConsumer};
 
 /// Bounds of a [`MemoryTransport`], for each durable.

@@ -53,7 +53,7 @@ pub struct JetStreamAck {
 
 impl JetStreamAck {
     /// Answers, and waits until the server says that it has the answer.
-    async fn confirm(mut self, answer: &'static str) -> Result<()> {
+    pub(super) async fn confirm(mut self, answer: &'static str) -> Result<()> {
         self.answered = true;
         let request = Request::new().payload(answer.into()).timeout(Some(self.connection.timeout));
         match self.connection.client.send_request(self.reply.clone(), request).await {

@@ -32,10 +32,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct EnvelopeDelivery {
     subject: String,
     headers: HeaderMap,
-    body: Bytes,
+    pub(super) body: Bytes,
     stage: String,
     stream: String,
-    sequence: u64,
+    pub(super) sequence: u64,
     /// How often it was delivered, from 1.
     pub attempt: u32,
     /// How to answer.

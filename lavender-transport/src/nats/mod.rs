@@ -20,7 +20,8 @@
 //! | `TELEMETRY_RAW` | `telemetry.raw.<tenant>.<agent>` | `ingest` has it | `ingest` |
 //! | `TELEMETRY_CANONICAL` | `telemetry.accepted.<tenant>.<agent>` | every durable has it | `detection`, `telemetry-writer` |
 //! | `ALERTS` | `alerts.<tenant>.<agent>` | every durable has it | `alert-writer` |
-//! | `COMMANDS` | `cmd.<tenant>.<agent>`, `cmd.result.<tenant>.<agent>` | 7 days | |
+//! | `COMMANDS` | `cmd.<tenant>.<agent>` | 7 days | one for each agent, made by it |
+//! | `COMMAND_RESULTS` | `cmd.result.<tenant>.<agent>` | `control-plane` has it | `control-plane`, made by it |
 //! | `DLQ` | `dlq.<stage>.<tenant>.<agent>` | 30 days | |
 //!
 //! `heartbeat.<tenant>.<agent>` is in no stream; see [`JetStream::heartbeat`].
@@ -37,6 +38,7 @@
 //!   [`ack_wait`](ConsumerOptions::ack_wait), whoever had them.
 
 mod answer;
+mod command;
 mod connection;
 mod consume;
 mod options;
@@ -58,6 +60,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use self::answer::Hold;
 use self::answer::{Dropped, answer_dropped};
 pub use self::answer::{JetStreamAck, dead_letter};
+pub use self::command::{JetStreamCommands, JetStreamReports, command_permissions};
 use self::connection::Connection;
 use self::consume::JetStreamConsumer;
 pub use self::consume::{EnvelopeConsumer, EnvelopeDelivery};

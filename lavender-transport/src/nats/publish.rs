@@ -134,6 +134,38 @@ impl Outbox {
         sent.map_err(|error| self.fault(&error))
     }
 
+    /// Publishes one body under an id.
+    pub(super) async fn send_one(
+        &self,
+        subject: &str,
+        id: &str,
+        body: bytes::Bytes,
+    ) -> Result<(), Fault> {
+        if self.connection.client.connection_state() != State::Connected {
+            return Err(Fault::Other(ErrorKind::Unavailable, "it is not connected".into()));
+        }
+        let mut denials = self.connection.notices.denials();
+        let denied = async {
+            loop {
+                match denials.recv().await {
+                    Ok(denial) if *denial.subject == *subject => return,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let message = PublishMessage::build().payload(body).message_id(id);
+        let send = async {
+            let sent = self.connection.context.send_publish(subject.to_owned(), message).await;
+            sent.map_err(|error| self.fault(&error))?.await.map_err(|error| self.fault(&error))
+        };
+        tokio::select! {
+            biased;
+            () = denied => Err(not_permitted(subject)),
+            sent = send => sent.map(|_| ()),
+        }
+    }
+
     fn fault(&self, error: &PublishError) -> Fault {
         let other = |kind, why: String| Fault::Other(kind, why);
         match error.kind() {

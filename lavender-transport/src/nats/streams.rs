@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use lavender_core::command::MAX_LIFETIME;
 use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{ErrorKind, Result};
 
@@ -55,7 +56,7 @@ struct Layout {
     retention: RetentionPolicy,
 }
 
-const LAYOUT: [Layout; 5] = [
+const LAYOUT: [Layout; 6] = [
     Layout {
         name: "TELEMETRY_RAW",
         subjects: &["telemetry.raw.*.*"],
@@ -67,10 +68,11 @@ const LAYOUT: [Layout; 5] = [
         retention: RetentionPolicy::Interest,
     },
     Layout { name: "ALERTS", subjects: &["alerts.*.*"], retention: RetentionPolicy::Interest },
+    Layout { name: "COMMANDS", subjects: &["cmd.*.*"], retention: RetentionPolicy::Limits },
     Layout {
-        name: "COMMANDS",
-        subjects: &["cmd.*.*", "cmd.result.*.*"],
-        retention: RetentionPolicy::Limits,
+        name: "COMMAND_RESULTS",
+        subjects: &["cmd.result.*.*"],
+        retention: RetentionPolicy::WorkQueue,
     },
     Layout { name: "DLQ", subjects: &["dlq.*.*.*"], retention: RetentionPolicy::Limits },
 ];
@@ -95,6 +97,8 @@ fn config(layout: &Layout, options: &StreamOptions) -> Config {
     let bound = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
     let duplicate_window = match max_age {
         Duration::ZERO => options.duplicate_window,
+        // A command that is published again while it is in its time is published once.
+        age if layout.name == "COMMANDS" => MAX_LIFETIME.min(age),
         age => options.duplicate_window.min(age),
     };
     Config {

@@ -8,9 +8,13 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::transport::{
     Message, Payload, Publisher as _, Subscriber as _, Subscription, Topic,
 };
-use lavender_core::{BootId, Clock as _, ErrorKind, Origin, Sequencer, SystemClock};
+use lavender_core::{
+    AgentId, BootId, Clock as _, ErrorKind, Origin, Sequencer, SystemClock, TenantId,
+};
 use lavender_transport::ingest::{Ingest, IngestOptions};
-use lavender_transport::nats::{BucketOptions, Credentials, JetStream, JetStreamOptions, Setup};
+use lavender_transport::nats::{
+    BucketOptions, Credentials, JetStream, JetStreamOptions, Setup, command_permissions,
+};
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use lavender_transport::{Retry, RetryOptions};
 use nkeys::KeyPair;
@@ -20,7 +24,7 @@ use tempfile::TempDir;
 use crate::server::{Server, available, small};
 
 /// An authority, a server that trusts it, and users by nkey.
-struct Site {
+pub(crate) struct Site {
     server: Server,
     files: TempDir,
 }
@@ -31,7 +35,7 @@ fn write(path: PathBuf, text: &str) -> PathBuf {
 }
 
 impl Site {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let files = tempfile::tempdir().unwrap();
         let path = |name: &str| files.path().join(name);
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -56,9 +60,16 @@ impl Site {
                 "ingest" => {
                     "permissions { publish: { deny: \"telemetry.accepted.>\" } }".to_owned()
                 }
-                agent => format!(
-                    "permissions {{ publish: [\"telemetry.raw.acme.{agent}\", \"alerts.acme.{agent}\"], subscribe: [\"_INBOX_{agent}.>\"] }}"
-                ),
+                agent => {
+                    let commands = command_permissions(
+                        &TenantId::new("acme").unwrap(),
+                        &AgentId::new(agent).unwrap(),
+                    );
+                    format!(
+                        "permissions {{ publish: [\"telemetry.raw.acme.{agent}\", \"alerts.acme.{agent}\", {}], subscribe: [\"_INBOX_{agent}.>\"] }}",
+                        commands.map(|subject| format!("{subject:?}")).join(", ")
+                    )
+                }
             };
             users.push_str(&format!("{{ nkey: {}, {permissions} }}\n", pair.public_key()));
         }
@@ -77,7 +88,7 @@ impl Site {
         self.files.path().join(name)
     }
 
-    fn options(&self, user: &str) -> JetStreamOptions {
+    pub(crate) fn options(&self, user: &str) -> JetStreamOptions {
         let mut options = small(self.server.options());
         options.tls.required = true;
         options.tls.ca = Some(self.file("ca.pem"));

@@ -4,6 +4,7 @@
 
 mod allowed;
 mod cluster;
+mod commands;
 mod conforms;
 mod ingest;
 mod killed;

@@ -4,6 +4,7 @@
 
 mod agent;
 mod alerts;
+mod commands;
 mod control_plane;
 mod correlation;
 mod error;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentConfig;
 pub use self::alerts::{AlertsConfig, SuppressBy};
+pub use self::commands::{CommandsConfig, PinnedKey, PublicKey};
 pub use self::control_plane::ControlPlaneConfig;
 pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;
@@ -77,6 +79,8 @@ pub struct Config {
     pub response: ResponseConfig,
     /// `[evidence]`: what is kept of what came before an alert.
     pub evidence: EvidenceConfig,
+    /// `[commands]`: whose commands are taken.
+    pub commands: CommandsConfig,
     /// `[store]`: where events and alerts are kept.
     pub store: StoreConfig,
     /// `[control_plane]`: the dashboard and its API.

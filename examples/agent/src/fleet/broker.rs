@@ -29,6 +29,11 @@ impl Broker {
         Self { options, connected: watch::Sender::new(None) }
     }
 
+    /// The connection, once there is one.
+    pub(super) fn connected(&self) -> watch::Receiver<Option<JetStream>> {
+        self.connected.subscribe()
+    }
+
     /// Sends heartbeats as they come, and drops them while the broker is away.
     pub(super) fn heartbeats(&self) -> (mpsc::Sender<Message>, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel::<Message>(HEARTBEATS);

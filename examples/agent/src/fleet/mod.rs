@@ -5,17 +5,20 @@
 //! a kill.
 
 mod broker;
+mod commands;
 mod options;
 mod publisher;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use lavender_core::command::CommandSource;
 use lavender_core::{AgentIdentity, ErrorKind, Publisher, Sequencer, SystemClock};
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use tokio::task::JoinHandle;
 
 use self::broker::Broker;
+use self::commands::BrokerCommands;
 use self::publisher::FleetPublisher;
 use crate::config::{TransportConfig, TransportUrl};
 use crate::exit::{Exit, Failure};
@@ -70,6 +73,11 @@ impl Fleet {
         let (beats, task) = self.broker.heartbeats();
         self.heartbeats.push(task);
         Arc::new(FleetPublisher::new(Arc::clone(&self.spool), local, beats))
+    }
+
+    /// What comes for this agent.
+    pub fn commands(&self, identity: &AgentIdentity) -> Box<dyn CommandSource> {
+        Box::new(BrokerCommands::new(self.broker.connected(), identity.clone()))
     }
 
     /// Waits until everything is delivered, for so long at the most; not at all for a broker that is away. What is left

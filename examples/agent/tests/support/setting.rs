@@ -22,10 +22,15 @@ impl Setting {
         write(&setting.sensitive(), "root:*:1::::::\n");
         let sensitive = setting.sensitive();
         let (sensitive, evidence) = (sensitive.to_str().unwrap(), setting.evidence());
+        let state = setting.path("commands");
+        let commands = match more.contains("[commands]") {
+            true => String::new(),
+            false => format!("[commands]\nstate_dir = {:?}\n", state.to_str().unwrap()),
+        };
         write(
             &setting.config(),
             &format!(
-                "[agent]\nagent_id = \"test-agent\"\n{more}\n[evidence]\ndir = {:?}\n\
+                "[agent]\nagent_id = \"test-agent\"\n{more}\n{commands}[evidence]\ndir = {:?}\n\
                  [filters]\nsensitive_files = [{sensitive:?}]\n",
                 evidence.to_str().unwrap()
             ),

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use lavender_core::AgentId;
 use lavender_core::command::{CommandAction, CommandId, MAX_LIFETIME, SigningError};
 use lavender_core::store::{CommandQuery, IssuedCommand};
-use lavender_core::{AgentId, Bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Analyst, Caller, Viewer};
 use crate::command::needed_role;
+use crate::delivery::{Handed, send};
 use crate::extract::{Json, Path, Query, cursor, limit, named};
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
@@ -42,8 +43,8 @@ pub(crate) struct NewCommand {
 /// A command that was given.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GivenCommand {
-    /// Whether it is on its way. If not, no way to agents is configured, or it could not be had, and the command stays
-    /// pending until it expires.
+    /// Whether it is on its way. If not, no way to agents is configured, or it could not be had just now: then it is tried
+    /// again until the command expires.
     sent: bool,
     /// The command.
     command: CommandView,
@@ -119,27 +120,9 @@ pub(crate) async fn issue(
     let issued = IssuedCommand::new(signed, Arc::clone(&caller.actor), new.reason.map(Into::into));
     // Kept and audited first: nothing is sent of which nobody knows.
     plane.store().issue(&issued).await?;
-    let sent = send(&plane, &caller, &agent, &issued).await;
+    let sent = send(&plane, &issued).await == Handed::Over;
     let given = GivenCommand { sent, command: CommandView::of(&issued, now) };
     Ok((StatusCode::CREATED, axum::Json(given)))
-}
-
-/// Hands a command over, and says whether it was taken.
-async fn send(
-    plane: &ControlPlane,
-    caller: &Caller,
-    agent: &AgentId,
-    issued: &IssuedCommand,
-) -> bool {
-    let Some(sink) = &plane.options().commanding.sink else { return false };
-    let bytes = Bytes::from(issued.signed().to_bytes());
-    match sink.publish(&caller.tenant, agent, bytes).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!("command {} could not be sent: {error}", issued.command().id);
-            false
-        }
-    }
 }
 
 /// Which commands.
@@ -172,7 +155,7 @@ pub(crate) async fn list(
     Ok(axum::Json(PageView::of(page, |issued| CommandView::of(&issued, now))))
 }
 
-/// One command, and what became of it.
+/// One command, and what became of it. `output`, what it gave, is for whoever may give such a command.
 #[utoipa::path(get, path = "/commands/{id}", tag = "commands",
     params(("id" = String, Path, description = "The command's id", format = "uuid")),
     responses((status = 200, body = CommandView)))]
@@ -184,5 +167,7 @@ pub(crate) async fn get(
     let id: CommandId = named(&id)?;
     let known = plane.store().command(&caller.tenant, id).await?;
     let known = known.ok_or_else(|| Problem::not_found(format!("there is no command {id}")))?;
-    Ok(axum::Json(CommandView::of(&known, plane.now())))
+    let view = CommandView::of(&known, plane.now());
+    let may_see = caller.role.may_act_as(needed_role(&known.command().action));
+    Ok(axum::Json(if may_see { view.with_output(&known) } else { view }))
 }

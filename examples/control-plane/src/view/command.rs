@@ -1,7 +1,7 @@
 //! Commands as the API shows them.
 
 use lavender_core::Timestamp;
-use lavender_core::command::{CommandAction, CommandOutcome};
+use lavender_core::command::{CommandAction, CommandOutcome, CommandOutput};
 use lavender_core::store::IssuedCommand;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -40,6 +40,10 @@ pub struct CommandView {
     /// Why it was refused, or what went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What it gave: `kind`, and what belongs to that. In lists it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub output: Option<CommandOutput>,
 }
 
 impl CommandView {
@@ -64,6 +68,16 @@ impl CommandView {
             key: command.key.to_string(),
             finished_at: issued.result.as_ref().map(|(_, at)| Time(*at)),
             failure,
+            output: None,
         }
+    }
+
+    /// The same with what it gave.
+    #[must_use]
+    pub fn with_output(mut self, issued: &IssuedCommand) -> Self {
+        if let Some((CommandOutcome::Done { output }, _)) = &issued.result {
+            self.output.clone_from(output);
+        }
+        self
     }
 }

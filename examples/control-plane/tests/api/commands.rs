@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use lavender_control_plane::{CommandSink, Commanding};
+use lavender_control_plane::Commanding;
 use lavender_core::command::{
-    CommandAction, CommandId, CommandOutcome, CommandResult, Executed, KeyId, Signer, Verifier,
+    CommandAction, CommandId, CommandOutcome, CommandResult, CommandSink, Executed, KeyId, Signer,
+    Verifier,
 };
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::store::Role;

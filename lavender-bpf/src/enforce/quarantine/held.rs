@@ -108,7 +108,7 @@ pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), Quarantine
 }
 
 /// Opens the very file that a descriptor stands for once more.
-pub(super) fn reopen(descriptor: impl AsFd, access: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn reopen(descriptor: impl AsFd, access: OFlags) -> rustix::io::Result<OwnedFd> {
     use std::os::fd::AsRawFd as _;
     let link = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());
     rfs::open(link, access | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())

@@ -1,17 +1,17 @@
 //! What is said of a file in quarantine, beside it.
 
-use lavender_core::{AlertId, ByteString, Timestamp};
+use lavender_core::{ByteString, ResponseCause, Timestamp};
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
 /// What is said of a file in quarantine: `ENTRY.json`, beside the file `ENTRY`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct QuarantineManifest {
     /// The version of this form: 1.
     pub version: u32,
-    /// The alert for which it was put here.
-    pub alert: AlertId,
+    /// The alert or the command for which it was put here.
+    #[serde(flatten)]
+    pub cause: ResponseCause,
     /// Where it was.
     pub original_path: ByteString,
     /// The owner.
@@ -46,7 +46,7 @@ impl QuarantineManifest {
         reason = "links are counted in 32 bits on other processors"
     )]
     pub(super) fn new(
-        alert: AlertId,
+        cause: ResponseCause,
         original_path: ByteString,
         stat: &Stat,
         sha256: Option<String>,
@@ -54,7 +54,7 @@ impl QuarantineManifest {
     ) -> Self {
         Self {
             version: Self::VERSION,
-            alert,
+            cause,
             original_path,
             uid: stat.st_uid,
             gid: stat.st_gid,

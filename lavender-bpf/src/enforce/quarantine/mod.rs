@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lavender_core::{AlertId, Clock, FileTarget, Timestamp};
+use lavender_core::{Clock, FileTarget, ResponseCause, Timestamp};
 use rustix::fs::{
     self as rfs, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
 };
@@ -23,11 +23,12 @@ use sha2::{Digest as _, Sha256};
 use self::error::Done as _;
 pub use self::error::QuarantineError;
 pub(super) use self::held::HeldFile;
-use self::held::{open_parent, reopen};
+use self::held::open_parent;
+pub(crate) use self::held::reopen;
 pub use self::manifest::QuarantineManifest;
 
 /// What is larger is neither hashed nor copied: it would hold up the events behind it for a second.
-const MAX_COPIED_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_COPIED_BYTES: u64 = 256 << 20;
 
 /// A folder of files that were taken away. Each is there with mode 0, beside a manifest that says what it was, and
 /// can be restored.
@@ -40,7 +41,7 @@ const MAX_COPIED_BYTES: u64 = 256 << 20;
 /// use std::os::unix::ffi::OsStrExt as _;
 /// use std::sync::Arc;
 /// use lavender_bpf::Quarantine;
-/// use lavender_core::{AlertId, FileTarget, SystemClock};
+/// use lavender_core::{AlertId, FileTarget, ResponseCause, SystemClock};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = tempfile::tempdir()?;
@@ -50,7 +51,8 @@ const MAX_COPIED_BYTES: u64 = 256 << 20;
 ///
 /// let quarantine = Quarantine::open(&folder.join("quarantine"), Arc::new(SystemClock))?;
 /// let target = FileTarget { path: file.as_os_str().as_bytes().into(), identity: None };
-/// let entry = quarantine.take(&target, AlertId::new("rule", &[]))?;
+/// let cause = ResponseCause::Alert(AlertId::new("rule", &[]));
+/// let entry = quarantine.take(&target, &cause)?;
 /// assert!(!file.exists());
 ///
 /// quarantine.restore(&entry)?;
@@ -93,27 +95,36 @@ impl Quarantine {
     ///
     /// [`Gone`](QuarantineError::Gone) when it is not there, or is another file than is meant; and when it cannot
     /// be moved. It is where it was then.
-    pub fn take(&self, target: &FileTarget, alert: AlertId) -> Result<String, QuarantineError> {
-        self.take_held(&HeldFile::open(target)?, alert)
+    pub fn take(
+        &self,
+        target: &FileTarget,
+        cause: &ResponseCause,
+    ) -> Result<String, QuarantineError> {
+        self.take_held(&HeldFile::open(target)?, cause)
     }
 
     pub(super) fn take_held(
         &self,
         held: &HeldFile,
-        alert: AlertId,
+        cause: &ResponseCause,
     ) -> Result<String, QuarantineError> {
         let path = held.path();
         let sha256 = hash(held.file(), path)?;
         let now = self.clock.now();
         let manifest = QuarantineManifest::new(
-            alert,
+            cause.clone(),
             path.as_os_str().as_bytes().into(),
             held.stat(),
             sha256,
             now,
         );
+        let what_for = match cause {
+            ResponseCause::Alert(id) => id.to_string(),
+            ResponseCause::Command(id) => id.to_string(),
+            _ => "operator".to_owned(),
+        };
         // One alert may be about several files.
-        let entry = format!("{alert}-{:x}-{:x}", held.stat().st_ino, now.as_nanos());
+        let entry = format!("{what_for}-{:x}-{:x}", held.stat().st_ino, now.as_nanos());
         self.write_manifest(&entry, &manifest)?;
         match self.move_here(held, &entry) {
             Ok(()) => Ok(entry),
@@ -273,7 +284,7 @@ fn copy_content(mut from: &File, to: &mut File, path: &Path) -> Result<(), Quara
 }
 
 /// The SHA-256 of a file's content; `None` where that is too large.
-fn hash(mut file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
+pub(crate) fn hash(mut file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
     file.rewind().doing("cannot be read", path)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 << 10];

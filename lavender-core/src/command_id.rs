@@ -1,0 +1,23 @@
+//! Which command: told by events too, and so known without the feature `command`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::{IdError, shown, uuid_text};
+
+/// One command, whoever asks for it again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CommandId(Uuid);
+
+uuid_text!(CommandId, "command id", |_| Ok(()));
+
+impl CommandId {
+    /// The id with these 128 bits.
+    pub const fn from_u128(bits: u128) -> Self {
+        Self(Uuid::from_u128(bits))
+    }
+}

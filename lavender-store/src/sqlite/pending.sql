@@ -1,0 +1,2 @@
+-- Commands of which nothing is heard, by when they expire.
+CREATE INDEX commands_pending ON commands (expires_at, command_id) WHERE outcome IS NULL;
