@@ -55,7 +55,10 @@ async fn compare((pace, count): (&Pace, u64), order: Order, seeds: std::ops::Ran
         for number in 0..3 {
             let source = fleet::identity(number);
             let events = fleet::events_at(pace, &mut random, &source, count);
-            expected.extend(single::alerts(&rules, &options, &source, &events).await);
+            let alerts = single::alerts(&rules, &options, &source, &events).await;
+            let all = expected.len() + alerts.len();
+            expected.extend(alerts);
+            assert_eq!(expected.len(), all, "agents have alerts of their own");
             agents.push((source, events));
         }
         for workers in [1, 2, 4] {
