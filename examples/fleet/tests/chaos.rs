@@ -1,5 +1,6 @@
 //! Chaos, as `make chaos` runs it, but short.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "tests fail loudly, and say what they skip"
