@@ -74,7 +74,10 @@ impl Alert {
     ) -> Self {
         let Detection { rule, event, evidence, certainty, correlated } = detection;
         let Correlated { id, observed_at, events, incomplete } = match correlated {
-            Some(correlated) => *correlated,
+            Some(correlated) => {
+                let id = correlated.id.of_agent(&source.tenant, &source.agent);
+                Correlated { id, ..*correlated }
+            }
             None => Correlated {
                 id: AlertId::new(&rule.id, &[event.id]),
                 observed_at: event.observed_at,

@@ -543,6 +543,14 @@ impl AlertId {
         name.extend_from_slice(group);
         Self(Uuid::new_v5(&NAMESPACE, &name))
     }
+
+    /// The id of what was found by this id among the events of one agent. Two agents may have the same group at the same
+    /// time, and what happens on each is an alert of its own.
+    #[must_use]
+    pub fn of_agent(self, tenant: &TenantId, agent: &AgentId) -> Self {
+        let name = format!("agent/{}/{tenant}/{agent}", self.0.simple());
+        Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+    }
 }
 
 /// What the alerts of one process tree have in common, derived from the tree: the same wherever it is computed.

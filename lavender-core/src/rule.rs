@@ -173,7 +173,7 @@ pub struct Detection {
 /// What a correlation found, or what is new: what it rests on beyond the event that it is raised with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correlated {
-    /// The id of the alert: the same for the same cause, in whatever order events come.
+    /// What the id of the alert is made of, with the agent: the same for the same cause, in whatever order events come.
     pub id: AlertId,
     /// When it was complete.
     pub observed_at: Timestamp,

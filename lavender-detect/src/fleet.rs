@@ -26,14 +26,14 @@ pub struct FleetOptions {
     /// What repeats an alert; `None` where nothing is held back. Its anchor is
     /// [`Cell`](SuppressionAnchor::Cell) whatever it says, since any other depends on the order.
     pub suppression: Option<SuppressionOptions>,
-    /// The most bytes of the events, with their processes, that are kept for what is raised after them. 64 KiB unless
+    /// The most bytes of the events, with their processes, that are kept for what is raised after them. 256 KiB unless
     /// said.
     pub event_bytes_max: usize,
 }
 
 impl FleetOptions {
     /// Options for events that come late by up to `lateness`: choose it longer than the transport waits for an
-    /// acknowledgement. Bounds come to less than 512 KiB for an agent.
+    /// acknowledgement. Bounds come to 768 KiB for an agent.
     pub fn new(lateness: Duration) -> Self {
         // What a correlation decides when its window is over counts for a score when its time is long past.
         let risk_lateness = lateness.saturating_mul(3);
@@ -51,10 +51,10 @@ impl FleetOptions {
                 ..RiskOptions::default()
             }),
             suppression: Some(SuppressionOptions {
-                state_bytes_max: 128 << 10,
+                state_bytes_max: 256 << 10,
                 ..SuppressionOptions::default()
             }),
-            event_bytes_max: 64 << 10,
+            event_bytes_max: 256 << 10,
         }
     }
 }

@@ -441,7 +441,12 @@ fn the_detector_raises_correlations_with_the_event_that_completed_them() {
         host: "one".into(),
     };
     let alert = Alert::from_detection(&source, detection.clone(), seconds(9.0));
-    assert_eq!((alert.id, alert.incomplete), (correlated.id, true));
+    let own = correlated.id.of_agent(&source.tenant, &source.agent);
+    assert_eq!((alert.id, alert.incomplete), (own, true));
+    // The same group at the same time on another host.
+    let other = AgentIdentity { agent: AgentId::new("two").unwrap(), ..source };
+    let there = Alert::from_detection(&other, detection.clone(), seconds(9.0));
+    assert_ne!(there.id, alert.id);
     assert_eq!(alert.events, correlated.events);
     assert_eq!(alert.process.as_ref().map(|process| process.id()), Some(one.id()));
     // Other rules are taken with the next event.

@@ -177,3 +177,21 @@ fn a_correlation_below_another_raises_only_when_asked_to() {
     let rules = RuleSet::from_yaml(&text(", generate: true")).unwrap();
     assert!(rules.correlation("c").unwrap().raises());
 }
+
+#[test]
+fn what_decides_at_once_adds_to_a_score_only_if_its_group_is_of_one_tree() {
+    let risk = |group: &str, more: &str| {
+        let text = format!(
+            "title: A\nid: a\nlogsource: {{product: linux}}\ndetection: {{s: {{Image: /bin/a}}, condition: s}}\n---\n\
+             title: Many\nid: many\nlevel: high\n\
+             correlation: {{type: event_count, rules: [a], group-by: [{group}], timespan: 9s, condition: {{gte: 4}}}}\n{more}"
+        );
+        let rules = RuleSet::from_yaml(&text).unwrap();
+        rules.correlations()[0].meta().risk
+    };
+    assert_eq!(risk("ProcessTreeGuid", ""), None);
+    assert_eq!(risk("ProcessTreeGuid", "lavender: {risk: 5}"), Some(5));
+    assert_eq!(risk("CurrentDirectory", ""), Some(0));
+    // It says so itself, and waits until its order is known.
+    assert_eq!(risk("CurrentDirectory", "lavender: {risk: 5}"), Some(5));
+}

@@ -112,6 +112,47 @@ fn who_takes_over_knows_what_is_due_and_the_process_that_it_is_about() {
     assert!(!saved.keys().any(|key| key.starts_with("event/")), "{:?}", saved.keys());
 }
 
+const BRIEF: &str = "
+title: New\nid: new\nlogsource: {category: process_creation, product: linux}
+detection: {s: {Image|endswith: /ssh}, condition: s}
+lavender: {novelty: {fields: [Image], baseline: 5s}}
+";
+
+#[test]
+fn what_was_learned_is_new_when_the_baseline_turns_out_to_have_begun_earlier() {
+    let handle = RuleHandle::new(RuleSet::from_yaml(BRIEF).unwrap());
+    let options = FleetOptions::new(Duration::from_secs(10));
+    let mut fleet = SigmaFleetDetector::new(handle.detector(), options).unwrap();
+    let at = |seconds: u64, image: &str| {
+        let event = run(image, &["x"]);
+        let time = event.observed_at.saturating_add(Duration::from_secs(seconds));
+        Arc::new(Event { observed_at: time, ..(*event).clone() })
+    };
+    let found_late = at(9, "/usr/bin/ssh");
+    let mut found: Vec<Detection> = Vec::new();
+    let mut first = fleet.begin().detector;
+    first.detect(&found_late, &mut found);
+    assert!(found.is_empty(), "as far as is known, it is being learned");
+    let mut saved = BTreeMap::new();
+    save(&mut first, &mut saved);
+
+    // Another goes on, and hears what happened before.
+    let mut second = fleet.begin().detector;
+    for (key, value) in &saved {
+        second.state().unwrap().restore(key, value).unwrap();
+    }
+    second.detect(&at(5, "/usr/bin/true"), &mut found);
+    assert!(found.is_empty(), "learned still");
+    second.detect(&at(0, "/usr/bin/true"), &mut found);
+    assert_eq!(found.len(), 1);
+    assert_eq!((&*found[0].rule.id, &found[0].event), ("new", &found_late));
+
+    // Once nothing earlier may come, nothing is kept for it.
+    second.detect(&at(60, "/usr/bin/true"), &mut found);
+    save(&mut second, &mut saved);
+    assert!(!saved.keys().any(|key| key.starts_with("learning/")), "{:?}", saved.keys());
+}
+
 #[test]
 fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
     let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
@@ -121,7 +162,7 @@ fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
         let error = state.restore("event/00-00", value).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
-    let large = "x".repeat(100_000);
+    let large = "x".repeat(300_000);
     detector.detect(&run("/usr/bin/cat", &["cat", &large]), &mut Vec::new());
     assert_eq!(detector.state().unwrap().gaps().forgotten, 1);
     detector.idle(Timestamp::from_nanos(i64::MAX / 4), &mut Vec::new());

@@ -32,6 +32,9 @@ pub enum FleetError {
     /// A part of Lavender's refused.
     #[error(transparent)]
     Core(#[from] lavender_core::Error),
+    /// It was told to stop before it was done.
+    #[error("{0}: stopped before it was done")]
+    Stopped(&'static str),
     /// Something does not hold.
     #[error("it does not hold: {0}")]
     Broken(String),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use lavender_core::command::{KeyId, Signer};
 use lavender_store::Store;
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::acts::Cgroup;
@@ -15,6 +14,7 @@ use crate::broker::Broker;
 use crate::database::Database;
 use crate::error::{FleetError, Result};
 use crate::process::Process;
+use crate::scratch::Scratch;
 use crate::site::{AGENTS, Site, TENANT};
 
 /// The workers' roles, in the order that they are started in.
@@ -45,7 +45,7 @@ pub struct Fleet {
     pub site: Site,
     /// Whose commands the agent takes.
     pub signer: Signer,
-    directory: TempDir,
+    _directory: Scratch,
 }
 
 impl Fleet {
@@ -55,12 +55,8 @@ impl Fleet {
     ///
     /// When a part does not become ready, with what it said.
     pub async fn start(programs: &Programs) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("lavender-fleet-").tempdir();
-        let directory = directory.map_err(FleetError::io("a temporary directory"))?;
+        let directory = Scratch::make("lavender-fleet-")?;
         let path = directory.path();
-        // The database's user has to reach its own folder.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o711))
-            .map_err(FleetError::io(path.display().to_string()))?;
         let site = Site::make(path, &AGENTS)?;
         let broker = Broker::start(&programs.nats_server, &site, path).await?;
         let database = Database::start(path).await?;
@@ -76,7 +72,8 @@ impl Fleet {
         let pinned = commands(&signer, path);
         let agent = agent(programs, &site, &broker, &cgroup, path, &pinned).await?;
         let agent = Some(agent);
-        Ok(Self { agent, workers, cgroup, store, broker, database, site, signer, directory })
+        let _directory = directory;
+        Ok(Self { agent, workers, cgroup, store, broker, database, site, signer, _directory })
     }
 
     /// Looks whether everything runs.
@@ -114,8 +111,7 @@ impl Fleet {
         }
         self.store.close().await?;
         self.broker.process.stop().await?;
-        self.database.process.stop().await?;
-        self.directory.close().map_err(FleetError::io("removing the temporary directory"))
+        self.database.process.stop().await
     }
 }
 

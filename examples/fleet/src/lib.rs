@@ -12,4 +12,5 @@ pub mod database;
 pub mod error;
 pub mod fleet;
 pub mod process;
+pub mod scratch;
 pub mod site;

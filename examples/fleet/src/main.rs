@@ -84,16 +84,30 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(place) => up(&place.programs()?).await,
         Command::Check { place, acts } => {
-            let mut fleet = Fleet::start(&place.programs()?).await?;
-            let checked = check(&mut fleet, acts).await?;
-            fleet.stop().await?;
-            say(format!("fleet-check: {checked}"))
+            let programs = place.programs()?;
+            let checked = until_told_to_stop(async {
+                let mut fleet = Fleet::start(&programs).await?;
+                let checked = check(&mut fleet, acts).await?;
+                fleet.stop().await?;
+                Ok(checked)
+            });
+            say(format!("fleet-check: {}", checked.await?))
         }
         Command::Chaos { place, options } => {
-            let figures = chaos(&place.programs()?, &options, say).await?;
+            let programs = place.programs()?;
+            let figures = until_told_to_stop(chaos(&programs, &options, say)).await?;
             say(format!("chaos: {figures}"))
         }
         Command::Simulate(told) => told.run().await,
+    }
+}
+
+/// Does this, unless SIGINT or SIGTERM comes before it is done: then all that it has started is killed.
+async fn until_told_to_stop<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let stop = lavender_core::pipeline::signal()?;
+    tokio::select! {
+        name = stop => Err(FleetError::Stopped(name)),
+        done = work => done,
     }
 }
 

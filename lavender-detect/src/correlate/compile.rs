@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::condition::{Bounds, SlotTest};
 use super::correlation::{Correlation, Correlations, Feed};
-use super::plan::{Aggregate, ClosingTest, Engine, Plan, Role, SettledTest, Settling, WindowTest};
+use super::engine::engine;
+use super::plan::{Engine, Plan};
 use crate::event::EventField;
-use crate::rule::{ConditionDocument, CorrelationDocument, CorrelationKind};
+use crate::rule::{CorrelationDocument, CorrelationKind};
 use crate::ruleset::Rule;
 use crate::schema::{FieldId, Fields};
 
@@ -187,15 +187,39 @@ impl Compiler<'_> {
         }
     }
 
+    /// Whether others rest on it.
     fn is_child(&self, number: usize) -> bool {
         self.members.iter().flatten().any(|member| *member == Member::Correlation(number))
+    }
+
+    /// Whether every event of a group is of one process tree.
+    fn is_of_one_tree(&self, document: &CorrelationDocument) -> bool {
+        let of_one = |name: &str| {
+            let name = self.mapping.get(name).map_or(name, String::as_str);
+            [EventField::ProcessTreeGuid, EventField::ProcessGuid].iter().any(|f| f.name() == name)
+        };
+        document.descendants_of.is_some()
+            || document.group_by.iter().any(|(_, name)| {
+                let alias = document.aliases.iter().find(|((_, alias), _)| alias == name);
+                match alias {
+                    Some((_, fields)) => fields.iter().all(|(_, field)| of_one(field)),
+                    None => of_one(name),
+                }
+            })
+    }
+
+    /// Whether it is to add to the score of a tree, and which tree that is would depend on the order in which its
+    /// detections come, were it decided at once.
+    fn scores_by_chance(&self, document: &CorrelationDocument) -> bool {
+        document.meta.risk.is_some_and(|points| points > 0) && !self.is_of_one_tree(document)
     }
 
     fn plans(&mut self) -> Vec<Plan> {
         let mut plans = Vec::new();
         for number in 0..self.documents.len() {
             let document = &self.documents[number].1;
-            match engine(document, self.is_child(number)) {
+            let waits = self.is_child(number) || self.scores_by_chance(document);
+            match engine(document, waits) {
                 Ok(engine) => plans.push(Plan { span: document.timespan_ns, engine }),
                 Err((line, reason)) => self.fault(number, line, reason),
             }
@@ -342,8 +366,13 @@ impl Compiler<'_> {
             hasher.write_u8(1);
         }
         let digest = hasher.finish128();
+        let mut meta = document.meta.clone();
+        // Decided at once, the tree of the detection that happened to complete it would get its points.
+        if !matches!(plan.engine, Engine::Settled(_)) && !self.is_of_one_tree(document) {
+            meta.risk = Some(0);
+        }
         Correlation {
-            meta: Arc::new(document.meta.clone()),
+            meta: Arc::new(meta),
             name: document.name.clone(),
             kind: document.kind,
             plan,
@@ -358,121 +387,4 @@ impl Compiler<'_> {
             line: document.line,
         }
     }
-}
-
-/// Chooses how a correlation decides: at once where one more detection can only make it true, else when nothing can
-/// change it any more.
-fn engine(document: &CorrelationDocument, is_child: bool) -> Result<Engine, (u32, String)> {
-    let slots = document.rules.len() as u16;
-    let until = document.rules.len() as u16;
-    if document.kind != CorrelationKind::TemporalOrdered
-        && let Some((line, _)) = document.missing.first()
-    {
-        return Err((*line, "only `temporal_ordered` has rules that must be missing".to_owned()));
-    }
-    let waits = is_child || !document.until.is_empty();
-    let settled = |test| Engine::Settled(Settling { until, test });
-    let test = match document.kind {
-        CorrelationKind::TemporalOrdered => return sequence(document, waits),
-        CorrelationKind::Temporal => {
-            let test = slot_test(document, slots)?;
-            if !test.only_from_below() {
-                return Ok(settled(SettledTest::Closing(ClosingTest::Slots(test))));
-            }
-            WindowTest::Slots(test)
-        }
-        CorrelationKind::EventCount | CorrelationKind::ValueCount => {
-            let bounds = bounds(document)?;
-            let counts_values = document.kind == CorrelationKind::ValueCount;
-            if !bounds.only_from_below() {
-                let test = match counts_values {
-                    true => ClosingTest::Distinct(bounds),
-                    false => ClosingTest::Count(bounds),
-                };
-                return Ok(settled(SettledTest::Closing(test)));
-            }
-            let least = bounds.least_count();
-            if least == 0 {
-                return Err((document.line, "the condition holds for any count".to_owned()));
-            }
-            if counts_values { WindowTest::Distinct(least) } else { WindowTest::Count(least) }
-        }
-        kind => {
-            let bounds = bounds(document)?;
-            let aggregate = match kind {
-                CorrelationKind::ValueSum => Aggregate::Sum,
-                CorrelationKind::ValueAvg => Aggregate::Average,
-                CorrelationKind::ValueMedian => Aggregate::Median,
-                _ => Aggregate::Percentile(document.percentile.unwrap_or_default()),
-            };
-            return Ok(settled(match bounds.only_from_below() {
-                true => SettledTest::Aggregate(aggregate, bounds),
-                false => SettledTest::Closing(ClosingTest::Aggregate(aggregate, bounds)),
-            }));
-        }
-    };
-    Ok(if waits { settled(SettledTest::Sliding(test)) } else { Engine::Window(test) })
-}
-
-fn bounds(document: &CorrelationDocument) -> Result<Bounds, (u32, String)> {
-    let needs = || format!("`{}` needs a condition such as `gte: 5`", document.kind);
-    match &document.condition {
-        ConditionDocument::Bounds(written) if !written.is_empty() => {
-            let counts = !document.kind.is_aggregate();
-            if let Some((line, ..)) =
-                written.iter().find(|(_, _, bound)| counts && !(0.0..=1e6).contains(bound))
-            {
-                return Err((*line, "a count is compared with 0 to 1,000,000".to_owned()));
-            }
-            Ok(Bounds::new(written.iter().map(|(_, operator, bound)| (*operator, *bound))))
-        }
-        ConditionDocument::Expression(line, _) => Err((*line, needs())),
-        _ => Err((document.line, needs())),
-    }
-}
-
-fn slot_test(document: &CorrelationDocument, slots: u16) -> Result<SlotTest, (u32, String)> {
-    match &document.condition {
-        ConditionDocument::Absent => Ok(SlotTest::all(slots)),
-        ConditionDocument::Bounds(written) if written.is_empty() => Ok(SlotTest::all(slots)),
-        ConditionDocument::Bounds(_) => bounds(document).map(SlotTest::Count),
-        ConditionDocument::Expression(line, expression) => {
-            let names: Vec<&str> = document.rules.iter().map(|(_, name)| &**name).collect();
-            let slot = |name: &str| names.iter().position(|other| *other == name);
-            SlotTest::new(expression, &names, &|name| slot(name).map(|slot| slot as u16))
-                .map_err(|reason| (*line, reason))
-        }
-    }
-}
-
-fn sequence(document: &CorrelationDocument, waits: bool) -> Result<Engine, (u32, String)> {
-    match &document.condition {
-        ConditionDocument::Absent => {}
-        ConditionDocument::Bounds(written) if written.is_empty() => {}
-        ConditionDocument::Bounds(_) | ConditionDocument::Expression(..) => {
-            let reason = "`temporal_ordered` has no condition: all of its rules, in their order";
-            return Err((document.line, reason.to_owned()));
-        }
-    }
-    let mut steps = 0;
-    let is_missing = |name: &str| document.missing.iter().any(|(_, other)| **other == *name);
-    let roles: Box<[Role]> = document
-        .rules
-        .iter()
-        .map(|(_, name)| {
-            if is_missing(name) {
-                return Role::Missing(steps);
-            }
-            steps += 1;
-            Role::Step(steps - 1)
-        })
-        .collect();
-    if steps == 0 {
-        return Err((document.line, "one of the rules at least must not be missing".to_owned()));
-    }
-    if !waits && document.missing.is_empty() {
-        return Ok(Engine::Sequence(steps));
-    }
-    let until = document.rules.len() as u16;
-    Ok(Engine::Settled(Settling { until, test: SettledTest::Sequence(roles) }))
 }

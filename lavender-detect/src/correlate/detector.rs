@@ -10,10 +10,10 @@ use lavender_core::{
 
 use super::alert::{CorrelationAlert, EventStamp};
 use super::correlator::{CorrelationCounters, Correlator, CorrelatorOptions};
-use super::remembered::{self, Remembered};
+use super::remembered::Remembered;
 use super::shared::Rules;
 use crate::detector::SigmaDetector;
-use crate::novelty::{Novelty, NoveltyOptions};
+use crate::novelty::{Novelty, NoveltyOptions, Sighting};
 use crate::record::Record;
 use crate::ruleset::{Rule, RuleSet};
 
@@ -29,15 +29,56 @@ const LOSS_SPAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct CorrelatingDetector {
     rules: Rules,
-    novelty: Novelty,
-    correlator: Correlator,
-    remembered: Remembered,
+    known: Known,
     /// The time of the newest event.
     newest: Timestamp,
-    alerts: Vec<CorrelationAlert>,
     /// The last event.
     last: Option<Arc<Event>>,
 }
+
+/// What is known of the host.
+#[derive(Debug)]
+struct Known {
+    novelty: Novelty,
+    correlator: Correlator,
+    /// The events of which correlations know, for what is raised after them.
+    remembered: Remembered,
+    /// The events with values that were learned, and are new should a baseline turn out to have begun earlier.
+    learning: Remembered,
+    alerts: Vec<CorrelationAlert>,
+}
+
+impl Known {
+    /// Evaluates rules on an event; those without novelty only if it is not looked at again.
+    fn look(
+        &mut self,
+        sigma: &mut SigmaDetector,
+        event: &Arc<Event>,
+        again: bool,
+        out: &mut Vec<Detection>,
+    ) {
+        let Self { novelty, correlator, remembered, learning, alerts } = self;
+        let mut judge = |rule: &Rule, record: &dyn Record| {
+            if again && rule.novelty().is_none() {
+                return Sighting::Known;
+            }
+            let sighting = novelty.sight(rule, EventStamp::of(event), record);
+            if sighting.passes() && correlator.takes(rule) {
+                // Before it is correlated, since that may raise an alert of it.
+                remembered.add(event);
+                correlator.observe(rule, EventStamp::of(event), record, alerts);
+            }
+            sighting
+        };
+        sigma.evaluate(event, &mut judge, out);
+        if novelty.take_uncertain() {
+            learning.add(event);
+        }
+    }
+}
+
+/// How much of the room for events is for those that only novelty comes back to.
+const LEARNING_SHARE: usize = 4;
 
 impl CorrelatingDetector {
     /// Correlates what this detector finds.
@@ -56,7 +97,9 @@ impl CorrelatingDetector {
         event_bytes_max: usize,
     ) -> Self {
         let mut this = Self::with_rules(Rules::Shared(Arc::clone(sigma)), rules, options, novelty);
-        this.remembered.saved(event_bytes_max);
+        let learning = event_bytes_max / LEARNING_SHARE;
+        this.known.learning.saved(learning);
+        this.known.remembered.saved(event_bytes_max - learning);
         this
     }
 
@@ -68,43 +111,46 @@ impl CorrelatingDetector {
     ) -> Self {
         let correlator = Correlator::new(rules.clone(), options);
         let novelty = Novelty::new(rules.clone(), novelty);
-        Self {
-            rules: from,
+        let known = Known {
             novelty,
             correlator,
-            remembered: Remembered::default(),
-            newest: Timestamp::default(),
+            remembered: Remembered::new("event/"),
+            learning: Remembered::new("learning/"),
             alerts: Vec::new(),
-            last: None,
-        }
+        };
+        Self { rules: from, known, newest: Timestamp::default(), last: None }
     }
 
     /// Learns what is new as these options say, from the beginning.
     #[must_use]
     pub fn with_novelty(mut self, options: NoveltyOptions) -> Self {
-        self.novelty = Novelty::new(self.correlator.rules().clone(), options);
+        self.known.novelty = Novelty::new(self.known.correlator.rules().clone(), options);
         self
     }
 
     /// What rules with novelty have learned.
     pub const fn novelty(&self) -> &Novelty {
-        &self.novelty
+        &self.known.novelty
     }
 
     /// What became of the detections so far.
     pub const fn counters(&self) -> CorrelationCounters {
-        self.correlator.counters()
+        self.known.correlator.counters()
     }
 
-    /// Where no group has state, nothing comes back to an event.
+    /// Forgets events that nothing comes back to any more: no group has state, or baselines are known for good.
     fn forget_events(&mut self) {
-        if self.correlator.groups() == 0 {
-            self.remembered.clear();
+        let Known { novelty, correlator, remembered, learning, .. } = &mut self.known;
+        if correlator.groups() == 0 {
+            remembered.take();
+        }
+        if novelty.is_settled(self.newest) {
+            learning.take();
         }
     }
 
     fn detection(&self, alert: CorrelationAlert, now: &Arc<Event>) -> Detection {
-        let event = match self.remembered.find(alert.event) {
+        let event = match self.known.remembered.find(alert.event) {
             Some(event) => Arc::clone(event),
             // Nobody may be blamed for what somebody else did.
             None => Arc::new(Event { process: None, ..(**now).clone() }),
@@ -123,41 +169,37 @@ impl CorrelatingDetector {
 
 impl Detector for CorrelatingDetector {
     fn detect(&mut self, event: &Arc<Event>, out: &mut Vec<Detection>) {
-        let Self { rules, novelty, correlator, remembered, newest, last, alerts } = self;
+        let Self { rules, known, newest, last } = self;
         rules.with(|sigma| {
             sigma.refresh();
-            if !sigma.rules().is_same(correlator.rules()) {
-                correlator.replace_rules(sigma.rules().clone());
-                novelty.replace_rules(sigma.rules().clone());
+            if !sigma.rules().is_same(known.correlator.rules()) {
+                known.correlator.replace_rules(sigma.rules().clone());
+                known.novelty.replace_rules(sigma.rules().clone());
             }
             if let EventData::Lost(_) = event.data {
                 // It is stamped when it is told of, which in a replay is another time than that of the events.
                 let from = newest.saturating_sub(LOSS_SPAN);
-                correlator.lost(event.id, from, *newest);
-                novelty.lost(from, *newest);
+                known.correlator.lost(event.id, from, *newest);
+                known.novelty.lost(from, *newest);
                 return;
             }
             *newest = event.observed_at.max(*newest);
             *last = Some(Arc::clone(event));
-            novelty.advance(event.observed_at);
-            correlator.advance(event.observed_at, alerts);
-            let forgotten = novelty.counters().forgotten;
-            let mut judge = |rule: &Rule, record: &dyn Record| {
-                let sighting = novelty.sight(rule, EventStamp::of(event), record);
-                if sighting.passes() && correlator.takes(rule) {
-                    // Before it is correlated, since that may raise an alert of it.
-                    remembered.add(event);
-                    correlator.observe(rule, EventStamp::of(event), record, alerts);
+            known.novelty.advance(event.observed_at);
+            known.correlator.advance(event.observed_at, &mut known.alerts);
+            let forgotten = known.novelty.counters().forgotten;
+            if known.novelty.take_moved() {
+                for earlier in known.learning.take() {
+                    known.look(sigma, &earlier, true, out);
                 }
-                sighting
-            };
-            sigma.evaluate(event, &mut judge, out);
-            match novelty.counters().forgotten - forgotten {
+            }
+            known.look(sigma, event, false, out);
+            match known.novelty.counters().forgotten - forgotten {
                 0 => {}
                 values => sigma.forgot(values),
             }
         });
-        for alert in std::mem::take(&mut self.alerts) {
+        for alert in std::mem::take(&mut self.known.alerts) {
             out.push(self.detection(alert, event));
         }
         self.forget_events();
@@ -165,18 +207,19 @@ impl Detector for CorrelatingDetector {
 
     fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
         // Without an event there is nothing to report with, so it is left to the first.
-        let Some(last) = self.last.as_ref().or(self.remembered.newest()).cloned() else { return };
+        let newest = self.known.remembered.newest();
+        let Some(last) = self.last.as_ref().or(newest).cloned() else { return };
         self.newest = self.newest.max(now);
-        self.novelty.advance(now);
-        self.correlator.advance(now, &mut self.alerts);
-        for alert in std::mem::take(&mut self.alerts) {
+        self.known.novelty.advance(now);
+        self.known.correlator.advance(now, &mut self.known.alerts);
+        for alert in std::mem::take(&mut self.known.alerts) {
             out.push(self.detection(alert, &last));
         }
         self.forget_events();
     }
 
     fn due(&self) -> Option<Timestamp> {
-        self.correlator.due()
+        self.known.correlator.due()
     }
 
     fn state(&mut self) -> Option<&mut dyn Stateful> {
@@ -186,23 +229,28 @@ impl Detector for CorrelatingDetector {
 
 impl Stateful for CorrelatingDetector {
     fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
-        self.novelty.changed(each);
-        self.correlator.changed(each);
-        self.remembered.changed(each);
+        let Known { novelty, correlator, remembered, learning, .. } = &mut self.known;
+        novelty.changed(each);
+        correlator.changed(each);
+        remembered.changed(each);
+        learning.changed(each);
     }
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        let Known { novelty, correlator, remembered, learning, .. } = &mut self.known;
         match key.split_once('/') {
-            Some(("novelty", _)) => self.novelty.restore(key, value),
-            _ if key.starts_with(remembered::PREFIX) => self.remembered.restore(key, value),
-            _ => self.correlator.restore(key, value),
+            Some(("novelty", _)) => novelty.restore(key, value),
+            _ if remembered.has(key) => remembered.restore(key, value),
+            _ if learning.has(key) => learning.restore(key, value),
+            _ => correlator.restore(key, value),
         }
     }
 
     fn gaps(&self) -> Gaps {
-        let mut gaps = self.novelty.gaps();
-        gaps += self.correlator.gaps();
-        gaps.forgotten += self.remembered.forgotten();
+        let Known { novelty, correlator, remembered, learning, .. } = &self.known;
+        let mut gaps = novelty.gaps();
+        gaps += correlator.gaps();
+        gaps.forgotten += remembered.forgotten() + learning.forgotten();
         gaps
     }
 }

@@ -14,7 +14,7 @@
 //! | what | decided |
 //! |---|---|
 //! | `event_count`, `value_count` with `gt`, `gte`; `temporal` without `not`; `temporal_ordered` | at once: one more detection can only make it true |
-//! | `value_sum`, `value_avg`, `value_percentile`, `value_median` with `gt`, `gte`; anything with `until` or `missing`; what other correlations rest on | when the watermark has passed the detection that completes it: the lateness later |
+//! | `value_sum`, `value_avg`, `value_percentile`, `value_median` with `gt`, `gte`; anything with `until` or `missing`; what other correlations rest on; what says `risk` and is not of one process tree by its group | when the watermark has passed the detection that completes it: the lateness later |
 //! | `lt`, `lte`, `eq`, `neq`, ranges; `temporal` with `not` | when the window is over. The first detection that is in no window opens one, and it closes when the watermark has passed its end |
 //!
 //! A correlation that rests on others gets what they found as soon as they have decided, each time that their condition
@@ -96,6 +96,7 @@ mod correlator;
 mod detector;
 mod element;
 mod encode;
+mod engine;
 mod groups;
 mod log;
 mod memory;

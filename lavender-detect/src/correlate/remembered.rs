@@ -1,4 +1,4 @@
-//! The events that correlations may still come back to.
+//! The events that a detector may still come back to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use lavender_core::{Bytes, Error, ErrorKind, EventId, Result, codec};
 /// How many events are remembered.
 const EVENTS_MAX: usize = 4_096;
 
-/// The newest events of which correlations know, for what is raised after them. Saved only where that is asked for.
-#[derive(Debug, Default)]
+/// The newest of some events. Saved only where that is asked for.
+#[derive(Debug)]
 pub(super) struct Remembered {
+    /// Before the keys of parts: `<prefix><time>-<id>`, so that their order is that of time.
+    prefix: &'static str,
     events: VecDeque<Kept>,
     /// How many bytes of them are saved, where they are.
     saved_bytes_max: Option<usize>,
@@ -29,15 +31,29 @@ struct Kept {
     saved: bool,
 }
 
-/// Before the keys of parts: `event/<time>-<id>`, so that their order is that of time.
-pub(super) const PREFIX: &str = "event/";
-
-fn key_of(event: &Event) -> String {
+fn key_of(prefix: &str, event: &Event) -> String {
     let time = event.observed_at.as_nanos().cast_unsigned() ^ (1 << 63);
-    format!("{PREFIX}{time:016x}-{:032x}", event.id.as_u128())
+    format!("{prefix}{time:016x}-{:032x}", event.id.as_u128())
 }
 
 impl Remembered {
+    /// None, whose parts have this before their keys.
+    pub(super) const fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            events: VecDeque::new(),
+            saved_bytes_max: None,
+            bytes: 0,
+            gone: Vec::new(),
+            forgotten: 0,
+        }
+    }
+
+    /// Whether a part of this key is one of them.
+    pub(super) fn has(&self, key: &str) -> bool {
+        key.starts_with(self.prefix)
+    }
+
     /// Saves what fits into so many bytes.
     pub(super) const fn saved(&mut self, bytes_max: usize) {
         self.saved_bytes_max = Some(bytes_max);
@@ -70,11 +86,17 @@ impl Remembered {
         self.push(kept);
     }
 
-    /// Forgets all of them, since nothing comes back to them any more.
-    pub(super) fn clear(&mut self) {
+    /// Takes all of them out.
+    pub(super) fn take(&mut self) -> Vec<Arc<Event>> {
         self.bytes = 0;
-        let saved = self.events.drain(..).filter(|kept| kept.saved);
-        self.gone.extend(saved.map(|kept| key_of(&kept.event)));
+        let Self { prefix, events, gone, .. } = self;
+        let taken = events.drain(..).map(|kept| {
+            if kept.saved {
+                gone.push(key_of(prefix, &kept.event));
+            }
+            kept.event
+        });
+        taken.collect()
     }
 
     fn push(&mut self, kept: Kept) {
@@ -86,7 +108,7 @@ impl Remembered {
             self.bytes -= first.bytes;
             self.forgotten += u64::from(self.saved_bytes_max.is_some());
             if first.saved {
-                self.gone.push(key_of(&first.event));
+                self.gone.push(key_of(self.prefix, &first.event));
             }
         }
     }
@@ -98,7 +120,7 @@ impl Remembered {
         for kept in &mut self.events {
             if let Some(line) = kept.line.take() {
                 kept.saved = true;
-                each(&key_of(&kept.event), Some(line));
+                each(&key_of(self.prefix, &kept.event), Some(line));
             }
         }
     }
@@ -107,7 +129,7 @@ impl Remembered {
         let fail = |why: String| Error::new(ErrorKind::Invalid, key.to_owned(), why);
         let text = std::str::from_utf8(value).map_err(|error| fail(error.to_string()))?;
         let event = codec::event_from_json(text).map_err(|error| fail(error.to_string()))?;
-        if key_of(&event) != key {
+        if key_of(self.prefix, &event) != key {
             return Err(fail("it is another event".to_owned()));
         }
         self.push(Kept { event: Arc::new(event), line: None, bytes: value.len(), saved: true });

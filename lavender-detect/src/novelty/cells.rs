@@ -42,6 +42,10 @@ impl Cells {
         self.length
     }
 
+    pub(crate) const fn lateness(self) -> Tick {
+        self.lateness
+    }
+
     const fn cell(self, time: Tick) -> u32 {
         match time.checked_div(self.length) {
             Some(cell) => cell,

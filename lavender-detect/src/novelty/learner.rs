@@ -71,6 +71,17 @@ impl Learner {
         }
     }
 
+    /// Whether what is learned at this time would be new, had the rule been in use before what is known of it.
+    pub(crate) fn may_be_new(&self, time: Tick) -> bool {
+        let over = |since: Tick| since.saturating_add(self.baseline);
+        self.since.is_some_and(|since| time >= over(since.saturating_sub(self.cells.lateness())))
+    }
+
+    /// Whether nothing comes any more that could have been the first for the rule, at this time.
+    pub(crate) fn began_before(&self, time: Tick) -> bool {
+        self.since.is_none_or(|since| since.saturating_add(self.cells.lateness()) < time)
+    }
+
     pub(crate) fn forget(&mut self, forgotten: u64, time: Tick) {
         if forgotten > 0 {
             self.forgotten = self.forgotten.saturating_add(forgotten);

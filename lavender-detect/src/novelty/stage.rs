@@ -163,6 +163,10 @@ pub struct Novelty {
     pub(super) stale: Vec<String>,
     recent: Recent,
     counters: NoveltyCounters,
+    /// Whether something was learned that is new if a rule's baseline began earlier than is known so far.
+    uncertain: bool,
+    /// Whether a baseline turned out to have begun earlier.
+    moved: bool,
 }
 
 impl Novelty {
@@ -184,6 +188,8 @@ impl Novelty {
             stale: Vec::new(),
             recent: Recent::default(),
             counters: NoveltyCounters::default(),
+            uncertain: false,
+            moved: false,
         };
         novelty.replace_rules(rules);
         novelty
@@ -260,10 +266,28 @@ impl Novelty {
         for learner in &mut self.learners {
             // What comes late moves the beginning; what is long before it is of another clock.
             if learner.since.is_none_or(|since| since - time.min(since) <= lateness) {
+                self.moved |= learner.since.is_some_and(|since| time < since);
                 learner.start(time);
             }
         }
         self.find_started();
+    }
+
+    /// Whether the last sightings were of values that are learned now, and are new if a baseline began earlier than is
+    /// known: to be [seen](Self::sight) again when [it did](Self::take_moved).
+    pub(crate) const fn take_uncertain(&mut self) -> bool {
+        std::mem::replace(&mut self.uncertain, false)
+    }
+
+    /// Whether a baseline turned out to have begun earlier since this was asked last.
+    pub(crate) const fn take_moved(&mut self) -> bool {
+        std::mem::replace(&mut self.moved, false)
+    }
+
+    /// Whether all baselines began before anything that may still come, now that it is this late.
+    pub(crate) fn is_settled(&self, newest: Timestamp) -> bool {
+        let newest = tick(newest).unwrap_or_default();
+        self.learners.iter().all(|learner| learner.began_before(newest))
     }
 
     /// Says that events were lost between two moments.
@@ -291,7 +315,7 @@ impl Novelty {
             return Sighting::Known;
         };
         self.advance(at.time);
-        let Self { learners, recent, counters, lost, key, .. } = self;
+        let Self { learners, recent, counters, lost, key, uncertain, .. } = self;
         let learner = &mut learners[number as usize];
         let forgotten_before = learner.forgotten;
         let (mut new, mut again) = (Vec::new(), false);
@@ -299,7 +323,10 @@ impl Novelty {
             counters.sightings += 1;
             match learner.see(digest, time) {
                 Sight::Known => {}
-                Sight::Learned => counters.learned += 1,
+                Sight::Learned => {
+                    counters.learned += 1;
+                    *uncertain |= learner.may_be_new(time);
+                }
                 Sight::New => {
                     let cell = learner.cells.start(time);
                     if !recent.raises(number, digest, cell, at.id) {

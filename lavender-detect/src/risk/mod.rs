@@ -15,6 +15,10 @@
 //! - Tactics that follow on each other in the order of ATT&CK's matrix add
 //!   [`sequence_points`](RiskOptions::sequence_points) for each but the first, and fade as the rest does.
 //!
+//! A correlation adds to the tree of the process that completed it. So that its order makes no difference, one that is
+//! not of one tree by its group (`ProcessTreeGuid`, `ProcessGuid`, `descendants_of`) and decides at once adds nothing;
+//! where it says its points itself, it decides when nothing can come before it any more, and adds them.
+//!
 //! What could not be decided ([`Certainty`](lavender_core::Certainty)) adds nothing. What is worth less than half a point
 //! is worth nothing.
 //!

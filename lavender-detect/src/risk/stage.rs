@@ -229,7 +229,8 @@ impl RiskStage {
             ..RuleMeta::default()
         };
         Alert {
-            id: AlertId::of_correlation(RISK_RULE, &group, *anchor),
+            id: AlertId::of_correlation(RISK_RULE, &group, *anchor)
+                .of_agent(&cause.source.tenant, &cause.source.agent),
             source: cause.source.clone(),
             rule: Arc::new(rule),
             severity,

@@ -6,6 +6,8 @@ use lavender_core::{Alert, AlertId, EventId, ProcessId, RISK_RULE};
 use lavender_detect::attack;
 use lavender_detect::risk::RiskOptions;
 
+use crate::setting::source;
+
 struct Match {
     time: i64,
     event: EventId,
@@ -89,7 +91,9 @@ pub(crate) fn expected(history: &[Alert], options: &RiskOptions) -> BTreeSet<Ale
                 if score >= threshold.score && rules >= options.rules_min {
                     let mut group = tree.as_u128().to_be_bytes().to_vec();
                     group.extend_from_slice(&threshold.score.to_be_bytes());
-                    alerts.insert(AlertId::of_correlation(RISK_RULE, &group, anchor));
+                    let id = AlertId::of_correlation(RISK_RULE, &group, anchor);
+                    let source = source();
+                    alerts.insert(id.of_agent(&source.tenant, &source.agent));
                 }
             }
         }

@@ -83,18 +83,43 @@ pub(crate) fn identity(number: u64) -> AgentIdentity {
 
 pub(crate) const START_S: i64 = 1_700_000_000;
 
-/// What happens on an agent, in order; at last, much later, that it still lives.
+/// How much happens on an agent, and where.
+pub(crate) struct Pace {
+    /// The longest time from one to the next, in ms.
+    pub(crate) apart_ms: u64,
+    /// How many process trees there are.
+    pub(crate) trees: u64,
+    /// How many directories.
+    pub(crate) directories: u64,
+}
+
+/// What happens takes longer than may be late.
+pub(crate) const USUAL: Pace = Pace { apart_ms: 720, trees: 3, directories: 4 };
+/// All of 320 events lies within what may be late.
+pub(crate) const DENSE: Pace = Pace { apart_ms: 140, trees: 16, directories: 8 };
+
+/// What happens on an agent at the usual pace.
 pub(crate) fn events(random: &mut Random, source: &AgentIdentity, count: u64) -> Vec<Arc<Event>> {
+    events_at(&USUAL, random, source, count)
+}
+
+/// What happens on an agent, in order; at last, much later, that it still lives.
+pub(crate) fn events_at(
+    pace: &Pace,
+    random: &mut Random,
+    source: &AgentIdentity,
+    count: u64,
+) -> Vec<Arc<Event>> {
     let origin = Origin::new(&source.tenant, &source.agent, BootId::from_u128(7));
     let mut time = Timestamp::from_millis(START_S * 1_000);
     let mut events = Vec::new();
     for sequence in 1..=count {
-        time = time.saturating_add(Duration::from_millis(20 + random.below(700)));
+        time = time.saturating_add(Duration::from_millis(1 + random.below(pace.apart_ms)));
         let (process, data) = if random.one_in(60) {
             (None, EventData::Lost(Loss::new(LossStage::Queue, EventKind::FileOpen, 3)))
         } else {
             let exec = Exec { filename: text("x"), previous_executable: None };
-            (Some(Arc::new(process(random))), EventData::Exec(exec))
+            (Some(Arc::new(process(random, pace))), EventData::Exec(exec))
         };
         events.push(Arc::new(Event {
             id: origin.event(sequence),
@@ -120,12 +145,12 @@ fn text(text: &str) -> Captured<ByteString> {
     Captured::complete(ByteString::from(text))
 }
 
-fn process(random: &mut Random) -> Process {
+fn process(random: &mut Random, pace: &Pace) -> Process {
     const IMAGES: [&str; 12] =
         ["curl", "wget", "nc", "ssh", "cat", "tar", "rm", "ls", "sh", "true", "make", "cc"];
     let boot = BootId::from_u128(7);
-    let (tree, image) = (random.below(3), IMAGES[random.below(12) as usize]);
-    let directory = format!("/srv/{}", random.below(4));
+    let (tree, image) = (random.below(pace.trees), IMAGES[random.below(12) as usize]);
+    let directory = format!("/srv/{}", random.below(pace.directories));
     Process {
         exec_id: ExecId { process: ProcessId::new(boot, random.below(1_000), 100), generation: 1 },
         pid: 100,

@@ -148,11 +148,25 @@ struct Arrival {
 /// How far one worker may be behind another, and how late batches arrive. What a batch spans comes to this.
 const SLACK: i64 = LATENESS.as_nanos() as i64 / 4;
 
-fn arrivals(random: &mut Random, agents: &[(AgentIdentity, Vec<Arc<Event>>)]) -> VecDeque<Arrival> {
+/// In which order batches arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As they happened, by and large.
+    Late,
+    /// In any, for what happens altogether takes no longer than may be late.
+    Any,
+}
+
+fn arrivals(
+    random: &mut Random,
+    order: Order,
+    agents: &[(AgentIdentity, Vec<Arc<Event>>)],
+) -> VecDeque<Arrival> {
     let mut arrivals = Vec::new();
     let mut known = HashSet::new();
     for (source, events) in agents {
         let (last, mut rest) = events.split_last().unwrap();
+        let first = Arc::clone(&events[0]);
         while !rest.is_empty() {
             let (events, later) = rest.split_at(rest.len().min(1 + random.below(9) as usize));
             rest = later;
@@ -161,7 +175,11 @@ fn arrivals(random: &mut Random, agents: &[(AgentIdentity, Vec<Arc<Event>>)]) ->
                 let len = events.len() - usize::from(!known.insert((events[0].id, events.len())));
                 let events = events[..len].to_vec();
                 let Some(newest) = events.last() else { continue };
-                let at = newest.observed_at.as_nanos() + random.below(SLACK as u64) as i64;
+                let from = match order {
+                    Order::Late => newest,
+                    Order::Any => &first,
+                };
+                let at = from.observed_at.as_nanos() + random.below(SLACK as u64) as i64;
                 arrivals.push(Arrival { at, source: source.clone(), events });
             }
         }
@@ -183,9 +201,11 @@ pub(crate) struct Simulation {
     transport: MemoryTransport,
     clock: Arc<ManualClock>,
     outstanding: Outstanding,
+    pub(crate) order: Order,
     pub(crate) kills: u32,
     pub(crate) conflicts: u64,
     pub(crate) late: u64,
+    pub(crate) forgotten: u64,
 }
 
 impl Simulation {
@@ -206,9 +226,11 @@ impl Simulation {
             transport: MemoryTransport::new(bounds),
             clock: Arc::new(ManualClock::new(Timestamp::from_millis(START_S * 1_000))),
             outstanding: Outstanding::default(),
+            order: Order::Late,
             kills: 0,
             conflicts: 0,
             late: 0,
+            forgotten: 0,
         }
     }
 
@@ -250,7 +272,7 @@ impl Simulation {
         workers: usize,
         agents: &[(AgentIdentity, Vec<Arc<Event>>)],
     ) -> Alerts {
-        let mut arrivals = arrivals(&mut self.random, agents);
+        let mut arrivals = arrivals(&mut self.random, self.order, agents);
         let mut running = Vec::new();
         for _ in 0..workers {
             running.push(self.worker().await);
@@ -293,5 +315,6 @@ impl Simulation {
         assert_eq!(report.unreadable, 0, "every state can be read");
         self.conflicts += report.conflicts;
         self.late += report.late;
+        self.forgotten += report.forgotten;
     }
 }

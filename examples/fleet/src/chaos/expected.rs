@@ -12,8 +12,10 @@ use lavender_core::{
     async_trait,
 };
 use lavender_detect::correlate::CorrelatingDetector;
+use lavender_detect::risk::RiskStage;
 use lavender_detect::{FleetOptions, RuleHandle, RuleSet};
 
+use super::own::{self, OwnDetector};
 use super::stream::{Streams, rules};
 use crate::error::{FleetError, Result};
 
@@ -76,6 +78,8 @@ pub async fn alerts(streams: &Streams, number: usize, source: &AgentIdentity) ->
     let detector =
         CorrelatingDetector::new(RuleHandle::new(rules).detector(), options.correlation.clone())
             .with_novelty(options.novelty.clone());
+    let risk = RiskStage::new(options.risk.unwrap_or_default())
+        .map_err(|error| FleetError::Broken(error.to_string()))?;
     let raised = Arc::new(Raised::default());
     // What it says of itself has numbers of another boot, and raises nothing.
     let ids = Sequencer::new(Origin::new(&source.tenant, &source.agent, BootId::from_u128(9)));
@@ -84,8 +88,16 @@ pub async fn alerts(streams: &Streams, number: usize, source: &AgentIdentity) ->
     Pipeline::new(replayed, source.clone(), ids, Arc::clone(&raised) as _)
         .with_queue(4_096, Overflow::Wait)
         .with_detector(detector)
+        .with_alert_stage(risk)
         .run(std::future::pending::<()>())
         .await?;
     let known = raised.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(known.clone())
+    let mut known = known.clone();
+    let mut own = OwnDetector::new()?;
+    for number_of_event in 1..=streams.events {
+        let event = [streams.event(number, origin, number_of_event)];
+        let found = own.alerts(source, &event, streams.begin);
+        known.extend(found.iter().map(|alert| (alert.id, own::RULE.to_owned())));
+    }
+    Ok(known)
 }

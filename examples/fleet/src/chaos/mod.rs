@@ -1,6 +1,8 @@
 //! Chaos: the whole way of events, with every process and server killed in turn, and what must hold of it then.
 
 pub mod expected;
+pub mod order;
+pub mod own;
 pub mod part;
 pub mod queues;
 pub mod simulate;
@@ -10,8 +12,10 @@ pub mod verify;
 
 use std::time::Duration;
 
+use lavender_core::store::TimeRange;
 use lavender_core::{BootTime, Clock as _, SystemClock, Timestamp};
 
+use self::order::Order;
 use self::queues::Queues;
 pub use self::simulate::Simulate;
 use self::site::ChaosSite;
@@ -25,6 +29,13 @@ const BEGAN: Duration = Duration::from_secs(7_200);
 const PERIOD: Duration = Duration::from_millis(1_500);
 /// The longest that a part is away, beside what it takes to come back.
 const AWAY_MS: u64 = 1_500;
+/// How long what only waits for time may take: a worker that never touched an agent's state finds that it is due when it
+/// looks through all states, every 30 s.
+const DECIDED: Duration = Duration::from_secs(60);
+/// How often it is looked meanwhile.
+const DECIDED_LOOKS: u32 = 12;
+/// How long all is well before the broker goes away.
+const BEFORE_OUTAGE: Duration = Duration::from_secs(2);
 /// How long nothing may be done with before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -80,26 +91,32 @@ pub async fn chaos(
     let rate = (streams.events / lasts.as_secs().max(1)).max(1);
     let began = SystemClock.boot_time();
     let mut site = ChaosSite::start(programs, &streams, agents, cluster, rate, spool_bytes).await?;
+    let queues = Queues::open(&site.site, &site.ports).await?;
     say("  kill      at  part                away  back after".into())?;
+    let (mut away, mut order) = (None, None);
     if let Some(seconds) = outage {
+        order = Some(Order::watch(&queues).await?);
+        tokio::time::sleep(BEFORE_OUTAGE).await;
         for part in site.parts.iter_mut().filter(|part| part.name().starts_with("nats-server")) {
             part.kill().await?;
         }
+        let from = SystemClock.now();
         say(format!("     -  {:>5.1}s  the broker        {seconds:>5}s", since(began)))?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+        away = Some(TimeRange { from, to: SystemClock.now() });
         // Servers of a cluster become ready together.
         for part in site.parts.iter_mut().filter(|part| part.name().starts_with("nats-server")) {
             part.restart().await?;
         }
     }
     let mut random = Random(seed);
-    let mut order = Vec::new();
+    let mut turn = Vec::new();
     for kill in 1..=kills {
         tokio::time::sleep(PERIOD / 2 + Duration::from_millis(random.below(1_500))).await;
-        if order.is_empty() {
-            order = (0..site.parts.len()).collect();
+        if turn.is_empty() {
+            turn = (0..site.parts.len()).collect();
         }
-        let next = order.swap_remove(random.below(order.len() as u64) as usize);
+        let next = turn.swap_remove(random.below(turn.len() as u64) as usize);
         let away = Duration::from_millis(random.below(AWAY_MS));
         let part = &mut site.parts[next];
         let at = since(began);
@@ -111,12 +128,17 @@ pub async fn chaos(
         say(format!("{kill:>6}  {at:>5.1}s  {name:<18} {away:>4.1}s  {:>6.1}s", since(restarted)))?;
         site.look()?;
     }
-    let queues = Queues::open(&site.site, &site.ports).await?;
     let shed = site.finish(&queues, PATIENCE).await?;
     let drained = since(began);
     let dead_letters = queues.dead_letters().await?;
     let store = lavender_store::open(&site.store_url)?;
-    let totals = verify::totals(&store, &streams, agents).await?;
+    let mut totals = verify::totals(&store, &streams, agents, away).await?;
+    let mut looks = 0;
+    while totals.missing_alerts > 0 && totals.lost == 0 && looks < DECIDED_LOOKS {
+        looks += 1;
+        tokio::time::sleep(DECIDED / DECIDED_LOOKS).await;
+        totals = verify::totals(&store, &streams, agents, away).await?;
+    }
     store.close().await?;
     let mut faults = totals.faults();
     if dead_letters > 0 {
@@ -125,6 +147,8 @@ pub async fn chaos(
     if shed != totals.lost {
         faults.push(format!("{shed} events were shed, {} are counted as lost", totals.lost));
     }
+    let outage = order.map(|order| order.seen());
+    faults.extend(outage.iter().flat_map(|seen| seen.faults(&totals)));
     if !faults.is_empty() {
         let logs = site.keep();
         return Err(FleetError::Broken(format!(
@@ -136,12 +160,13 @@ pub async fn chaos(
     site.stop().await?;
     Ok(format!(
         "seed {seed}, {kills} kills, {agents} agents: {} events produced = {} stored + {} counted as lost, none twice; \
-         {} alerts, those of a single process{}; {drained:.0} s",
+         {} alerts, those of a single process{}{}; {drained:.0} s",
         totals.produced,
         totals.stored,
         totals.lost,
         totals.alerts,
         if totals.lost == 0 { ", none missing, none twice" } else { " less what was given up" },
+        outage.map_or(String::new(), |seen| seen.told(&totals)),
     ))
 }
 

@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The broker, to ask it.
 #[derive(Debug)]
-pub struct Queues(jetstream::Context);
+pub struct Queues(async_nats::Client, jetstream::Context);
 
 fn broken(error: &dyn std::fmt::Display) -> FleetError {
     FleetError::Broken(error.to_string())
@@ -39,7 +39,12 @@ impl Queues {
             .connect(servers)
             .await
             .map_err(|error| broken(&error))?;
-        Ok(Self(jetstream::new(client)))
+        Ok(Self(client.clone(), jetstream::new(client)))
+    }
+
+    /// The connection.
+    pub const fn client(&self) -> &async_nats::Client {
+        &self.0
     }
 
     /// How many messages each of the streams has.
@@ -56,7 +61,7 @@ impl Queues {
     }
 
     async fn messages(&self, stream: &str) -> Result<u64> {
-        let stream = self.0.get_stream(stream).await.map_err(|error| broken(&error))?;
+        let stream = self.1.get_stream(stream).await.map_err(|error| broken(&error))?;
         Ok(stream.cached_info().state.messages)
     }
 

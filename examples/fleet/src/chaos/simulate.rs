@@ -10,6 +10,7 @@ use lavender_transport::nats::{JetStreamOptions, Setup};
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use tokio::task::JoinSet;
 
+use super::own::OwnDetector;
 use super::stream::Streams;
 use crate::error::{FleetError, Result};
 use crate::site::TENANT;
@@ -139,6 +140,7 @@ struct Agent {
     rate: u64,
     reporter: Reporter,
     spool: Spooled,
+    detector: OwnDetector,
 }
 
 impl Agent {
@@ -157,12 +159,13 @@ impl Agent {
         let spool = Spooled::open(directory, options, reporter.clone(), broker)?;
         let begin = Timestamp::from_millis(told.begin_ms);
         let streams = Streams { seed: told.seed, begin, events: told.events };
-        Ok(Self { number, streams, rate: told.rate, reporter, spool })
+        let detector = OwnDetector::new()?;
+        Ok(Self { number, streams, rate: told.rate, reporter, spool, detector })
     }
 
     /// Plays its stream, at its pace, and waits until the broker has it.
-    async fn play(self) -> Result<Self> {
-        let ids = &self.reporter.sequencer;
+    async fn play(mut self) -> Result<Self> {
+        let ids = self.reporter.sequencer.clone();
         let began = SystemClock.boot_time();
         let (first, last) = (ids.peek(), self.streams.events);
         while ids.peek() <= last {
@@ -185,9 +188,8 @@ impl Agent {
     }
 
     /// Says that it still lives, and ends.
-    async fn finish(self) -> Result<()> {
-        let ids = &self.reporter.sequencer;
-        let last = ids.reserve(1);
+    async fn finish(mut self) -> Result<()> {
+        let last = self.reporter.sequencer.reserve(1);
         self.publish(last..last + 1).await?;
         let status = self.spool.close(PATIENCE).await;
         if status.shed > 0 {
@@ -202,12 +204,20 @@ impl Agent {
         }
     }
 
-    async fn publish(&self, numbers: std::ops::Range<u64>) -> Result<()> {
+    async fn publish(&mut self, numbers: std::ops::Range<u64>) -> Result<()> {
         let origin = self.reporter.sequencer.origin();
-        let events =
+        let events: Vec<_> =
             numbers.map(|number| self.streams.event(self.number, origin, number)).collect();
-        let (source, topic) = (self.reporter.source.clone(), Topic::TelemetryRaw);
-        let message = Message { source, topic, payload: Payload::Events(events) };
-        Ok(self.spool.publish(vec![message]).await?)
+        let source = &self.reporter.source;
+        let alerts = self.detector.alerts(source, &events, SystemClock.now());
+        let message =
+            |topic, payload| Message { source: self.reporter.source.clone(), topic, payload };
+        let mut messages = Vec::new();
+        // Before the events: an agent that is killed in between looks at those again.
+        if !alerts.is_empty() {
+            messages.push(message(Topic::Alerts, Payload::Alerts(alerts)));
+        }
+        messages.push(message(Topic::TelemetryRaw, Payload::Events(events)));
+        Ok(self.spool.publish(messages).await?)
     }
 }

@@ -1,11 +1,9 @@
 //! All parts, started and stopped.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::expected::LATENESS;
@@ -18,6 +16,7 @@ use crate::database::Database;
 use crate::error::{FleetError, Result};
 use crate::fleet::{Programs, write};
 use crate::process::Process;
+use crate::scratch::Scratch;
 use crate::site::Site;
 
 /// The workers: of each role one, and two that share the work of detection.
@@ -46,7 +45,7 @@ pub(super) struct ChaosSite {
     pub ports: Vec<u16>,
     /// The database's URL, with its password.
     pub store_url: String,
-    directory: TempDir,
+    directory: Scratch,
 }
 
 impl ChaosSite {
@@ -58,12 +57,8 @@ impl ChaosSite {
         rate: u64,
         spool_bytes: u64,
     ) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("lavender-chaos-").tempdir();
-        let directory = directory.map_err(FleetError::io("a temporary directory"))?;
+        let directory = Scratch::make("lavender-chaos-")?;
         let path = directory.path();
-        // The database's user has to reach its own folder.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o711))
-            .map_err(FleetError::io(path.display().to_string()))?;
         let names: Vec<String> = (0..agents).map(Streams::agent).collect();
         let site = Site::make(path, &names)?;
         let (mut parts, ports) = broker(programs, &site, cluster, path).await?;
@@ -79,7 +74,7 @@ impl ChaosSite {
             let text = format!(
                 "[transport]\nurl = \"{}{replicas}\"\nack_wait_secs = 5\n[store]\nurl = {store_url:?}\n\
                  [rules]\nbuiltin = false\ndirs = [{folder:?}]\n\
-                 [detection]\nsuppress_secs = 0\nrisk = false\nlateness_secs = {}\nsilence_secs = 86400\n",
+                 [detection]\nsuppress_secs = 0\nlateness_secs = {}\nsilence_secs = 86400\n",
                 site.url_of(&ports, "worker"),
                 LATENESS.as_secs()
             );
@@ -148,7 +143,7 @@ impl ChaosSite {
         while let Some(part) = self.parts.pop() {
             part.stop().await?;
         }
-        self.directory.close().map_err(FleetError::io("removing the temporary directory"))
+        Ok(())
     }
 }
 

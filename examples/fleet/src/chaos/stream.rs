@@ -15,9 +15,9 @@ use lavender_core::{
 use crate::error::{FleetError, Result};
 use crate::site::TENANT;
 
-/// How many events of an agent rules match, about. All lie within detection's lateness, so none may be forgotten
-/// meanwhile; what is remembered of an agent is bounded, and more than this would go beyond it.
-const MATCHES: u64 = 40;
+/// How many events of an agent rules match, about. All lie within detection's lateness, so all are remembered at once,
+/// within what may be remembered of an agent.
+const MATCHES: u64 = 250;
 
 /// The numbers of a sequence by a seed: SplitMix64.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// The rules that find what happens: plain ones, and correlations. Novelty and scores are left out.
+/// The workers' rules, that find what happens: plain ones, correlations, and what is new.
 pub fn rules() -> String {
     let exec = |id: &str, image: &str, more: &str| {
         format!(
@@ -52,6 +52,11 @@ pub fn rules() -> String {
     };
     [
         exec("plain", "curl", "level: medium"),
+        exec(
+            "seen",
+            "ssh",
+            "level: medium\nlavender: {risk: 0, novelty: {fields: [CurrentDirectory], baseline: 5s}}",
+        ),
         exec("a", "cat", "level: low"),
         exec("b", "tar", "level: low"),
         exec("c", "rm", "level: low"),
@@ -150,11 +155,11 @@ fn text(text: &str) -> Captured<ByteString> {
 }
 
 fn process(random: &mut Random, rarity: u64) -> Process {
-    const FOUND: [&str; 5] = ["curl", "ssh", "cat", "tar", "rm"];
+    const FOUND: [&str; 6] = ["curl", "ssh", "cat", "tar", "rm", "wget"];
     const OTHERS: [&str; 6] = ["ls", "sh", "true", "make", "cc", "sed"];
     let image = match random.below(rarity) {
-        0 => FOUND[random.below(5) as usize],
-        _ => OTHERS[random.below(6) as usize],
+        0 => FOUND[random.below(FOUND.len() as u64) as usize],
+        _ => OTHERS[random.below(OTHERS.len() as u64) as usize],
     };
     let (tree, start) = (random.below(16), random.below(1_000));
     let directory = format!("/srv/{}", random.below(8));

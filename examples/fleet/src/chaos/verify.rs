@@ -8,6 +8,7 @@ use lavender_core::store::{AlertQuery, EventQuery, TimeRange};
 use lavender_store::Store;
 
 use super::expected;
+use super::own;
 use super::stream::Streams;
 use crate::check::takes_numbers;
 use crate::error::{FleetError, Result};
@@ -31,6 +32,8 @@ pub struct Totals {
     pub missing_alerts: u64,
     /// Alerts that are stored and that the single process did not raise.
     pub added_alerts: u64,
+    /// Alerts that agents raised while the broker was away.
+    pub while_away: u64,
     /// The missing ones, by rule.
     pub missing_by_rule: BTreeMap<String, u64>,
     /// Those that are too many, by rule.
@@ -47,6 +50,7 @@ impl Totals {
         self.duplicate_alerts += other.duplicate_alerts;
         self.missing_alerts += other.missing_alerts;
         self.added_alerts += other.added_alerts;
+        self.while_away += other.while_away;
         for (of, more) in [
             (&mut self.missing_by_rule, other.missing_by_rule),
             (&mut self.added_by_rule, other.added_by_rule),
@@ -57,8 +61,9 @@ impl Totals {
         }
     }
 
-    /// What does not hold. Where events were given up, their alerts are gone with them, and those that rest on the
-    /// absence of some come up: then only what is stored is held against the numbers.
+    /// What does not hold. Where events were given up, the workers' alerts of them are gone with them, and those that
+    /// rest on the absence of some come up: then what is stored is held against the numbers, and what the agents
+    /// raised themselves against what they should.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let accounted = self.stored + self.lost;
@@ -75,25 +80,38 @@ impl Totals {
         if self.lost == 0 {
             none(self.missing_alerts, "alerts are missing");
             none(self.added_alerts, "alerts are not of the single process");
+        } else {
+            let missing = self.missing_by_rule.get(own::RULE).copied().unwrap_or_default();
+            none(missing, "alerts that agents raised are missing");
         }
         faults
     }
 }
 
-/// Looks at all agents.
+/// Looks at all agents; the broker was away in the meantime of `away`.
 ///
 /// # Errors
 ///
 /// When the store cannot be read.
-pub async fn totals(store: &Arc<dyn Store>, streams: &Streams, agents: usize) -> Result<Totals> {
+pub async fn totals(
+    store: &Arc<dyn Store>,
+    streams: &Streams,
+    agents: usize,
+    away: Option<TimeRange>,
+) -> Result<Totals> {
     let mut totals = Totals::default();
     for number in 0..agents {
-        totals.add(agent(store, streams, number).await?);
+        totals.add(agent(store, streams, number, away).await?);
     }
     Ok(totals)
 }
 
-async fn agent(store: &Arc<dyn Store>, streams: &Streams, number: usize) -> Result<Totals> {
+async fn agent(
+    store: &Arc<dyn Store>,
+    streams: &Streams,
+    number: usize,
+    away: Option<TimeRange>,
+) -> Result<Totals> {
     let source = Streams::identity(number)?;
     let own = Streams::origin(&source);
     let mut totals = Totals::default();
@@ -133,6 +151,10 @@ async fn agent(store: &Arc<dyn Store>, streams: &Streams, number: usize) -> Resu
     };
     loop {
         let page = store.alerts(&query).await?;
+        let raised_away = page.items.iter().filter(|alert| {
+            &*alert.rule.id == own::RULE && away.is_some_and(|away| away.contains(alert.created_at))
+        });
+        totals.while_away += raised_away.count() as u64;
         let again = page
             .items
             .iter()
@@ -171,6 +193,9 @@ mod tests {
         assert_eq!(good.faults(), Vec::<String>::new());
         let counted = Totals { stored: 6, lost: 4, missing_alerts: 1, ..good.clone() };
         assert_eq!(counted.faults(), Vec::<String>::new());
+        let by_rule = BTreeMap::from([(own::RULE.to_owned(), 1)]);
+        let own = Totals { missing_by_rule: by_rule, ..counted };
+        assert_eq!(own.faults().len(), 1);
         for bad in [
             Totals { stored: 9, ..good.clone() },
             Totals { duplicates: 1, ..good.clone() },

@@ -41,7 +41,7 @@ pub struct DetectionConfig {
     pub suppress_secs: u32,
     /// Whether scores of process trees are kept.
     pub risk: bool,
-    /// The most bytes that the states of all agents take in the broker, which sets them aside: at most 512 KiB for an
+    /// The most bytes that the states of all agents take in the broker, which sets them aside: at most 768 KiB for an
     /// agent, and for most a few. Workers wait while it is full.
     pub state_bytes_max: u64,
 }

@@ -13,7 +13,7 @@ pub struct DetectionOptions {
     /// said.
     pub messages: usize,
     /// The most bytes that what is known of one agent takes in the store; beyond them, parts are forgotten, and counted.
-    /// Below what the store takes as one value. 512 KiB unless said.
+    /// Below what the store takes as one value. 768 KiB unless said.
     pub state_bytes_max: usize,
     /// The most bytes of states, as the store has them, that are kept at hand between batches. 64 MiB unless said.
     pub cached_bytes_max: usize,
@@ -39,7 +39,7 @@ impl Default for DetectionOptions {
     fn default() -> Self {
         Self {
             messages: 64,
-            state_bytes_max: 512 << 10,
+            state_bytes_max: 768 << 10,
             cached_bytes_max: 64 << 20,
             agents_max: 65_536,
             silence: Duration::from_secs(120),
