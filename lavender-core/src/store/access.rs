@@ -166,16 +166,22 @@ pub enum AuditAction {
     CommandIssue,
     /// An agent reported what became of a command.
     CommandResult,
+    /// A ruleset was uploaded.
+    RulesetUpload,
+    /// A ruleset was published.
+    RulesetPublish,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::AlertStatus,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::CommandIssue,
         Self::CommandResult,
+        Self::RulesetUpload,
+        Self::RulesetPublish,
     ];
 
     /// The name.
@@ -186,6 +192,8 @@ impl AuditAction {
             Self::TokenRevoke => "token_revoke",
             Self::CommandIssue => "command_issue",
             Self::CommandResult => "command_result",
+            Self::RulesetUpload => "ruleset_upload",
+            Self::RulesetPublish => "ruleset_publish",
         }
     }
 }
@@ -210,7 +218,7 @@ pub struct AuditEntry {
     pub actor: Arc<str>,
     /// What.
     pub action: AuditAction,
-    /// To what: the id of an alert, of a token or of a command.
+    /// To what: the id of an alert, of a token or of a command, or the digest of a ruleset.
     pub target: Arc<str>,
     /// What is different after it.
     pub change: Arc<str>,
