@@ -9,7 +9,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -117,6 +117,8 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("commands.sql"),
     // Alerts that are so bad or worse.
     include_str!("severity.sql"),
+    // Rulesets.
+    include_str!("rulesets.sql"),
 ];
 
 /// The version that this code reads and writes.
