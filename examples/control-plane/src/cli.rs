@@ -48,6 +48,11 @@ pub struct Cli {
     /// A file or directory of rules to list, beside the built-in ones. Can be given again.
     #[arg(long, value_name = "PATH")]
     pub rules: Vec<PathBuf>,
+    /// The broker of the fleet, `nats://…` or `tls://…`, to which published rulesets are brought. Without it they are only
+    /// kept.
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", env = "LAVENDER_TRANSPORT", hide_env_values = true)]
+    pub transport: Option<String>,
     /// The file with the key by which commands are signed, as `keys generate` makes it. Without it, no commands are
     /// given.
     #[arg(long, value_name = "FILE")]

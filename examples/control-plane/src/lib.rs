@@ -36,12 +36,18 @@ pub mod metrics;
 mod plane;
 pub mod problem;
 mod routes;
+mod rulesets;
 pub mod run;
 mod serve;
+#[cfg(feature = "nats")]
+mod transport;
 pub mod view;
 mod watch;
 
 pub use crate::command::{CommandSink, Commanding};
 pub use crate::plane::{ControlPlane, Options};
+pub use crate::rulesets::RulesetSink;
 pub use crate::serve::{WelcomeError, serve, welcome};
+#[cfg(feature = "nats")]
+pub use crate::transport::BrokerRulesets;
 pub use crate::watch::watch;

@@ -20,6 +20,10 @@ pub struct Metrics {
     pub transitions: Counter,
     /// Looks at the agents, or at the feed, that failed.
     pub sweep_failures: Counter,
+    /// Published rulesets that were taken to where rules are evaluated.
+    pub rulesets_handed_over: Counter,
+    /// Tries to take a published ruleset there that failed.
+    pub ruleset_failures: Counter,
     /// Clients of the live stream.
     pub live_clients: Gauge,
     /// Changes that slow clients of the live stream were told that they missed.
@@ -41,6 +45,14 @@ impl Default for Metrics {
         let transitions = counter("transitions", "Transitions of agents that were noticed");
         let sweep_failures =
             counter("sweep_failures", "Looks at the agents or at the feed that failed");
+        let rulesets_handed_over = counter(
+            "rulesets_handed_over",
+            "Published rulesets that were taken to where rules are evaluated",
+        );
+        let ruleset_failures = counter(
+            "ruleset_failures",
+            "Tries to take a published ruleset to where rules are evaluated that failed",
+        );
         let live_missed =
             counter("live_missed", "Changes that slow clients of the live stream missed");
         let live_clients = Gauge::default();
@@ -53,6 +65,8 @@ impl Default for Metrics {
             limited,
             transitions,
             sweep_failures,
+            rulesets_handed_over,
+            ruleset_failures,
             live_clients,
             live_missed,
         }

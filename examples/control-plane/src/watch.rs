@@ -1,12 +1,13 @@
-//! What goes on without anybody asking: agents are looked at, and the end of the feed.
+//! What goes on without anybody asking: agents are looked at, and the end of the feed; published rules are handed over.
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::plane::ControlPlane;
+use crate::rulesets::catch_up;
 
-/// Looks at agents and at the feed, for ever.
+/// Looks at agents and at the feed, and at whether published rules were taken, for ever.
 pub async fn watch(plane: ControlPlane) {
-    tokio::join!(sweep(&plane), follow(&plane));
+    tokio::join!(sweep(&plane), follow(&plane), bring(&plane));
 }
 
 async fn sweep(plane: &ControlPlane) {
@@ -22,6 +23,19 @@ async fn sweep(plane: &ControlPlane) {
                 plane.metrics().sweep_failures.inc();
                 tracing::warn!("agents could not be looked at: {error}");
             }
+        }
+    }
+}
+
+/// Hands published rules over that were not taken when they were published.
+async fn bring(plane: &ControlPlane) {
+    let mut ticks = interval(plane.options().sweep_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = catch_up(plane).await {
+            plane.metrics().ruleset_failures.inc();
+            tracing::warn!("published rules could not be looked at: {error}");
         }
     }
 }
