@@ -60,7 +60,7 @@ fn routes() -> Vec<Route> {
     };
     let token = || json!({"name": "wall", "role": "viewer"});
     let command = || json!({"command": {"action": "ping"}});
-    let ruleset = || json!({"files": [{"name": "a.yml", "text": ""}]});
+    let ruleset = || json!({"files": []});
     let publication = || json!({"revision": 0});
     let open = |path| Route { role: None, ..get(path, "", Thing::None, Viewer) };
     vec![
@@ -154,6 +154,10 @@ async fn ask(
     (answer.status, String::from_utf8(answer.body).unwrap())
 }
 
+/// A rule that compiles.
+const RULE: &str = "title: Made\nid: made\nlogsource: {product: linux}\n\
+    detection: {s: {Image: /made}, condition: s}\n";
+
 /// One of a thing of the tenant of `sample`, as a path names it.
 async fn make(plane: &Plane, sample: &mut Sample, thing: Thing) -> String {
     match thing {
@@ -175,7 +179,7 @@ async fn make(plane: &Plane, sample: &mut Sample, thing: Thing) -> String {
             issued.command().id.to_string()
         }
         Thing::Ruleset => {
-            let rules = Ruleset::new([RuleFile::new("made.yml", "# made").unwrap()]).unwrap();
+            let rules = Ruleset::new([RuleFile::new("made.yml", RULE).unwrap()]).unwrap();
             let uploaded = UploadedRuleset::new(&rules, "test", None, START);
             plane.store.put_ruleset(&sample.source().tenant, &rules, &uploaded).await.unwrap();
             rules.digest().to_string()

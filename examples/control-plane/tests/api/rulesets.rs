@@ -126,7 +126,7 @@ async fn a_set_with_a_fault_is_refused_whole_and_every_fault_told_by_file_and_li
         "{}",
         String::from_utf8_lossy(&replacing.body)
     );
-    let large = "#".repeat(3 << 20);
+    let large = format!("{good}{}", "#".repeat(3 << 20));
     assert_eq!(upload(&plane, &admin, &[("large.yml", &large)]).await.status, StatusCode::CREATED);
     let larger = "#".repeat(5 << 20);
     upload(&plane, &admin, &[("larger.yml", &larger)]).await.is_problem(StatusCode::BAD_REQUEST);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::command::CommandResult;
-use lavender_core::store::{CommandQuery, LivenessTimes};
+use lavender_core::store::{CommandQuery, LivenessTimes, Publication};
 use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,8 +76,13 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
             json!({"revision": last.revision, "reason": last.reason.as_deref()})
         }
         "publish" => {
-            stage.publish_again().await;
-            json!({})
+            // Again what is published, and by somebody else.
+            let tenant = TenantId::default();
+            let last = stage.store.published_ruleset(&tenant).await.unwrap().unwrap();
+            let revision = last.revision + 1;
+            let next = Publication { revision, actor: "somebody".into(), ..last };
+            stage.store.publish_ruleset(&tenant, &next).await.unwrap();
+            json!({"revision": revision})
         }
         "place" => json!({"id": stage.store.feed_end().await.unwrap().0.to_string()}),
         other => panic!("the scenario asks for `{other}`"),

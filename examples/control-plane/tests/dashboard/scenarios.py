@@ -339,7 +339,7 @@ def rules_are_uploaded_tested_and_published(url):
         for scheme, width in [("light", 1280), ("dark", 400)]:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
-            press(re.compile("^Test [0-9a-f]"))
+            own.get_by_role("button", name=re.compile("^Test [0-9a-f]")).first.click()
             expect(own.get_by_role("region", name="Matches", exact=True)).to_be_visible()
             assert not (bad := look(page, "rules of one's own", scheme, width)), bad
 

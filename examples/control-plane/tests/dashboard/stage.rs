@@ -11,7 +11,7 @@ use lavender_control_plane::{Commanding, ControlPlane, Options, api, watch};
 use lavender_core::command::{KeyId, Signer};
 use lavender_core::conformance::sample::Sample;
 use lavender_core::event::{EventKind, LossStage, Process};
-use lavender_core::store::{LivenessTimes, Publication, Role};
+use lavender_core::store::{LivenessTimes, Role};
 use lavender_core::{
     Alert, Certainty, Clock as _, Evidence, RuleMeta, Severity, SystemClock, TenantId, Timestamp,
 };
@@ -93,14 +93,6 @@ impl Stage {
             Sample::new(TenantId::default().as_str(), &name, number as u64 + 1)
         });
         Self { url, token, agents: agents.collect(), acts: 0, store, plane }
-    }
-
-    /// Publishes again what is published, as somebody else.
-    pub(crate) async fn publish_again(&self) {
-        let tenant = TenantId::default();
-        let last = self.store.published_ruleset(&tenant).await.unwrap().unwrap();
-        let next = Publication { revision: last.revision + 1, actor: "somebody".into(), ..last };
-        self.store.publish_ruleset(&tenant, &next).await.unwrap();
     }
 
     /// Six hours in the life of its agents: a third of them falls silent at once two hours ago, one loses events, and
