@@ -50,6 +50,7 @@
 //! | `json` | yes | [`codec`]: the wire format |
 //! | `envelope` | | [`envelope`]: messages as headers and a body, for brokers and spools |
 //! | `command` | | [`command`]: signed orders to agents, and how an agent checks them |
+//! | `ruleset` | | [`ruleset`]: rule files as one thing, by their digest, and where published ones lie |
 //! | `runtime` | | [`pipeline`]: the runner, on tokio |
 //! | `conformance` | | [`conformance`]: suites that implementations of the traits must pass; not API-stable |
 
@@ -74,6 +75,7 @@ pub mod pipeline;
 mod response;
 mod risk;
 mod rule;
+pub mod ruleset;
 mod source;
 pub mod store;
 mod text;

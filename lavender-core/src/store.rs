@@ -5,6 +5,8 @@ mod access;
 mod command;
 mod feed;
 mod fleet;
+#[cfg(feature = "ruleset")]
+mod ruleset;
 mod triage;
 
 use std::fmt;
@@ -33,6 +35,8 @@ pub use self::fleet::{
     AgentFacts, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason, LivenessTimes,
     LivenessTransition, TransitionQuery,
 };
+#[cfg(feature = "ruleset")]
+pub use self::ruleset::{Publication, RulesetQuery, RulesetStore, UploadedRuleset};
 pub use self::triage::{
     AgentCount, AlertBucket, AlertRecord, AlertStatistics, Revision, RuleCount, StatisticsQuery,
     StatusUpdate, TechniqueCount, TriageStore,

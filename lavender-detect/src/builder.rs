@@ -1,6 +1,6 @@
 //! Loading: from files to a [`RuleSet`], or to every fault in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub struct RuleSetBuilder {
     skipped: Vec<Fault>,
     faults: Vec<Fault>,
     files: usize,
+    /// How many rules and correlations give way to what has their ids.
+    giving_way: (usize, usize),
 }
 
 /// What [`RuleSetBuilder::build`] made.
@@ -147,6 +149,58 @@ impl RuleSetBuilder {
         }
     }
 
+    /// Lets what is added from now on take the place of what was added before and has the same id: where a rule of one's
+    /// own replaces one that everybody has.
+    ///
+    /// ```
+    /// use lavender_detect::RuleSetBuilder;
+    ///
+    /// let rule = |level: &str| format!(
+    ///     "title: T\nid: 7\nlogsource: {{product: linux}}\ndetection: {{s: {{Image: /x}}, condition: s}}\nlevel: {level}\n"
+    /// );
+    /// let mut builder = RuleSetBuilder::new();
+    /// builder.add_str("theirs.yml", &rule("low")).replace_earlier().add_str("ours.yml", &rule("high"));
+    /// let rules = builder.build()?.rules;
+    /// assert_eq!(rules.iter().map(|rule| rule.meta().level.as_str()).collect::<Vec<_>>(), ["high"]);
+    /// # Ok::<(), lavender_detect::RuleErrors>(())
+    /// ```
+    pub fn replace_earlier(&mut self) -> &mut Self {
+        self.give_way();
+        self.giving_way = (self.rules.len(), self.correlations.len());
+        self
+    }
+
+    /// Removes what was replaced.
+    fn give_way(&mut self) {
+        let (rules, correlations) = std::mem::take(&mut self.giving_way);
+        let of_rules = self.rules[rules..].iter().map(|(_, rule)| &rule.meta.id);
+        let of_correlations = self.correlations[correlations..].iter().map(|(_, it)| &it.meta.id);
+        let newer: HashSet<Arc<str>> = of_rules.chain(of_correlations).cloned().collect();
+        let mut place = 0;
+        self.rules.retain(|(_, rule)| {
+            place += 1;
+            place > rules || !newer.contains(&rule.meta.id)
+        });
+        place = 0;
+        self.correlations.retain(|(_, correlation)| {
+            place += 1;
+            place > correlations || !newer.contains(&correlation.meta.id)
+        });
+    }
+
+    /// Adds a file of a set by its name and text, as [`add_dir`](Self::add_dir) does: `placeholders.yml` gives values to
+    /// placeholders, and `*.test.yml` is left alone.
+    pub fn add_file_of_set(&mut self, name: &str, text: &str) -> &mut Self {
+        match name.rsplit('/').next() {
+            Some(builtin::PLACEHOLDERS) => self.add_placeholders(name, text),
+            Some(file) if !is_rule_file(file) => {}
+            _ => {
+                self.add_str(name, text);
+            }
+        }
+        self
+    }
+
     /// Adds a file.
     pub fn add_file(&mut self, path: &Path) -> &mut Self {
         match read(path) {
@@ -229,6 +283,7 @@ impl RuleSetBuilder {
     /// Compiles what can be compiled, and says what is wrong with the rest: for tools that look at rules. Whoever
     /// runs them wants [`build`](Self::build), which refuses a set with a fault as a whole.
     pub fn build_partial(mut self) -> (Loaded, Vec<Fault>) {
+        self.give_way();
         let mut refused = self.check_ids();
         let mut fields = Fields::new();
         let mut predicates = Predicates::default();

@@ -378,6 +378,11 @@ impl SigmaDetector {
         self.evaluate(event, judge, out);
     }
 
+    /// What becomes of what could not be decided.
+    pub(crate) const fn policy(&self) -> UndeterminedPolicy {
+        self.policy
+    }
+
     /// Counts values that had to be forgotten.
     pub(crate) fn forgot(&self, values: u64) {
         self.shared.forgotten.fetch_add(values, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lavender_core::event::{Event, EventData};
-use lavender_core::{AgentDetection, AlertStage, FleetDetector};
+use lavender_core::{AgentDetection, AlertStage, FleetDetector, TenantId};
 
 use crate::correlate::{CorrelatingDetector, CorrelatorOptions};
 use crate::detector::SigmaDetector;
@@ -12,6 +12,7 @@ use crate::novelty::{NoveltyOptions, Sighting};
 use crate::risk::{RiskOptions, RiskOptionsError, RiskStage};
 use crate::ruleset::RuleSet;
 use crate::suppress::{SuppressionAnchor, SuppressionOptions, SuppressionStage};
+use crate::tenant::{TenantDetectors, TenantRules};
 
 /// How the events of many agents are looked at. Every bound is of one agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,14 +68,14 @@ impl FleetOptions {
 ///
 /// ```
 /// use std::time::Duration;
-/// use lavender_core::FleetDetector;
+/// use lavender_core::{FleetDetector, TenantId};
 /// use lavender_detect::{FleetOptions, RuleHandle, RuleSet, SigmaFleetDetector};
 ///
-/// # fn main() -> Result<(), lavender_detect::risk::RiskOptionsError> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let handle = RuleHandle::new(RuleSet::empty());
 /// let options = FleetOptions::new(Duration::from_secs(60));
 /// let mut detector = SigmaFleetDetector::new(handle.detector(), options)?;
-/// let agent = detector.begin();
+/// let agent = detector.begin(&TenantId::new("acme")?);
 /// assert_eq!(agent.stages.len(), 2); // scores, suppression
 /// # Ok(())
 /// # }
@@ -82,6 +83,7 @@ impl FleetOptions {
 #[derive(Debug)]
 pub struct SigmaFleetDetector {
     sigma: Arc<Mutex<SigmaDetector>>,
+    tenants: TenantDetectors,
     options: FleetOptions,
     /// The rules that agents were last told the time for.
     told: RuleSet,
@@ -101,22 +103,36 @@ impl SigmaFleetDetector {
             suppression.anchor = SuppressionAnchor::Cell;
         }
         let told = sigma.rules().clone();
-        Ok(Self { sigma: Arc::new(Mutex::new(sigma)), options, told })
+        let tenants = TenantDetectors::new(TenantRules::default(), sigma.policy());
+        Ok(Self { sigma: Arc::new(Mutex::new(sigma)), tenants, options, told })
     }
 
-    fn sigma(&self) -> MutexGuard<'_, SigmaDetector> {
-        self.sigma.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Evaluates these rules for the tenants that have their own, and for the others those that it was made with.
+    #[must_use]
+    pub fn with_tenants(mut self, tenants: TenantRules) -> Self {
+        let policy = lock(&self.sigma).policy();
+        self.tenants = TenantDetectors::new(tenants, policy);
+        self
     }
 
-    fn rules(&self) -> RuleSet {
-        let mut sigma = self.sigma();
-        sigma.refresh();
-        sigma.rules().clone()
+    fn sigma(&self, tenant: &TenantId) -> &Arc<Mutex<SigmaDetector>> {
+        self.tenants.get(tenant).unwrap_or(&self.sigma)
     }
 }
 
+fn lock(sigma: &Mutex<SigmaDetector>) -> MutexGuard<'_, SigmaDetector> {
+    sigma.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The newest rules, which it evaluates from now on.
+fn rules(sigma: &Mutex<SigmaDetector>) -> RuleSet {
+    let mut sigma = lock(sigma);
+    sigma.refresh();
+    sigma.rules().clone()
+}
+
 impl FleetDetector for SigmaFleetDetector {
-    fn concerns(&mut self, event: &Arc<Event>) -> bool {
+    fn concerns(&mut self, tenant: &TenantId, event: &Arc<Event>) -> bool {
         if let EventData::Lost(_) = event.data {
             return true;
         }
@@ -125,16 +141,17 @@ impl FleetDetector for SigmaFleetDetector {
             matched = true;
             Sighting::Known
         };
-        self.sigma().detect_judged(event, &mut judge, &mut undetermined);
+        lock(self.sigma(tenant)).detect_judged(event, &mut judge, &mut undetermined);
         matched || !undetermined.is_empty()
     }
 
-    fn begin(&mut self) -> AgentDetection {
+    fn begin(&mut self, tenant: &TenantId) -> AgentDetection {
         let FleetOptions { correlation, novelty, risk, suppression, event_bytes_max } =
             self.options.clone();
+        let sigma = self.sigma(tenant);
         let detector = CorrelatingDetector::taking_turns(
-            &self.sigma,
-            &self.rules(),
+            sigma,
+            &rules(sigma),
             correlation,
             novelty,
             event_bytes_max,
@@ -148,9 +165,10 @@ impl FleetDetector for SigmaFleetDetector {
     }
 
     fn take_renewed(&mut self) -> bool {
-        let rules = self.rules();
+        let rules = rules(&self.sigma);
         let renewed = !rules.is_same(&self.told);
         self.told = rules;
-        renewed
+        // Both are asked.
+        self.tenants.take_renewed() || renewed
     }
 }

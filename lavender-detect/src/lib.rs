@@ -83,6 +83,7 @@ mod ruleset;
 mod schema;
 mod stats;
 mod suppress;
+mod tenant;
 mod testing;
 mod truth;
 
@@ -118,5 +119,6 @@ pub use crate::stats::{
 pub use crate::suppress::{
     SuppressionAnchor, SuppressionCounters, SuppressionKey, SuppressionOptions, SuppressionStage,
 };
+pub use crate::tenant::TenantRules;
 pub use crate::testing::{Failure, RuleTest, read_tests, run_tests};
 pub use crate::truth::Truth;

@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
-use lavender_core::{Bytes, Detection, Detector, ErrorKind, FleetDetector as _, Timestamp};
+use lavender_core::{
+    Bytes, Detection, Detector, ErrorKind, FleetDetector as _, TenantId, Timestamp,
+};
 use lavender_detect::{
-    FleetOptions, RuleHandle, RuleSet, SigmaDetector, SigmaFleetDetector, UndeterminedPolicy,
+    FleetOptions, RuleHandle, RuleSet, SigmaDetector, SigmaFleetDetector, TenantRules,
+    UndeterminedPolicy,
 };
 use support::{exec, process, truncated};
 
@@ -37,6 +40,10 @@ fn fleet(policy: UndeterminedPolicy) -> (RuleHandle, SigmaFleetDetector) {
     (handle, SigmaFleetDetector::new(sigma, options).unwrap())
 }
 
+fn acme() -> TenantId {
+    TenantId::new("acme").unwrap()
+}
+
 fn run(image: &str, arguments: &[&str]) -> Arc<Event> {
     exec(process(image, arguments, None))
 }
@@ -44,23 +51,23 @@ fn run(image: &str, arguments: &[&str]) -> Arc<Event> {
 #[test]
 fn an_event_concerns_an_agent_if_a_rule_of_any_kind_matches_it() {
     let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
-    assert!(fleet.concerns(&run("/usr/bin/x", &["x", "secret"])));
-    assert!(fleet.concerns(&run("/usr/bin/cat", &["cat"])), "correlations need it");
-    assert!(fleet.concerns(&run("/usr/bin/ssh", &["ssh"])), "it may be new");
-    assert!(!fleet.concerns(&run("/usr/bin/true", &["true"])));
+    assert!(fleet.concerns(&acme(), &run("/usr/bin/x", &["x", "secret"])));
+    assert!(fleet.concerns(&acme(), &run("/usr/bin/cat", &["cat"])), "correlations need it");
+    assert!(fleet.concerns(&acme(), &run("/usr/bin/ssh", &["ssh"])), "it may be new");
+    assert!(!fleet.concerns(&acme(), &run("/usr/bin/true", &["true"])));
     let loss = Loss::new(LossStage::Queue, EventKind::Exec, 1);
     let lost = Event { data: EventData::Lost(loss), ..(*run("/bin/x", &["x"])).clone() };
-    assert!(fleet.concerns(&Arc::new(lost)));
+    assert!(fleet.concerns(&acme(), &Arc::new(lost)));
 }
 
 #[test]
 fn what_could_not_be_decided_concerns_an_agent_where_it_is_reported() {
     let event = || exec(truncated(process("/usr/bin/x", &["x", "y", "secret"], None), 3));
     let (counting, mut fleet_of_counting) = fleet(UndeterminedPolicy::Count);
-    assert!(!fleet_of_counting.concerns(&event()));
+    assert!(!fleet_of_counting.concerns(&acme(), &event()));
     assert_eq!(counting.undetermined(), 1);
     let (_reporting, mut fleet) = fleet(UndeterminedPolicy::Report);
-    assert!(fleet.concerns(&event()));
+    assert!(fleet.concerns(&acme(), &event()));
 }
 
 #[test]
@@ -70,7 +77,7 @@ fn it_says_once_that_rules_were_replaced() {
     handle.swap(RuleSet::empty());
     assert!(fleet.take_renewed());
     assert!(!fleet.take_renewed());
-    assert!(!fleet.concerns(&run("/usr/bin/cat", &["cat"])));
+    assert!(!fleet.concerns(&acme(), &run("/usr/bin/cat", &["cat"])));
 }
 
 fn save(detector: &mut Box<dyn Detector>, saved: &mut BTreeMap<String, Bytes>) {
@@ -85,7 +92,7 @@ fn save(detector: &mut Box<dyn Detector>, saved: &mut BTreeMap<String, Bytes>) {
 #[test]
 fn who_takes_over_knows_what_is_due_and_the_process_that_it_is_about() {
     let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
-    let mut first = fleet.begin().detector;
+    let mut first = fleet.begin(&acme()).detector;
     let event = run("/usr/bin/cat", &["cat"]);
     let mut found: Vec<Detection> = Vec::new();
     first.detect(&event, &mut found);
@@ -93,7 +100,7 @@ fn who_takes_over_knows_what_is_due_and_the_process_that_it_is_about() {
     save(&mut first, &mut saved);
     assert!(found.is_empty());
 
-    let mut second = fleet.begin().detector;
+    let mut second = fleet.begin(&acme()).detector;
     assert_eq!(second.due(), None);
     for (key, value) in &saved {
         second.state().unwrap().restore(key, value).unwrap();
@@ -156,7 +163,7 @@ fn what_was_learned_is_new_when_the_baseline_turns_out_to_have_begun_earlier() {
 #[test]
 fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
     let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
-    let mut detector = fleet.begin().detector;
+    let mut detector = fleet.begin(&acme()).detector;
     let state = detector.state().unwrap();
     for value in [&b""[..], b"{}", b"\xff", b"{\"id\":1}"] {
         let error = state.restore("event/00-00", value).unwrap_err();
@@ -166,4 +173,34 @@ fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
     detector.detect(&run("/usr/bin/cat", &["cat", &large]), &mut Vec::new());
     assert_eq!(detector.state().unwrap().gaps().forgotten, 1);
     detector.idle(Timestamp::from_nanos(i64::MAX / 4), &mut Vec::new());
+}
+
+#[test]
+fn a_tenant_with_rules_of_its_own_is_looked_at_by_them() {
+    let (handle, fleet) = fleet(UndeterminedPolicy::Count);
+    let tenants = TenantRules::default();
+    let mut fleet = fleet.with_tenants(tenants.clone());
+    let globex = TenantId::new("globex").unwrap();
+    let own = |word: &str| RuleSet::from_yaml(&RULES.replace("secret", word)).unwrap();
+    let event = |word: &str| run("/usr/bin/x", &["x", word]);
+    assert!(fleet.concerns(&globex, &event("secret")), "it has those of everybody");
+    assert!(!fleet.take_renewed());
+
+    tenants.set(&globex, own("word"));
+    assert!(fleet.take_renewed());
+    assert!(!fleet.take_renewed());
+    assert!(fleet.concerns(&globex, &event("word")) && !fleet.concerns(&globex, &event("secret")));
+    assert!(fleet.concerns(&acme(), &event("secret")) && !fleet.concerns(&acme(), &event("word")));
+    let mut found = Vec::new();
+    fleet.begin(&globex).detector.detect(&event("word"), &mut found);
+    fleet.begin(&acme()).detector.detect(&event("word"), &mut found);
+    assert_eq!(found.len(), 1);
+
+    tenants.set(&globex, own("other"));
+    assert!(fleet.take_renewed());
+    assert!(fleet.concerns(&globex, &event("other")) && !fleet.concerns(&globex, &event("word")));
+    handle.swap(RuleSet::empty());
+    assert!(fleet.take_renewed());
+    assert!(fleet.concerns(&globex, &event("other")), "it has its own");
+    assert!(!fleet.concerns(&acme(), &event("secret")));
 }

@@ -27,6 +27,8 @@ pub(crate) enum Listing {
     Tokens,
     Audit,
     Commands,
+    Rulesets,
+    Publications,
 }
 
 impl Listing {
@@ -38,6 +40,8 @@ impl Listing {
             Self::Tokens => "k",
             Self::Audit => "u",
             Self::Commands => "c",
+            Self::Rulesets => "r",
+            Self::Publications => "p",
         }
     }
 

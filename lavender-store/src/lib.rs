@@ -20,7 +20,7 @@
 //!
 //! - A store is opened from a URL: see [`open`]. One object is an `EventStore`, an `AlertStore` and a
 //!   `StateStore`, and what a control plane needs within a tenant: a `TriageStore`, a `FleetStore`, an `AccessStore`,
-//!   a `CommandStore` and a `FeedStore`. [`Store`] joins them and adds [retention](Store::retain) and an orderly [end](Store::close).
+//!   a `CommandStore`, a `RulesetStore` and a `FeedStore`. [`Store`] joins them and adds [retention](Store::retain) and an orderly [end](Store::close).
 //! - Events are kept by the UTC day of their `observed_at`; retention forgets whole days at once.
 //! - What is written twice is there once: events and alerts are known by their ids.
 //!
@@ -45,6 +45,7 @@ mod memory;
 mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod process;
+mod rulesets;
 mod sequence;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod severity;
@@ -53,7 +54,9 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use lavender_core::store::{AccessStore, CommandStore, FeedStore, FleetStore, TriageStore};
+use lavender_core::store::{
+    AccessStore, CommandStore, FeedStore, FleetStore, RulesetStore, TriageStore,
+};
 use lavender_core::{
     AlertStore, Error, ErrorKind, EventStore, Result, StateStore, Timestamp, async_trait,
 };
@@ -74,6 +77,7 @@ pub trait Store:
     + FleetStore
     + AccessStore
     + CommandStore
+    + RulesetStore
     + FeedStore
 {
     /// Forgets the events and the losses of every UTC day that was over at `before`. Alerts and their

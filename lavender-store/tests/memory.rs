@@ -22,6 +22,7 @@ async fn it_conforms() {
     conformance::fleet_store(&MemoryStore::new()).await;
     conformance::access_store(&MemoryStore::new()).await;
     conformance::command_store(&MemoryStore::new()).await;
+    conformance::ruleset_store(&MemoryStore::new()).await;
     conformance::feed_store(&MemoryStore::new()).await;
     let clock = Arc::new(ManualClock::new(START));
     let mut options = MemoryOptions::default();

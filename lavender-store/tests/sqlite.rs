@@ -54,6 +54,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
             "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
              DROP INDEX alerts_tenant_rule; DROP INDEX alerts_tenant_severity; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
              DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed; DROP TABLE commands;
+             DROP TABLE rulesets; DROP TABLE publications;
              DROP TABLE alert_slots; DROP TABLE alert_days;
              ALTER TABLE alerts DROP COLUMN revision;
              ALTER TABLE alerts DROP COLUMN updated_at;
@@ -134,6 +135,7 @@ async fn it_conforms_within_tenants() {
     conformance::triage_store(&store).await;
     conformance::access_store(&store).await;
     conformance::command_store(&store).await;
+    conformance::ruleset_store(&store).await;
     conformance::feed_store(&store).await;
     store.close().await.unwrap();
 }

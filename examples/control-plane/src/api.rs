@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::dashboard;
 use crate::limit;
 use crate::plane::ControlPlane;
-use crate::problem::Problem;
+use crate::problem::{FaultView, Problem};
 use crate::routes;
 
 /// The most bytes of a body.
@@ -39,7 +39,7 @@ const HEADERS: [(&str, &str); 6] = [
         title = "Lavender control plane",
         description = "What agents saw and raised, and what people did about it. Each token sees one tenant."
     ),
-    components(schemas(Problem))
+    components(schemas(FaultView, Problem))
 )]
 struct Document;
 

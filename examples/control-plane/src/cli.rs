@@ -52,8 +52,8 @@ pub struct Cli {
     /// given.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
-    /// The broker that brings commands to agents: `nats://HOST:PORT` or `tls://HOST:PORT`, with `?ca=…&cert=…&key=…&nkey=…`
-    /// by file, as workers take it. Without it, commands stay where they are.
+    /// The broker that brings commands to agents and published rulesets to workers: `nats://HOST:PORT` or
+    /// `tls://HOST:PORT`, with `?ca=…&cert=…&key=…&nkey=…` by file, as workers take it. Without it, both stay where they are.
     #[arg(long, value_name = "URL", env = "LAVENDER_TRANSPORT", hide_env_values = true)]
     pub transport: Option<String>,
 }

@@ -39,8 +39,11 @@ pub mod metrics;
 mod plane;
 pub mod problem;
 mod routes;
+mod rulesets;
 pub mod run;
 mod serve;
+#[cfg(feature = "nats")]
+mod transport;
 pub mod view;
 mod watch;
 
@@ -48,5 +51,8 @@ pub use crate::broker::Broker;
 pub use crate::command::Commanding;
 pub use crate::delivery::take_reports;
 pub use crate::plane::{ControlPlane, Options};
+pub use crate::rulesets::RulesetSink;
 pub use crate::serve::{WelcomeError, serve, welcome};
+#[cfg(feature = "nats")]
+pub use crate::transport::BrokerRulesets;
 pub use crate::watch::watch;

@@ -24,6 +24,10 @@ pub struct Metrics {
     pub command_results: Counter,
     /// What agents refused, or reported otherwise than first.
     pub command_refusals: Counter,
+    /// Published rulesets that were taken to where rules are evaluated.
+    pub rulesets_handed_over: Counter,
+    /// Tries to take a published ruleset there that failed.
+    pub ruleset_failures: Counter,
     /// Clients of the live stream.
     pub live_clients: Gauge,
     /// Changes that slow clients of the live stream were told that they missed.
@@ -49,6 +53,14 @@ impl Default for Metrics {
             counter("command_results", "Results of commands that agents reported");
         let command_refusals =
             counter("command_refusals", "What agents refused or reported otherwise than first");
+        let rulesets_handed_over = counter(
+            "rulesets_handed_over",
+            "Published rulesets that were taken to where rules are evaluated",
+        );
+        let ruleset_failures = counter(
+            "ruleset_failures",
+            "Tries to take a published ruleset to where rules are evaluated that failed",
+        );
         let live_missed =
             counter("live_missed", "Changes that slow clients of the live stream missed");
         let live_clients = Gauge::default();
@@ -63,6 +75,8 @@ impl Default for Metrics {
             sweep_failures,
             command_results,
             command_refusals,
+            rulesets_handed_over,
+            ruleset_failures,
             live_clients,
             live_missed,
         }

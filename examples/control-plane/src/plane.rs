@@ -15,6 +15,7 @@ use crate::command::Commanding;
 use crate::delivery::Sent;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
+use crate::rulesets::{HandedOver, RulesetSink};
 
 /// How a control plane behaves.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub rules: RuleHandle,
     /// By what commands are signed, and brought to agents.
     pub commanding: Commanding,
+    /// Who takes published rulesets to where rules are evaluated. Without it they are only kept.
+    pub rulesets: Option<Arc<dyn RulesetSink>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,6 +56,7 @@ impl Default for Options {
             live_clients: 1_024,
             rules: RuleHandle::new(RuleSet::empty()),
             commanding: Commanding::default(),
+            rulesets: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -72,7 +76,8 @@ struct Parts {
     feed_end: watch::Sender<FeedPosition>,
     sent: Sent,
     live: Arc<Semaphore>,
-    tests: Semaphore,
+    tests: Arc<Semaphore>,
+    handed_over: HandedOver,
 }
 
 impl ControlPlane {
@@ -86,7 +91,8 @@ impl ControlPlane {
             feed_end: watch::Sender::default(),
             sent: Sent::default(),
             live: Arc::new(Semaphore::new(options.live_clients)),
-            tests: Semaphore::new(1),
+            tests: Arc::new(Semaphore::new(1)),
+            handed_over: HandedOver::default(),
             options,
         }))
     }
@@ -134,8 +140,13 @@ impl ControlPlane {
         &self.0.live
     }
 
-    /// The turns for testing rules: each takes a core.
-    pub(crate) fn rule_tests(&self) -> &Semaphore {
+    /// The turns for testing and compiling rules: each takes a core.
+    pub(crate) fn rule_tests(&self) -> &Arc<Semaphore> {
         &self.0.tests
+    }
+
+    /// Which published rulesets were handed over.
+    pub(crate) fn handed_over(&self) -> &HandedOver {
+        &self.0.handed_over
     }
 }

@@ -5,6 +5,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lavender_core::{Error, ErrorKind};
+use lavender_detect::Fault;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +18,28 @@ pub struct Problem {
     pub title: &'static str,
     /// What went wrong here, and what to do about it.
     pub detail: String,
+    /// Of refused rules, what is wrong with them: the first thousand faults, by file and line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<FaultView>,
 }
+
+/// What is wrong with a rule, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FaultView {
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 when the fault is of the file as a whole.
+    pub line: u32,
+    /// The rule's title, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What is wrong, and what to do about it.
+    pub reason: String,
+}
+
+/// The most faults that a problem tells of.
+const FAULTS_MAX: usize = 1_000;
 
 impl Problem {
     /// Each status that any route may answer with, and what it means.
@@ -41,7 +63,20 @@ impl Problem {
             .into_iter()
             .find(|(known, _)| *known == status)
             .map_or("It cannot be done", |(_, title)| title);
-        Self { status: status.as_u16(), title, detail: detail.into() }
+        Self { status: status.as_u16(), title, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// The same, with what is wrong with rules.
+    #[must_use]
+    pub fn with_faults(mut self, faults: &[Fault]) -> Self {
+        let view = |fault: &Fault| FaultView {
+            file: fault.file.to_string(),
+            line: fault.line,
+            rule: fault.rule.as_ref().map(ToString::to_string),
+            reason: fault.reason.clone(),
+        };
+        self.errors = faults.iter().take(FAULTS_MAX).map(view).collect();
+        self
     }
 
     /// What was asked is wrong.

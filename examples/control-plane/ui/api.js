@@ -4,9 +4,11 @@ const KEY = "lavender.token";
 
 /** What went wrong, in the words of the control plane. */
 export class Problem extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, errors = []) {
     super(detail);
     this.status = status;
+    /** Of refused rules, what is wrong with them. */
+    this.errors = errors;
   }
 }
 
@@ -46,7 +48,7 @@ export async function ask(url, { method = "GET", body, signal, headers = {}, as 
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401) session.dispatchEvent(new Event("unauthorized"));
-  throw new Problem(response.status, problem.detail || `The control plane answers with ${response.status}.`);
+  throw new Problem(response.status, problem.detail || `The control plane answers with ${response.status}.`, problem.errors);
 }
 
 /** JSON with its integers as they are: those that are too large for a number stay what was written. */

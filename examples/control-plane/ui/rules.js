@@ -1,10 +1,11 @@
-// The rules that this control plane lists.
+// The rules that this control plane lists, and those of one's own.
 
 import { readAll } from "./api.js";
 import { el, field, input, select, show } from "./dom.js";
 import { SEVERITIES, number, words } from "./format.js";
 import { facts, severity } from "./parts.js";
 import { change, href } from "./route.js";
+import { rulesets } from "./rulesets.js";
 
 /** The most that are listed. */
 const RULES = 10_000;
@@ -27,8 +28,9 @@ export function rulesPage() {
   const filters = el("form", { class: "filters", "aria-label": "Filters", onsubmit: (event) => event.preventDefault() });
   const count = el("p", { class: "quiet", role: "status" }, "Loading");
   const list = el("ul", { class: "rules" });
+  const own = rulesets();
   const element = el("div", { class: "page" }, el("div", { class: "page-head" }, el("h1", {}, "Rules"), filters),
-    el("section", { class: "card", "aria-label": "Rules" }, list), count);
+    own.element, el("section", { class: "card", "aria-label": "Rules" }, list), count);
   let rules;
   let drawn = DRAWN;
   let parameters = {};
@@ -68,6 +70,9 @@ export function rulesPage() {
       }
       draw();
     },
-    leave: () => control.abort(),
+    leave: () => {
+      control.abort();
+      own.leave();
+    },
   };
 }

@@ -66,10 +66,11 @@ pub async fn store(url: &str, stop: &Stop) -> Result<Arc<dyn Store>, Failure> {
 /// # Errors
 ///
 /// What trying again does not mend, and the last error when the worker is to stop before it is open.
-pub async fn retry<T, F>(exit: Exit, stop: &Stop, mut open: impl FnMut() -> F) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T>>,
-{
+pub async fn retry<T>(
+    exit: Exit,
+    stop: &Stop,
+    mut open: impl AsyncFnMut() -> Result<T>,
+) -> Result<T, Failure> {
     let (mut delay, longest) = RETRY_DELAY;
     loop {
         let error = match open().await {

@@ -28,6 +28,8 @@ mod command_store;
 mod event_store;
 mod feed_store;
 mod fleet_store;
+#[cfg(feature = "ruleset")]
+mod ruleset_store;
 pub mod sample;
 mod state_store;
 mod statistics;
@@ -43,6 +45,8 @@ pub use self::command_store::command_store;
 pub use self::event_store::{event_store, last_sequence_over_alerts};
 pub use self::feed_store::feed_store;
 pub use self::fleet_store::fleet_store;
+#[cfg(feature = "ruleset")]
+pub use self::ruleset_store::ruleset_store;
 pub use self::state_store::state_store;
 pub use self::transport::{TransportFixture, transport};
 pub use self::triage_store::triage_store;

@@ -168,17 +168,23 @@ pub enum AuditAction {
     CommandResult,
     /// An agent refused what it was sent.
     CommandRefuse,
+    /// A ruleset was uploaded.
+    RulesetUpload,
+    /// A ruleset was published.
+    RulesetPublish,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AlertStatus,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::CommandIssue,
         Self::CommandResult,
         Self::CommandRefuse,
+        Self::RulesetUpload,
+        Self::RulesetPublish,
     ];
 
     /// The name.
@@ -190,6 +196,8 @@ impl AuditAction {
             Self::CommandIssue => "command_issue",
             Self::CommandResult => "command_result",
             Self::CommandRefuse => "command_refuse",
+            Self::RulesetUpload => "ruleset_upload",
+            Self::RulesetPublish => "ruleset_publish",
         }
     }
 }
@@ -214,7 +222,8 @@ pub struct AuditEntry {
     pub actor: Arc<str>,
     /// What.
     pub action: AuditAction,
-    /// To what: the id of an alert, of a token or of a command; `none` for what had none that could be read.
+    /// To what: the id of an alert, of a token or of a command, or the digest of a ruleset; `none` for what had none that
+    /// could be read.
     pub target: Arc<str>,
     /// What is different after it.
     pub change: Arc<str>,

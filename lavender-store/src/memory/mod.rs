@@ -6,6 +6,7 @@ mod command;
 mod events;
 mod feed;
 mod fleet;
+mod rulesets;
 mod state;
 mod triage;
 
@@ -27,6 +28,7 @@ use self::command::Commands;
 use self::events::Events;
 use self::feed::Feed;
 use self::fleet::Transitions;
+use self::rulesets::Rulesets;
 use self::state::State;
 use crate::{Store, cursor};
 
@@ -86,6 +88,7 @@ struct Kept {
     alerts: Alerts,
     access: Access,
     commands: Commands,
+    rulesets: Rulesets,
     transitions: Transitions,
     feed: Feed,
     state: State,

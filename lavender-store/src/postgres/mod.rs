@@ -38,6 +38,7 @@ mod layout;
 mod process;
 mod query;
 mod read;
+mod rulesets;
 mod schema;
 mod state;
 mod text;

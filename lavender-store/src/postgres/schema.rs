@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("commands.sql"),
     include_str!("severity.sql"),
     include_str!("pending.sql"),
+    include_str!("rulesets.sql"),
 ];
 
 /// The version that this code reads and writes.

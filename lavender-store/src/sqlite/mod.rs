@@ -12,6 +12,7 @@ mod feed;
 mod fleet;
 mod process;
 mod reader;
+mod rulesets;
 mod schema;
 mod state;
 mod triage;

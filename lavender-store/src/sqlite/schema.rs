@@ -9,7 +9,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -119,6 +119,8 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("severity.sql"),
     // Commands that are to be brought to agents.
     include_str!("pending.sql"),
+    // Rulesets.
+    include_str!("rulesets.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -68,6 +68,7 @@ async fn it_conforms_within_tenants() {
     conformance::triage_store(&store).await;
     conformance::access_store(&store).await;
     conformance::command_store(&store).await;
+    conformance::ruleset_store(&store).await;
     conformance::feed_store(&store).await;
     store.close().await.unwrap();
 }
@@ -97,7 +98,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
         .batch_execute(
             "DROP TABLE lavender.alert_techniques, lavender.agent_transitions, lavender.tokens,
                  lavender.audit, lavender.feed, lavender.alert_slots, lavender.alert_days,
-                 lavender.commands;
+                 lavender.commands, lavender.rulesets, lavender.publications;
              DROP INDEX lavender.alerts_tenant_status_observed_at_alert_id_idx,
                  lavender.alerts_tenant_agent_observed_at_alert_id_idx,
                  lavender.alerts_tenant_md5_observed_at_alert_id_idx,

@@ -60,6 +60,13 @@ impl Default for BucketOptions {
     }
 }
 
+impl BucketOptions {
+    /// The bucket of published rulesets, `lavender-rules`: 64 MiB, the same for who publishes and who evaluates them.
+    pub fn rules() -> Self {
+        Self { name: "lavender-rules".into(), bytes_max: 64 << 20, ..Self::default() }
+    }
+}
+
 /// A [`StateStore`] on a bucket of JetStream. Made by [`JetStream::state`](super::JetStream::state).
 pub struct JetStreamState {
     connection: Connection,

@@ -10,5 +10,6 @@ mod ingest;
 mod killed;
 mod load;
 mod poison;
+mod rulesets;
 mod server;
 mod settings;

@@ -8,9 +8,11 @@ mod events;
 mod health;
 mod live;
 mod rules;
+mod rulesets;
 mod session;
 mod tokens;
 
+use axum::extract::DefaultBodyLimit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -32,11 +34,25 @@ pub(crate) fn v1() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(agents::transitions))
         .routes(routes!(agents::losses))
         .routes(routes!(rules::list))
-        .routes(routes!(rules::test))
         .routes(routes!(session::get))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(rulesets::get))
+        .routes(routes!(rulesets::publish))
+        .routes(routes!(rulesets::publications))
+        .merge(with_rules())
+}
+
+/// The most bytes of a body that holds a ruleset: 4 MiB of text, as JSON writes it.
+const RULES_BODY_MAX: usize = 8 << 20;
+
+/// The routes that are given rulesets.
+fn with_rules() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::new()
+        .routes(routes!(rules::test))
+        .routes(routes!(rulesets::list, rulesets::upload))
+        .layer(DefaultBodyLimit::max(RULES_BODY_MAX))
 }
 
 /// The live stream, which lasts as long as its client does.

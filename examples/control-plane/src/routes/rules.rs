@@ -1,18 +1,22 @@
-//! Rules: list, and test against stored events.
+//! Rules: those in use, and tests against stored events.
 
 use axum::extract::State;
 use lavender_core::event::Event;
 use lavender_core::store::EventQuery;
-use lavender_core::{Detection, Detector as _, RuleMeta};
+use lavender_core::{Detection, Detector as _};
 use lavender_detect::{RuleHandle, RuleSet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::{Analyst, Viewer};
+use crate::access::{Analyst, Caller, Viewer};
 use crate::extract::{Json, Query, Time, cursor, limit, optional, span};
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
+use crate::routes::rulesets::{self, GivenFile};
+use crate::rulesets::is_builtin;
 use crate::view::{EvidenceView, PageView, RuleView};
 
 /// Which rules.
@@ -27,18 +31,6 @@ pub(crate) struct Paging {
     after: Option<String>,
 }
 
-fn view(meta: &RuleMeta, correlation: bool) -> RuleView {
-    RuleView {
-        id: meta.id.to_string(),
-        title: meta.title.to_string(),
-        severity: meta.level,
-        description: meta.description.as_ref().map(ToString::to_string),
-        techniques: meta.techniques().collect(),
-        tags: meta.tags.iter().map(ToString::to_string).collect(),
-        correlation,
-    }
-}
-
 /// The rules that this control plane was started with or, in an agent, those in use; in the order of their ids.
 #[utoipa::path(get, path = "/rules", tag = "rules", params(Paging),
     responses((status = 200, body = PageView<RuleView>)))]
@@ -48,8 +40,8 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<PageView<RuleView>>, Problem> {
     let (rules, limit) = (plane.options().rules.rules(), limit(paging.limit)? as usize);
-    let plain = rules.iter().map(|rule| view(rule.meta(), false));
-    let correlations = rules.correlations().iter().map(|rule| view(rule.meta(), true));
+    let plain = rules.iter().map(|rule| RuleView::of(rule.meta(), false));
+    let correlations = rules.correlations().iter().map(|rule| RuleView::of(rule.meta(), true));
     let mut items: Vec<RuleView> = plain
         .chain(correlations)
         .filter(|rule| paging.after.as_ref().is_none_or(|after| rule.id > *after))
@@ -65,9 +57,13 @@ pub(crate) async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleTest {
-    /// The rules, as Sigma has them in YAML.
+    /// The rules, as Sigma has them in YAML. These, or `files`, or `ruleset`.
     #[schema(max_length = 65_536)]
-    rules: String,
+    rules: Option<String>,
+    /// The files of a ruleset that is not uploaded yet.
+    files: Option<Vec<GivenFile>>,
+    /// The digest of a ruleset that was uploaded.
+    ruleset: Option<String>,
     /// The first moment.
     #[schema(value_type = String, format = DateTime)]
     from: Time,
@@ -76,6 +72,9 @@ pub(crate) struct RuleTest {
     to: Time,
     /// Only events of this agent.
     agent: Option<String>,
+    /// The most events to look at, a thousand unless said; pages of a thousand are looked at whole.
+    #[schema(minimum = 1, maximum = 100_000)]
+    max_events: Option<usize>,
     /// `next` of the answer before.
     after: Option<String>,
 }
@@ -115,11 +114,31 @@ impl From<Detection> for Found {
 /// The most detections of one test that are shown.
 const FOUND: usize = 1_000;
 
+/// The most events that one test looks at.
+const MAX_EVENTS: usize = 100_000;
+
+/// For how long a test goes on reading, well below what a request may take.
+const TEST_TIME: Duration = Duration::from_secs(15);
+
+/// Why a test looked at no more events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stopped {
+    /// There are no more.
+    End,
+    /// It was to look at no more.
+    MaxEvents,
+    /// It took long enough.
+    Time,
+}
+
 /// What a test found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RuleTestResult {
     /// How many events were looked at.
     events: usize,
+    /// Why no more were.
+    stopped: Stopped,
     /// How many matches there were.
     matches: usize,
     /// The first thousand of them.
@@ -129,48 +148,87 @@ pub(crate) struct RuleTestResult {
     next: Option<String>,
 }
 
-/// Tests rules on stored events, a thousand at a time. Correlations and novelty, which need more than one event, are
-/// read and not evaluated.
+/// The rules that a test is about, compiled.
+async fn tested(
+    plane: &ControlPlane,
+    caller: &Caller,
+    test: &mut RuleTest,
+) -> Result<RuleSet, Problem> {
+    let given = (test.rules.take(), test.files.take(), test.ruleset.take());
+    let rules = match given {
+        (Some(text), None, None) => {
+            if text.len() > 65_536 {
+                return Err(Problem::invalid("the rules have more than 65536 bytes"));
+            }
+            let parse = move || RuleSet::from_yaml(&text);
+            let rules = rulesets::in_turn(plane, parse).await?;
+            return rules.map_err(|errors| {
+                Problem::invalid(errors.to_string()).with_faults(&errors.faults)
+            });
+        }
+        (None, Some(files), None) => rulesets::given(files)?,
+        (None, None, Some(digest)) => rulesets::find(plane, caller, &digest).await?.1,
+        _ => return Err(Problem::invalid("give one of `rules`, `files` and `ruleset`")),
+    };
+    Ok(rulesets::compiled(plane, &rules).await?.rules)
+}
+
+/// Tests rules on stored events. Correlations and novelty, which need more than one event, are read and not evaluated.
+/// What the rules that come with Lavender find is not told.
 #[utoipa::path(post, path = "/rules/test", tag = "rules", request_body = RuleTest,
     responses((status = 200, body = RuleTestResult)))]
 pub(crate) async fn test(
     State(plane): State<ControlPlane>,
     Analyst(caller): Analyst,
-    Json(test): Json<RuleTest>,
+    Json(mut test): Json<RuleTest>,
 ) -> Result<axum::Json<RuleTestResult>, Problem> {
-    if test.rules.len() > 65_536 {
-        return Err(Problem::invalid("the rules have more than 65536 bytes"));
+    let max_events = test.max_events.unwrap_or(EventQuery::MAX_LIMIT as usize);
+    if !(1..=MAX_EVENTS).contains(&max_events) {
+        return Err(Problem::invalid(format!("`max_events` can be 1 to {MAX_EVENTS}")));
     }
-    let query = EventQuery {
-        tenant: Some(caller.tenant),
+    let mut query = EventQuery {
+        tenant: Some(caller.tenant.clone()),
         agent: optional(test.agent.as_deref())?,
         limit: EventQuery::MAX_LIMIT,
-        after: cursor(test.after),
+        after: cursor(test.after.take()),
         ..EventQuery::new(span(Some(test.from), Some(test.to)))
     };
-    let Ok(turn) = plane.rule_tests().acquire().await else { return Err(Problem::internal()) };
-    let page = plane.store().events(&query).await?;
-    let events: Vec<Arc<Event>> = page.items.into_iter().map(|stored| stored.event).collect();
-    let count = events.len();
-    let run = move || -> Result<Vec<Detection>, String> {
-        let rules = RuleSet::from_yaml(&test.rules).map_err(|errors| errors.to_string())?;
-        let mut detector = RuleHandle::new(rules).detector();
-        let mut found = Vec::new();
-        for event in &events {
-            detector.detect(event, &mut found);
+    let rules = tested(&plane, &caller, &mut test).await?;
+    let (mut detector, started) = (RuleHandle::new(rules.clone()).detector(), Instant::now());
+    let (mut events, mut matches, mut found) = (0, 0, Vec::new());
+    let stopped = loop {
+        let page = plane.store().events(&query).await?;
+        let looked_at: Vec<Arc<Event>> = page.items.into_iter().map(|it| it.event).collect();
+        events += looked_at.len();
+        let run = move || {
+            let mut found = Vec::new();
+            for event in &looked_at {
+                detector.detect(event, &mut found);
+            }
+            (detector, found)
+        };
+        let more;
+        (detector, more) = rulesets::in_turn(&plane, run).await?;
+        let own = more.into_iter().filter(|detection| is_own(&rules, detection));
+        for detection in own {
+            matches += 1;
+            if found.len() < FOUND {
+                found.push(Found::from(detection));
+            }
         }
-        Ok(found)
+        query.after = page.next;
+        match &query.after {
+            None => break Stopped::End,
+            Some(_) if events >= max_events => break Stopped::MaxEvents,
+            Some(_) if started.elapsed() >= TEST_TIME => break Stopped::Time,
+            Some(_) => {}
+        }
     };
-    let detections = tokio::task::spawn_blocking(run).await.map_err(|error| {
-        tracing::error!("a test of rules did not end well: {error}");
-        Problem::internal()
-    })?;
-    drop(turn);
-    let detections = detections.map_err(Problem::invalid)?;
-    Ok(axum::Json(RuleTestResult {
-        events: count,
-        matches: detections.len(),
-        found: detections.into_iter().take(FOUND).map(Found::from).collect(),
-        next: page.next.map(|next| next.0),
-    }))
+    let next = query.after.map(|next| next.0);
+    Ok(axum::Json(RuleTestResult { events, stopped, matches, found, next }))
+}
+
+/// Whether a rule is not one that comes with Lavender.
+fn is_own(rules: &RuleSet, detection: &Detection) -> bool {
+    rules.rule(&detection.rule.id).is_none_or(|rule| !is_builtin(rule.file()))
 }

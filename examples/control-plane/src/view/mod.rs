@@ -3,6 +3,7 @@
 mod agent;
 mod alert;
 mod command;
+mod ruleset;
 mod tree;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ pub use self::alert::{
     StatusChangeView,
 };
 pub use self::command::CommandView;
+pub use self::ruleset::{PublicationView, PublishedView, RuleFileView, RulesetDetail, RulesetView};
 pub use self::tree::{ProcessNode, ProcessTree, tree_of};
 
 use crate::extract::Time;

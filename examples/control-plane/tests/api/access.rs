@@ -10,7 +10,8 @@ use lavender_control_plane::{Commanding, Options, api};
 use lavender_core::command::CommandAction;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
-use lavender_core::store::{IssuedCommand, LivenessTimes, Role};
+use lavender_core::ruleset::{RuleFile, Ruleset};
+use lavender_core::store::{IssuedCommand, LivenessTimes, Role, UploadedRuleset};
 use lavender_core::{TenantId, Timestamp};
 use lavender_store::{PostgresOptions, PostgresStore};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ enum Thing {
     Agent,
     Token,
     Command,
+    Ruleset,
 }
 
 struct Route {
@@ -58,6 +60,8 @@ fn routes() -> Vec<Route> {
     };
     let token = || json!({"name": "wall", "role": "viewer"});
     let command = || json!({"command": {"action": "ping"}});
+    let ruleset = || json!({"files": []});
+    let publication = || json!({"revision": 0});
     let open = |path| Route { role: None, ..get(path, "", Thing::None, Viewer) };
     vec![
         get("/api/v1/alerts", "", Thing::None, Viewer),
@@ -87,6 +91,20 @@ fn routes() -> Vec<Route> {
             method: Method::POST,
             body: Some(rules),
             ..get("/api/v1/rules/test", "", Thing::None, Analyst)
+        },
+        get("/api/v1/rules/publications", "", Thing::None, Viewer),
+        get("/api/v1/rulesets", "", Thing::None, Viewer),
+        Route {
+            method: Method::POST,
+            body: Some(ruleset),
+            success: StatusCode::CREATED,
+            ..get("/api/v1/rulesets", "", Thing::None, Admin)
+        },
+        get("/api/v1/rulesets/{digest}", "", Thing::Ruleset, Viewer),
+        Route {
+            method: Method::POST,
+            body: Some(publication),
+            ..get("/api/v1/rulesets/{digest}/publish", "", Thing::Ruleset, Admin)
         },
         get("/api/v1/session", "", Thing::None, Viewer),
         get("/api/v1/tokens", "", Thing::None, Admin),
@@ -136,6 +154,10 @@ async fn ask(
     (answer.status, String::from_utf8(answer.body).unwrap())
 }
 
+/// A rule that compiles.
+const RULE: &str = "title: Made\nid: made\nlogsource: {product: linux}\n\
+    detection: {s: {Image: /made}, condition: s}\n";
+
 /// One of a thing of the tenant of `sample`, as a path names it.
 async fn make(plane: &Plane, sample: &mut Sample, thing: Thing) -> String {
     match thing {
@@ -156,11 +178,18 @@ async fn make(plane: &Plane, sample: &mut Sample, thing: Thing) -> String {
             plane.store.issue(&issued).await.unwrap();
             issued.command().id.to_string()
         }
+        Thing::Ruleset => {
+            let rules = Ruleset::new([RuleFile::new("made.yml", RULE).unwrap()]).unwrap();
+            let uploaded = UploadedRuleset::new(&rules, "test", None, START);
+            plane.store.put_ruleset(&sample.source().tenant, &rules, &uploaded).await.unwrap();
+            rules.digest().to_string()
+        }
     }
 }
 
 fn filled(route: &Route, thing: &str) -> String {
     let path = route.path.replace("{id}", thing).replace("{agent}", thing);
+    let path = path.replace("{digest}", thing);
     format!("{path}{}", route.query)
 }
 

@@ -12,4 +12,5 @@ mod plane;
 #[path = "../../../../lavender-store/tests/postgres/support.rs"]
 mod postgres;
 mod rules;
+mod rulesets;
 mod tokens;

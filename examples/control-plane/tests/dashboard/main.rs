@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::command::CommandResult;
-use lavender_core::store::{CommandQuery, LivenessTimes};
+use lavender_core::store::{CommandQuery, LivenessTimes, Publication};
 use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -71,6 +71,19 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
                 "reason": given.reason.as_deref(),
             })
         }
+        "published" => {
+            let last = stage.store.published_ruleset(&Default::default()).await.unwrap().unwrap();
+            json!({"revision": last.revision, "reason": last.reason.as_deref()})
+        }
+        "publish" => {
+            // Again what is published, and by somebody else.
+            let tenant = TenantId::default();
+            let last = stage.store.published_ruleset(&tenant).await.unwrap().unwrap();
+            let revision = last.revision + 1;
+            let next = Publication { revision, actor: "somebody".into(), ..last };
+            stage.store.publish_ruleset(&tenant, &next).await.unwrap();
+            json!({"revision": revision})
+        }
         "place" => json!({"id": stage.store.feed_end().await.unwrap().0.to_string()}),
         other => panic!("the scenario asks for `{other}`"),
     }
@@ -112,6 +125,7 @@ scenarios! {
     a_cut_stream_goes_on_where_it_was(2, 3);
     hostile_names_stay_text(2, 1);
     events_are_shown_as_they_happen(3, 3);
+    rules_are_uploaded_tested_and_published(3, 12);
     those_who_cannot_see_it_can_use_it(12, 60);
     what_a_role_may_not_do_is_not_offered(2, 6);
     commands_are_given_and_their_results_shown(4, 12);

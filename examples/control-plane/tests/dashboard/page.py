@@ -42,7 +42,7 @@ class Dashboard:
 
     def _said(self, message):
         # What is refused is a line on the console by the browser's own doing.
-        if message.type in ("error", "warning") and not re.search("status of 40[013]", message.text):
+        if message.type in ("error", "warning") and not re.search("status of 40[0139]", message.text):
             self.wrong.append(f"console: {message.text}")
 
     def _asked(self, request):

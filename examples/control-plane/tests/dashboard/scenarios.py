@@ -14,6 +14,19 @@ from page import PAGES, ask, dashboard
 from playwright.sync_api import expect
 
 
+def look(page, place, scheme, width):
+    """What axe finds to be serious."""
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator("[aria-busy], main :text-is('Loading')")).to_have_count(0)
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    across = page.evaluate("document.documentElement.scrollWidth")
+    assert across <= width, f"{place}, {width}: it is {across} wide"
+    return [(place, scheme, width, rule["id"], [node["html"] for node in rule["nodes"][:3]])
+            for rule in found if rule["impact"] in ("serious", "critical")]
+
+
 def who_has_no_token_is_asked_for_one(url):
     with dashboard(url) as tab:
         page = tab.open("#/alerts", signed_in=False)
@@ -259,54 +272,115 @@ def events_are_shown_as_they_happen(url):
         assert re.search(r'"observed_at": \d{18}\d', shown.locator("pre").inner_text())
 
 
+RULE = """title: Somebody reads secrets
+id: 11111111-1111-4111-8111-111111111111
+logsource: {product: linux, category: process_creation}
+detection: {s: {CommandLine|contains: /etc/shadow}, condition: s}
+level: high
+"""
+
+
+def rules_are_uploaded_tested_and_published(url):
+    with dashboard(url, "admin") as tab:
+        page = tab.open("#/rules")
+        own = page.get_by_role("region", name="Your rules")
+        expect(own.get_by_text("No rules were uploaded yet.")).to_be_visible()
+        files = own.get_by_label("Rule files")
+
+        def choose(**texts):
+            files.set_input_files([{"name": f"{name}.yml", "mimeType": "text/yaml", "buffer": text.encode()}
+                                   for name, text in texts.items()])
+
+        def press(name):
+            own.get_by_role("button", name=name).focus()
+            page.keyboard.press("Enter")
+
+        # Every fault is told by its file and line, and nothing is kept.
+        choose(good=RULE, bad=RULE.replace("contains", "contain").replace("1111-4111", "2222-4111"), worse="title: <b>x</b>\n")
+        for button in ["Test", "Upload"]:
+            press(button)
+            faults = own.get_by_role("region", name="Faults")
+            expect(faults.get_by_role("row").filter(has_text="bad.yml")).to_contain_text("`contain`")
+            expect(faults.get_by_role("row").filter(has_text="bad.yml").get_by_role("cell").nth(1)).to_have_text("4")
+            expect(faults).to_contain_text("worse.yml")
+            expect(faults).not_to_contain_text("good.yml")
+            expect(own.get_by_role("alert")).to_contain_text("refused")
+        assert page.locator("main b").count() == 0
+        expect(own.get_by_text("No rules were uploaded yet.")).to_be_visible()
+
+        choose(good=RULE)
+        expect(own.get_by_role("region", name="Faults")).to_have_count(0)
+        press("Test")
+        expect(own.get_by_text(re.compile("^[1-9][0-9]* matches in [0-9,]+ events: all that are stored"))).to_be_visible()
+        expect(own.get_by_role("region", name="Matches", exact=True)).to_contain_text("/etc/shadow")
+        own.get_by_label("Reason").fill("what was seen on Monday")
+        press("Upload")
+        first = own.get_by_role("region", name="Rulesets").get_by_role("row").nth(1)
+        expect(first).to_contain_text("what was seen on Monday")
+        press(re.compile("^Publish "))
+        expect(own.get_by_text(re.compile("^Published, and"))).to_be_visible()
+        expect(first).to_contain_text("Published")
+        history = own.get_by_role("region", name="Published").get_by_role("row")
+        expect(history).to_have_count(2)
+        expect(history.nth(1)).to_contain_text("what was seen on Monday")
+        assert ask("published") == {"revision": 1, "reason": "what was seen on Monday"}
+
+        # Another set, which somebody else publishes first.
+        choose(good=RULE, other=RULE.replace("1111-4111", "2222-4111"))
+        press("Upload")
+        expect(own.get_by_role("region", name="Rulesets").get_by_role("row")).to_have_count(3)
+        ask("publish")
+        press(re.compile("^Publish "))
+        expect(own.get_by_role("alert")).to_contain_text("revision 2")
+        page.reload()
+        expect(history).to_have_count(3)
+        press(re.compile("^Publish "))
+        expect(history).to_have_count(4)
+        for scheme, width in [("light", 1280), ("dark", 400)]:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            own.get_by_role("button", name=re.compile("^Test [0-9a-f]")).first.click()
+            expect(own.get_by_role("region", name="Matches", exact=True)).to_be_visible()
+            assert not (bad := look(page, "rules of one's own", scheme, width)), bad
+
+
 def those_who_cannot_see_it_can_use_it(url):
-    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     for scheme, width in [("light", 1280), ("dark", 400)]:
         with dashboard(url, "admin", color_scheme=scheme, viewport={"width": width, "height": 900}) as tab:
             page = tab.open()
-
-            def look(place):
-                expect(page.locator("h1")).to_be_visible()
-                expect(page.locator("[aria-busy], main :text-is('Loading')")).to_have_count(0)
-                page.evaluate(axe)
-                found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-                across = page.evaluate("document.documentElement.scrollWidth")
-                assert across <= width, f"{place}, {width}: it is {across} wide"
-                return [(place, scheme, width, rule["id"], [node["html"] for node in rule["nodes"][:3]])
-                        for rule in found if rule["impact"] in ("serious", "critical")]
 
             for place in PAGES:
                 page.goto(f"{url}/#/{place}")
                 if place == "events":
                     ask("act")
                     expect(tab.rows().first).to_be_visible()
-                assert not (bad := look(place)), bad
+                assert not (bad := look(page, place, scheme, width)), bad
             page.goto(f"{url}/#/alerts")
             tab.rows().first.click()
             expect(page.locator(".tree .process").first).to_be_visible()
-            assert not (bad := look("an alert")), bad
+            assert not (bad := look(page, "an alert", scheme, width)), bad
             page.goto(f"{url}/#/fleet?agent=db-1")
             expect(page.locator("#agent")).to_be_visible()
             expect(page.get_by_role("form", name="Give a command")).to_be_visible()
-            assert not (bad := look("an agent")), bad
+            assert not (bad := look(page, "an agent", scheme, width)), bad
             page.get_by_label("Command", exact=True).select_option("isolate")
             page.get_by_role("button", name="Give").click()
             expect(page.get_by_role("dialog")).to_be_visible()
-            assert not (bad := look("asked before it is done")), bad
+            assert not (bad := look(page, "asked before it is done", scheme, width)), bad
             page.keyboard.press("Escape")
             page.goto(f"{url}/#/access")
             page.get_by_label("Name").fill("wall")
             page.get_by_role("button", name="Make").click()
             expect(page.locator("#secret")).to_be_visible()
-            assert not (bad := look("a new token")), bad
+            assert not (bad := look(page, "a new token", scheme, width)), bad
             page.keyboard.press("?")
-            assert not (bad := look("keys")), bad
+            assert not (bad := look(page, "keys", scheme, width)), bad
             page.keyboard.press("Escape")
             # That it would find something:
             page.evaluate("document.querySelector('h1').style.color = 'rgb(128 128 128 / 30%)'")
-            assert look("on purpose"), "axe finds nothing, whatever is there"
+            assert look(page, "on purpose", scheme, width), "axe finds nothing, whatever is there"
             page.get_by_role("button", name="Sign out").click()
-            assert not (bad := look("signed out")), bad
+            assert not (bad := look(page, "signed out", scheme, width)), bad
 
 
 def a_list_of_any_length_draws_what_can_be_seen(url):

@@ -56,7 +56,7 @@ pub(crate) struct Stage {
     pub(crate) store: Arc<dyn Store>,
     /// `http://host:port`.
     pub(crate) url: String,
-    /// A token of an analyst.
+    /// A token of an analyst, unless it was to be an admin's.
     pub(crate) token: String,
     plane: ControlPlane,
     /// The agents, and what they saw.

@@ -20,11 +20,14 @@ pub struct RulesConfig {
     pub builtin: bool,
     /// Folders with more.
     pub dirs: Vec<PathBuf>,
+    /// Whether rules that a tenant has published are added to them for its agents. They are looked for in a bucket of
+    /// the broker, which sets 64 MiB aside for it.
+    pub published: bool,
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { builtin: true, dirs: Vec::new() }
+        Self { builtin: true, dirs: Vec::new(), published: true }
     }
 }
 

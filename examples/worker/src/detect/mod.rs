@@ -2,19 +2,23 @@
 
 mod config;
 mod metrics;
+mod published;
 mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::pipeline::{DetectionOptions, DetectionWorker};
+use lavender_core::ruleset::PublishedRulesets;
 use lavender_core::transport::{Subscription, Topic};
 use lavender_core::{Result, StateStore, async_trait};
 use lavender_detect::SigmaFleetDetector;
+use lavender_transport::nats::BucketOptions;
 
 pub use self::config::{DetectionConfig, RulesConfig};
 use self::metrics::Detected;
-use self::rules::Rules;
+use self::published::Following;
+use self::rules::{Hangups, Rules};
 use crate::cli::DetectArgs;
 use crate::connect;
 use crate::exit::{Exit, Failure};
@@ -38,7 +42,18 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
     let handle = rules.open()?;
     let detector = SigmaFleetDetector::new(handle.detector(), fleet)
         .map_err(|error| Failure::new(Exit::Configuration, error))?;
-    let reload = rules.reload_on_hangup(handle)?;
+    let hangups = Hangups::listen()?;
+    let mut following = Following::new(rules, handle, &mut worker.registry);
+    let detector = detector.with_tenants(following.tenants().clone());
+    if worker.config.rules.published {
+        let mut bucket = BucketOptions::rules();
+        bucket.replicas = transport.streams.replicas;
+        let published = PublishedRulesets::new(worker.state(bucket).await?);
+        // A worker that starts again begins with what was published last.
+        let stop = worker.stop.clone();
+        connect::retry(Exit::Transport, &stop, async || following.follow(published.clone()).await)
+            .await?;
+    }
 
     // The bucket that all detection workers share.
     let state = worker.state(bucket).await?;
@@ -55,7 +70,7 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
     let work = async {
         tokio::select! {
             report = detection.run(stop.asked()) => report,
-            never = reload => match never {},
+            never = following.run(hangups) => match never {},
         }
     };
     let report = worker.run(Exit::Transport, work).await?;

@@ -1,8 +1,8 @@
 //! The rules: which are loaded, from where, and how they are loaded again.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 
+use lavender_core::ruleset::Ruleset;
 use lavender_detect::{RuleHandle, RuleSet, RuleSetBuilder, builtin};
 
 use super::RulesConfig;
@@ -21,8 +21,9 @@ impl Rules {
         Self { builtin: config.builtin, dirs: [&config.dirs[..], more_dirs].concat() }
     }
 
-    /// Loads the rules: all of them, or none and everything that is wrong.
-    fn load(&self) -> Result<RuleSet, Failure> {
+    /// Loads the rules: all of them, or none and everything that is wrong. Those of a published ruleset take the place of
+    /// those with the same id.
+    pub(super) fn load(&self, published: Option<&Ruleset>) -> Result<RuleSet, Failure> {
         let mut builder = RuleSetBuilder::new().with_placeholders(builtin::placeholders());
         if self.builtin {
             builder.add_builtin();
@@ -34,6 +35,10 @@ impl Rules {
             }
             builder.add_dir(folder);
         }
+        builder.replace_earlier();
+        for file in published.into_iter().flat_map(Ruleset::files) {
+            builder.add_file_of_set(file.name(), file.text());
+        }
         let loaded = builder.build().map_err(|error| Failure::new(Exit::Configuration, error))?;
         if loaded.rules.is_empty() {
             tracing::warn!("no rules are loaded: nothing raises an alert");
@@ -43,46 +48,14 @@ impl Rules {
 
     /// Loads the rules and puts them in use.
     pub(super) fn open(&self) -> Result<RuleHandle, Failure> {
-        let rules = self.load()?;
+        let rules = self.load(None)?;
         tracing::info!(rules = rules.len(), "the rules are loaded");
         Ok(RuleHandle::new(rules))
     }
 
-    /// Loads the rules again at every SIGHUP, for as long as it is polled.
-    #[cfg(unix)]
-    pub(super) fn reload_on_hangup(
-        self,
-        handle: RuleHandle,
-    ) -> Result<impl Future<Output = Infallible>, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut hangup =
-            signal(SignalKind::hangup()).map_err(|error| Failure::new(Exit::Failure, error))?;
-        Ok(async move {
-            while hangup.recv().await.is_some() {
-                let (rules, handle) = (self.clone(), handle.clone());
-                // Reads and compiles files; the worker goes on meanwhile.
-                let reload = tokio::task::spawn_blocking(move || rules.reload(&handle));
-                if let Err(error) = reload.await {
-                    tracing::error!(%error, "the rules could not be loaded again, those in use stay");
-                }
-            }
-            std::future::pending().await
-        })
-    }
-
-    /// Off Unix nobody asks for it.
-    #[cfg(not(unix))]
-    pub(super) fn reload_on_hangup(
-        self,
-        _: RuleHandle,
-    ) -> Result<impl Future<Output = Infallible>, Failure> {
-        Ok(std::future::pending())
-    }
-
     /// When anything is wrong with the rules those in use stay, and what is wrong is logged.
-    fn reload(&self, handle: &RuleHandle) {
-        match self.load() {
+    pub(super) fn reload(&self, handle: &RuleHandle) {
+        match self.load(None) {
             Ok(rules) => {
                 let count = rules.len();
                 handle.swap(rules);
@@ -92,5 +65,36 @@ impl Rules {
                 tracing::error!(%error, "the rules are not taken, those in use stay");
             }
         }
+    }
+}
+
+/// The hang-ups that ask for the rules to be loaded again.
+#[derive(Debug)]
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Listens to SIGHUP from now on. Off Unix there is none.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+
+            let signal = signal(SignalKind::hangup());
+            Ok(Self { signal: signal.map_err(|error| Failure::new(Exit::Failure, error))? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
     }
 }

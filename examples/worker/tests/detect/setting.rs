@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::AgentIdentity;
 use lavender_core::event::Event;
+use lavender_core::ruleset::{PublishedRulesets, RuleFile, Ruleset};
 use lavender_core::transport::{
     Message, Payload, Publisher as _, Subscriber as _, Subscription, Topic,
 };
-use lavender_transport::nats::{JetStream, JetStreamOptions};
+use lavender_core::{AgentIdentity, TenantId};
+use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions};
 use tempfile::TempDir;
 
 fn free_port() -> u16 {
@@ -75,6 +76,15 @@ impl Broker {
     pub(crate) async fn publish(&self, (source, events): (AgentIdentity, Vec<Arc<Event>>)) {
         let (topic, payload) = (Topic::TelemetryAccepted, Payload::Events(events));
         self.transport.publish(vec![Message { source, topic, payload }]).await.unwrap();
+    }
+
+    /// Publishes a ruleset of one file.
+    pub(crate) async fn publish_rules(&self, tenant: &str, revision: u64, text: &str) {
+        let state = self.transport.state(BucketOptions::rules()).await.unwrap();
+        let rules = Ruleset::new([RuleFile::new("published.yml", text).unwrap()]).unwrap();
+        let tenant = TenantId::new(tenant).unwrap();
+        let published = PublishedRulesets::new(Arc::new(state));
+        assert!(published.publish(&tenant, revision, &rules).await.unwrap());
     }
 
     /// So many alerts that were not read yet: their rules and agents.

@@ -73,9 +73,12 @@ impl Known {
         self.agents.iter().filter_map(|(key, heard)| Some((&**key, heard.due?, heard.newest)))
     }
 
-    /// Forgets when each was first heard of.
+    /// Forgets when each was first heard of, and lets go of its state, which others may have to decide by.
     pub(super) fn meet_again(&mut self) {
-        self.agents.values_mut().for_each(|heard| heard.oldest = None);
+        for heard in self.agents.values_mut() {
+            (heard.oldest, heard.cached) = (None, None);
+        }
+        self.cached_bytes = 0;
     }
 
     fn forget_half(&mut self) {

@@ -16,6 +16,7 @@ use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventData};
 use crate::fleet::FleetDetector;
+use crate::id::TenantId;
 use crate::store::{PutMode, StateStore};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::transport::{Message, Payload, Publisher, Topic};
@@ -27,6 +28,13 @@ const PAGE: usize = 256;
 
 fn key_of(source: &AgentIdentity) -> String {
     format!("{PREFIX}{}/{}", source.tenant, source.agent)
+}
+
+/// The tenant of a state.
+fn tenant_of(key: &str) -> Result<TenantId> {
+    let name = key.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
+    TenantId::new(name.unwrap_or_default())
+        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("the state `{key}`"), error))
 }
 
 /// Everything of a worker but where its deliveries come from.
@@ -95,7 +103,7 @@ impl Steps {
         let heard = self.known.of(&key);
         // It may be the first of all that its detector has to know the time of.
         let is_first = oldest.is_some_and(|oldest| heard.oldest.is_none_or(|known| oldest < known));
-        let looked_at = self.worth_looking_at(events, is_first);
+        let looked_at = self.worth_looking_at(&source.tenant, events, is_first);
         if !looked_at.is_empty() {
             self.step(&key, Work::Events(source, &looked_at)).await?;
         }
@@ -111,12 +119,17 @@ impl Steps {
     }
 
     /// The events that concern what is known of their agent, and before each the newest of the others, for the time.
-    fn worth_looking_at(&mut self, events: &[Arc<Event>], first: bool) -> Vec<Arc<Event>> {
+    fn worth_looking_at(
+        &mut self,
+        tenant: &TenantId,
+        events: &[Arc<Event>],
+        first: bool,
+    ) -> Vec<Arc<Event>> {
         let mut worth = Vec::new();
         let mut passed: Option<&Arc<Event>> = None;
         let mut concerning = 0;
         for event in events {
-            if self.detector.concerns(event) {
+            if self.detector.concerns(tenant, event) {
                 concerning += 1;
                 worth.extend(passed.take().map(Arc::clone));
                 worth.push(Arc::clone(event));
@@ -143,6 +156,7 @@ impl Steps {
 
     /// Does work on the state of an agent: publishes what it comes to, and swaps the state.
     async fn step(&mut self, key: &str, work: Work<'_>) -> Result<()> {
+        let tenant = tenant_of(key)?;
         for _ in 0..self.options.attempts_max.max(1) {
             // Read even where it is at hand: what is older than a moment might decide what is not so any more.
             let stored = self.store.get(key).await?;
@@ -150,7 +164,7 @@ impl Steps {
             let cached = self.known.take_cached(key).filter(|agent| agent.version == version);
             let mut agent = match cached {
                 Some(agent) => agent,
-                None => Agent::load(self.detector.begin(), stored),
+                None => Agent::load(self.detector.begin(&tenant), stored),
             };
             if let Work::Idle(time) = work
                 && agent.due().is_none_or(|due| due > time)
