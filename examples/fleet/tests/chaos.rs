@@ -67,7 +67,7 @@ fn told_to_stop_it_ends_what_it_started_and_leaves_nothing_behind() {
         .unwrap();
     let mut lines = BufReader::new(chaos.stdout.take().unwrap()).lines();
     // The head of the table is there once everything runs.
-    while let Some(line) = lines.next() {
+    for line in lines.by_ref() {
         if line.unwrap().contains("back after") {
             break;
         }
