@@ -137,14 +137,14 @@ fn what_was_learned_is_new_when_the_baseline_turns_out_to_have_begun_earlier() {
     };
     let found_late = at(9, "/usr/bin/ssh");
     let mut found: Vec<Detection> = Vec::new();
-    let mut first = fleet.begin().detector;
+    let mut first = fleet.begin(&acme()).detector;
     first.detect(&found_late, &mut found);
     assert!(found.is_empty(), "as far as is known, it is being learned");
     let mut saved = BTreeMap::new();
     save(&mut first, &mut saved);
 
     // Another goes on, and hears what happened before.
-    let mut second = fleet.begin().detector;
+    let mut second = fleet.begin(&acme()).detector;
     for (key, value) in &saved {
         second.state().unwrap().restore(key, value).unwrap();
     }
