@@ -50,6 +50,12 @@ const fn calls(probe: Probe) -> (&'static [usize], &'static [usize]) {
             &[105, 106, 113, 114, 117, 119, 122, 123, 126],
             &[23, 46, 70, 71, 138, 139, 164, 170, 185, 203, 204, 208, 210, 213, 214, 215, 216],
         ),
+        Probe::Bpf => (&[321], &[357]),
+        Probe::Mount => {
+            (&[155, 165, 166, 428, 429, 432, 442, 467], &[21, 22, 52, 217, 428, 429, 432, 442, 467])
+        }
+        Probe::NsChange => (&[56, 272, 308, 435], &[120, 310, 346, 435]),
+        Probe::MemoryProtect => (&[9, 10, 30, 329], &[90, 117, 125, 192, 380, 397]),
         Probe::ProcessFork
         | Probe::ProcessExec
         | Probe::ProcessExit
@@ -92,6 +98,10 @@ pub(super) struct Config {
     uid_count: u32,
     tampering: u32,
     credentials: u32,
+    bpf: u32,
+    mounts: u32,
+    namespaces: u32,
+    memory: u32,
     reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
@@ -138,6 +148,10 @@ impl Config {
         let tampering =
             [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
         self.credentials = has(Probe::CredChange).into();
+        self.bpf = has(Probe::Bpf).into();
+        self.mounts = has(Probe::Mount).into();
+        self.namespaces = has(Probe::NsChange).into();
+        self.memory = has(Probe::MemoryProtect).into();
         self.tampering = tampering.into_iter().any(has).into();
         for probe in probes {
             let (native, compat) = calls(*probe);

@@ -26,6 +26,7 @@ mod command_store;
 mod event_store;
 mod feed_store;
 mod fleet_store;
+mod kernel_sample;
 pub mod sample;
 mod state_store;
 mod statistics;
