@@ -15,8 +15,7 @@ subject_name! {
 }
 
 /// One command, whoever asks for it again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(Uuid);
 
 uuid_text!(CommandId, "command id", |_| Ok(()));
