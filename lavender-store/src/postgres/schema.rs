@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("counts.sql"),
     include_str!("commands.sql"),
     include_str!("severity.sql"),
+    include_str!("filters.sql"),
 ];
 
 /// The version that this code reads and writes.
