@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::Gate;
 use crate::command::Commanding;
 use crate::limit::Limits;
+use crate::live::Pages;
 use crate::metrics::Metrics;
 
 /// How a control plane behaves.
@@ -66,6 +67,7 @@ struct Parts {
     limits: Limits,
     metrics: Metrics,
     feed_end: watch::Sender<FeedPosition>,
+    feed_pages: Pages,
     live: Arc<Semaphore>,
     tests: Semaphore,
 }
@@ -79,6 +81,7 @@ impl ControlPlane {
             limits: Limits::new(options.requests_per_second),
             metrics: Metrics::default(),
             feed_end: watch::Sender::default(),
+            feed_pages: Pages::default(),
             live: Arc::new(Semaphore::new(options.live_clients)),
             tests: Semaphore::new(1),
             options,
@@ -116,6 +119,11 @@ impl ControlPlane {
     /// Where the feed ends, as was seen last.
     pub(crate) fn feed_end(&self) -> &watch::Sender<FeedPosition> {
         &self.0.feed_end
+    }
+
+    /// What those who follow the feed read of it.
+    pub(crate) fn feed_pages(&self) -> &Pages {
+        &self.0.feed_pages
     }
 
     /// The seats of the live stream.
