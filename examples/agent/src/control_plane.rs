@@ -7,18 +7,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_control_plane::{ControlPlane, Options, serve, welcome};
-use lavender_core::store::LivenessTimes;
-use lavender_core::{Clock as _, SystemClock, TenantId};
+use lavender_control_plane::{ControlPlane, Options, RulesetSink, serve, welcome};
+use lavender_core::ruleset::Ruleset;
+use lavender_core::store::{LivenessTimes, Publication};
+use lavender_core::{Clock as _, Result, SystemClock, TenantId, async_trait};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use tokio::net::TcpListener;
 
 use crate::config::{AgentConfig, Config, TransportUrl};
+use crate::published::put_in_use;
+use crate::rules::RuleSource;
 
 /// Serves the dashboard and its API as configured, until it is dropped. It returns at the end only when nothing is to
 /// be served, or nothing can be.
-pub async fn control_plane(config: Config, store: Arc<dyn Store>, rules: RuleHandle) {
+pub async fn control_plane(
+    config: Config,
+    store: Arc<dyn Store>,
+    source: RuleSource,
+    rules: RuleHandle,
+) {
+    let tenant = config.agent.tenant_id.clone();
+    let sink = InProcess { tenant, source, rules: rules.clone() };
+
     let wanted = &config.control_plane;
     if !wanted.enabled.unwrap_or(config.transport.url == TransportUrl::Memory) {
         return;
@@ -36,11 +47,39 @@ pub async fn control_plane(config: Config, store: Arc<dyn Store>, rules: RuleHan
     };
     announce(listener.local_addr().unwrap_or(wanted.listen), &store, &config.agent.tenant_id).await;
     let liveness = liveness(&config.agent);
-    let plane = ControlPlane::new(store, Options { liveness, rules, ..Options::default() });
+    let rulesets: Option<Arc<dyn RulesetSink>> = Some(Arc::new(sink));
+    let options = Options { liveness, rules, rulesets, ..Options::default() };
+    let plane = ControlPlane::new(store, options);
     if let Err(error) = serve(plane, listener).await {
         tracing::warn!(
             "the dashboard is served no longer: {error}; the host is watched all the same"
         );
+    }
+}
+
+/// Puts what is published in use in this process.
+#[derive(Debug)]
+struct InProcess {
+    /// The tenant of the agent.
+    tenant: TenantId,
+    /// Where its other rules come from.
+    source: RuleSource,
+    /// The rules in use.
+    rules: RuleHandle,
+}
+
+#[async_trait]
+impl RulesetSink for InProcess {
+    async fn publish(
+        &self,
+        tenant: &TenantId,
+        publication: &Publication,
+        rules: &Ruleset,
+    ) -> Result<()> {
+        if *tenant != self.tenant {
+            return Ok(());
+        }
+        put_in_use(&self.source, &self.rules, publication.revision, rules).await
     }
 }
 

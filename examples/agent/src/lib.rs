@@ -32,6 +32,8 @@ pub mod live;
 pub mod logging;
 pub mod output;
 #[cfg(feature = "live")]
+pub mod published;
+#[cfg(feature = "live")]
 pub mod record;
 pub mod replay;
 #[cfg(feature = "live")]

@@ -1,9 +1,11 @@
 //! The rules: which are loaded, from where, and how they are loaded again.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lavender_core::Detector;
+use lavender_core::ruleset::Ruleset;
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::novelty::NoveltyOptions;
 use lavender_detect::{
@@ -28,6 +30,8 @@ pub struct RuleSource {
     budget: Option<Budget>,
     novelty: NoveltyOptions,
     correlation: CorrelatorOptions,
+    /// What was published last, with its revision: clones have it in common.
+    published: Arc<Mutex<Option<(u64, Ruleset)>>>,
 }
 
 impl RuleSource {
@@ -49,6 +53,7 @@ impl RuleSource {
             budget: budget(&config.rules),
             novelty: novelty(&config.rules),
             correlation: correlation(&config.correlation),
+            published: Arc::default(),
         }
     }
 
@@ -58,6 +63,12 @@ impl RuleSource {
     ///
     /// [`Exit::Configuration`], with every fault by file and line.
     pub fn load(&self) -> Result<RuleSet, Failure> {
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load_with(published.as_ref().map(|(_, rules)| rules))
+    }
+
+    /// The same with a published ruleset, whose rules take the place of those with the same id.
+    fn load_with(&self, published: Option<&Ruleset>) -> Result<RuleSet, Failure> {
         let mut builder = RuleSetBuilder::new().with_placeholders(self.placeholders.clone());
         if self.builtin {
             builder.add_builtin();
@@ -65,6 +76,10 @@ impl RuleSource {
         for folder in &self.dirs {
             check_folder(folder)?;
             builder.add_dir(folder);
+        }
+        builder.replace_earlier();
+        for file in published.into_iter().flat_map(Ruleset::files) {
+            builder.add_file_of_set(file.name(), file.text());
         }
         let loaded = builder.build().map_err(|error| Failure::new(Exit::Configuration, error))?;
         if loaded.rules.is_empty() {
@@ -89,6 +104,31 @@ impl RuleSource {
         let detector = CorrelatingDetector::new(sigma, self.correlation.clone())
             .with_novelty(self.novelty.clone());
         WithExceptions::new(detector, &self.ignored)
+    }
+
+    /// Puts a published ruleset in use beside the rules of the host's own files, from now on. One with a lower revision
+    /// than the last changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load); the rules in use stay then.
+    pub fn publish(
+        &self,
+        handle: &RuleHandle,
+        revision: u64,
+        rules: Ruleset,
+    ) -> Result<(), Failure> {
+        // Held until they are in use, so that of two at once the later stays.
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.as_ref().is_some_and(|(last, _)| *last >= revision) {
+            return Ok(());
+        }
+        let loaded = self.load_with(Some(&rules))?;
+        let (count, digest) = (loaded.len(), rules.digest());
+        handle.swap(loaded);
+        *published = Some((revision, rules));
+        tracing::info!(revision, %digest, rules = count, "published rules are in use");
+        Ok(())
     }
 
     /// Loads the rules again and puts them in the place of those in use. When anything is wrong with them

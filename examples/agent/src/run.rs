@@ -26,7 +26,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{isolate, live, store};
+use crate::{isolate, live, published, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -78,6 +78,7 @@ async fn watch(
     store: &Arc<dyn Store>,
 ) -> Result<(), Failure> {
     let identity = identity(&config.agent)?;
+    published::resume(&**store, &identity.tenant, rule_source, rules).await;
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let last = store.last_sequence(origin).await.map_err(|e| Failure::new(Exit::Store, e))?;
@@ -120,7 +121,8 @@ async fn watch(
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
-    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone());
+    let shown =
+        control_plane(config.clone(), Arc::clone(store), rule_source.clone(), rules.clone());
     let _control_plane = Background(tokio::spawn(shown));
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
     let tally = backend.tally().clone();
