@@ -1,14 +1,18 @@
-//! The broker that brings commands to agents. The control plane starts and serves without it.
+//! The broker that brings commands to agents, and published rulesets to detection workers. The control plane starts and serves without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::command::CommandSink;
+use lavender_core::ruleset::{PublishedRulesets, Ruleset};
+use lavender_core::store::Publication;
 use lavender_core::{AgentId, Bytes, Error, ErrorKind, Result, TenantId, async_trait};
-use lavender_transport::nats::{JetStream, JetStreamOptions, Setup};
+use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions, Setup};
 use tokio::sync::watch;
 
 use crate::delivery::take_reports;
 use crate::plane::ControlPlane;
+use crate::rulesets::RulesetSink;
 
 /// The wait after a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -54,15 +58,33 @@ impl Broker {
         self.connected.send_replace(Some(transport.clone()));
         take_reports(plane, transport.command_reports().await?).await
     }
+
+    fn connected(&self) -> Result<JetStream> {
+        let connected = self.connected.borrow().clone();
+        connected
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "broker", "it is not connected yet"))
+    }
 }
 
 #[async_trait]
 impl CommandSink for Broker {
     async fn publish(&self, tenant: &TenantId, agent: &AgentId, signed: Bytes) -> Result<()> {
-        let connected = self.connected.borrow().clone();
-        match connected {
-            Some(transport) => transport.publish(tenant, agent, signed).await,
-            None => Err(Error::new(ErrorKind::Unavailable, "broker", "it is not connected yet")),
-        }
+        self.connected()?.publish(tenant, agent, signed).await
+    }
+}
+
+#[async_trait]
+impl RulesetSink for Broker {
+    async fn publish(
+        &self,
+        tenant: &TenantId,
+        publication: &Publication,
+        rules: &Ruleset,
+    ) -> Result<()> {
+        let mut bucket = BucketOptions::rules();
+        bucket.replicas = self.options.streams.replicas;
+        let bucket = Arc::new(self.connected()?.state(bucket).await?);
+        PublishedRulesets::new(bucket).publish(tenant, publication.revision, rules).await?;
+        Ok(())
     }
 }

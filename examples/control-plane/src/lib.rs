@@ -42,8 +42,6 @@ mod routes;
 mod rulesets;
 pub mod run;
 mod serve;
-#[cfg(feature = "nats")]
-mod transport;
 pub mod view;
 mod watch;
 
@@ -53,6 +51,4 @@ pub use crate::delivery::take_reports;
 pub use crate::plane::{ControlPlane, Options};
 pub use crate::rulesets::RulesetSink;
 pub use crate::serve::{WelcomeError, serve, welcome};
-#[cfg(feature = "nats")]
-pub use crate::transport::BrokerRulesets;
 pub use crate::watch::watch;

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 
 use lavender_core::command::CommandSink;
+use lavender_core::ruleset::Ruleset;
+use lavender_core::store::Publication;
 use lavender_core::{AgentId, Bytes, Error, ErrorKind, Result, TenantId, async_trait};
 
 use crate::plane::ControlPlane;
+use crate::rulesets::RulesetSink;
 
 /// There is none.
 #[derive(Clone, Debug)]
@@ -32,6 +35,13 @@ impl Broker {
 #[async_trait]
 impl CommandSink for Broker {
     async fn publish(&self, _tenant: &TenantId, _agent: &AgentId, _signed: Bytes) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+#[async_trait]
+impl RulesetSink for Broker {
+    async fn publish(&self, _: &TenantId, _: &Publication, _: &Ruleset) -> Result<()> {
         match self.0 {}
     }
 }

@@ -17,8 +17,6 @@ use crate::keys::{self, KeyError};
 use crate::plane::{ControlPlane, Options};
 use crate::rulesets::RulesetSink;
 use crate::serve::{WelcomeError, serve, welcome};
-#[cfg(feature = "nats")]
-use crate::transport::BrokerRulesets;
 
 /// Why the control plane could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +75,7 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
     let per_second = cli.requests_per_second;
     let broker = broker(&cli)?;
     let sink = broker.clone().map(|broker| Arc::new(broker) as Arc<dyn CommandSink>);
-    let rulesets = rulesets(&cli)?;
+    let rulesets = broker.clone().map(|broker| Arc::new(broker) as Arc<dyn RulesetSink>);
     let options = Options {
         liveness,
         requests_per_second: per_second,
@@ -105,21 +103,6 @@ fn broker(cli: &Cli) -> Result<Option<Broker>, RunError> {
         Broker::new(url).map_err(|error| RunError::Usage(format!("--transport: {error}")))
     };
     cli.transport.as_ref().map(open).transpose()
-}
-
-/// Who takes published rulesets, as the command line says.
-#[cfg(feature = "nats")]
-fn rulesets(cli: &Cli) -> Result<Option<Arc<dyn RulesetSink>>, RunError> {
-    let Some(url) = &cli.transport else { return Ok(None) };
-    let sink = BrokerRulesets::new(url)
-        .map_err(|error| RunError::Usage(format!("--transport: {error}")))?;
-    Ok(Some(Arc::new(sink)))
-}
-
-/// Who takes published rulesets: nobody, in a build that knows no broker.
-#[cfg(not(feature = "nats"))]
-fn rulesets(_: &Cli) -> Result<Option<Arc<dyn RulesetSink>>, RunError> {
-    Ok(None)
 }
 
 fn rules(cli: &Cli) -> Result<RuleHandle, String> {

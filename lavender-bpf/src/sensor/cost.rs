@@ -32,8 +32,7 @@ impl Sensor {
     /// Has the kernel count what the probes' programs take, from now on; all BPF programs of the host are counted meanwhile.
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let sensor: lavender_bpf::Sensor = todo!();
+    /// # fn example(sensor: &lavender_bpf::Sensor) -> Result<(), Box<dyn std::error::Error>> {
     /// let measurement = sensor.measure()?;
     /// std::thread::sleep(std::time::Duration::from_secs(5));
     /// for cost in measurement.costs() {
