@@ -1,4 +1,5 @@
-//! Commands from a real control plane over a real broker, and from the agent's own dashboard.
+//! Commands from a real control plane over a real broker, and from the agent's own dashboard; published rulesets over the
+//! same connection.
 #![cfg(all(feature = "live", feature = "fleet", feature = "control-plane"))]
 #![allow(
     clippy::unwrap_used,
@@ -30,13 +31,14 @@ use lavender_control_plane::{
 use lavender_core::command::{CommandAction, KeyId, Signer, Verifier};
 use lavender_core::event::{Event, EventData, EventKind, Heartbeat};
 use lavender_core::pipeline::run_commands;
+use lavender_core::ruleset::PublishedRulesets;
 use lavender_core::store::{AuditAction, AuditQuery, TimeRange};
 use lavender_core::{
     AgentId, AgentIdentity, BootId, Clock as _, Origin, Outcome, ProcessId, ResponseAction,
     ResponseCause, Sequencer, SystemClock, TenantId,
 };
 use lavender_store::Store;
-use lavender_transport::nats::{JetStream, JetStreamOptions, Setup};
+use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions, Setup};
 use serde_json::{Value, json};
 use support::cgroup::{self, Cgroup};
 use support::setting::Setting;
@@ -130,8 +132,13 @@ impl Plane {
         let sink = PlaneBroker::new(&broker.url()).unwrap();
         let commanding =
             Commanding { signer: Some(Arc::new(signer())), sink: Some(Arc::new(sink.clone())) };
-        let options =
-            Options { commanding, resend_every: Duration::from_millis(200), ..Options::default() };
+        let options = Options {
+            commanding,
+            rulesets: Some(Arc::new(sink.clone())),
+            resend_every: Duration::from_millis(200),
+            sweep_every: Duration::from_millis(200),
+            ..Options::default()
+        };
         let (tenant, agent) = who("acme", "web-1");
         let token = runtime.block_on(async {
             let ids = Sequencer::new(Origin::new(&tenant, &agent, BootId::from_u128(1)));
@@ -317,6 +324,38 @@ fn what_is_given_while_the_broker_is_away_is_brought_when_it_comes() {
     let issued = plane.store.command(&tenant, given.parse().unwrap());
     let issued = plane.runtime.block_on(issued).unwrap().unwrap();
     assert_eq!(signed, issued.signed().to_bytes());
+}
+
+#[test]
+fn what_is_published_while_the_broker_is_away_lies_where_workers_look_for_it_when_it_comes() {
+    let Some(mut broker) = broker() else { return };
+    broker.kill();
+    let plane = Plane::start(&broker);
+    let rule = "title: A\nid: a\nlogsource: {product: linux, category: process_creation}\n\
+                detection: {s: {CommandLine|contains: shadow}, condition: s}\n";
+    let files = json!({"files": [{"name": "a.yml", "text": rule}]});
+    let post = |path: &str, body| ask(&plane.address, "POST", path, &plane.token, Some(body));
+    let (status, uploaded) = post("/api/v1/rulesets", &files);
+    assert_eq!(status, 201, "{uploaded}");
+    let digest = uploaded["digest"].as_str().unwrap();
+    let path = format!("/api/v1/rulesets/{digest}/publish");
+    let (status, published) = post(&path, &json!({"revision": 0}));
+    assert_eq!((status, &published["sent"]), (200, &json!(false)), "{published}");
+    broker.restart();
+
+    // As a worker makes it.
+    let (url, (tenant, _)) = (broker.url(), who("acme", "web-1"));
+    let bucket = plane.runtime.block_on(async {
+        let mut options = JetStreamOptions::new([url]);
+        options.streams.telemetry_bytes_max = 256 << 20;
+        options.streams.other_bytes_max = 32 << 20;
+        let transport = JetStream::open(options).await.unwrap();
+        PublishedRulesets::new(Arc::new(transport.state(BucketOptions::rules()).await.unwrap()))
+    });
+    let found = until("the ruleset", || plane.runtime.block_on(bucket.published(&tenant)).unwrap());
+    let rules = plane.runtime.block_on(bucket.fetch(&tenant, &found)).unwrap();
+    assert_eq!((&*rules.digest().to_string(), found.revision), (digest, 1));
+    assert_eq!(&**rules.files()[0].text(), rule);
 }
 
 #[test]
