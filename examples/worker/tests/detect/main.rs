@@ -6,8 +6,10 @@
 mod setting;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use lavender_core::conformance::sample::Sample;
+use lavender_core::event::Process;
 use setting::{Broker, Worker};
 
 fn rule(id: &str, program: &str) -> String {
@@ -24,18 +26,18 @@ async fn an_attack_becomes_an_alert_and_another_worker_goes_on_after_a_kill() {
     let Some(broker) = Broker::start().await else { return };
     let rules = tempfile::tempdir().unwrap();
     let more = "---\ntitle: Twice\nid: twice\nlevel: critical\ncorrelation: {type: event_count, rules: [first], \
-                group-by: [User], timespan: 1h, condition: {gte: 2}}\nlavender: {generate: [first]}\n";
+                group-by: [ProcessTreeGuid], timespan: 1h, condition: {gte: 2}}\nlavender: {generate: [first]}\n";
     std::fs::write(rules.path().join("a.yml"), rule("first", "nc") + more).unwrap();
     let mut worker = Worker::start(&broker, rules.path());
     worker.wait_for("the rules are loaded").await;
     let mut sample = Sample::new("acme", "web-1", 1);
-    let mut run = |path: &str| {
-        let shell = sample.process();
-        let process = sample.child(&shell, path, &["-e", "/bin/sh"]);
+    let [shell, other] = [sample.process(), sample.process()];
+    let mut run = |shell: &Arc<Process>, path: &str| {
+        let process = sample.child(shell, path, &["-e", "/bin/sh"]);
         (sample.source().clone(), vec![sample.exec(&process)])
     };
 
-    broker.publish(run("/usr/bin/nc")).await;
+    broker.publish(run(&shell, "/usr/bin/nc")).await;
     assert_eq!(broker.next_alerts(1).await, [("first".to_owned(), "web-1".to_owned())]);
     assert!(worker.metrics().contains("lavender_detection_alerts_total 1"), "{}", worker.metrics());
     assert!(worker.health().starts_with("HTTP/1.1 200"), "{}", worker.health());
@@ -47,12 +49,12 @@ async fn an_attack_becomes_an_alert_and_another_worker_goes_on_after_a_kill() {
     std::fs::write(rules.path().join("b.yml"), rule("second", "socat")).unwrap();
     worker.hang_up();
     worker.wait_for("the rules are loaded again").await;
-    broker.publish(run("/usr/bin/socat")).await;
+    broker.publish(run(&other, "/usr/bin/socat")).await;
     assert_eq!(broker.next_alerts(1).await, [("second".to_owned(), "web-1".to_owned())]);
 
     // What the first has seen counts for the one that follows.
     worker.kill();
-    broker.publish(run("/usr/bin/nc")).await;
+    broker.publish(run(&shell, "/usr/bin/nc")).await;
     let mut next = Worker::start(&broker, rules.path());
     let raised = broker.next_alerts(3).await.into_iter().map(|(rule, _)| rule);
     let expected = ["first", "twice", "lavender-risk"].map(Into::into);
