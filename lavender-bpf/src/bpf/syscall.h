@@ -104,6 +104,7 @@ static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 
 	if (nr >= 512)
 		return;
+	CLAMP(nr, 511);
 	u64 wanted = compat ? config.wanted_compat[nr / 64 & 7] : config.wanted[nr / 64 & 7];
 	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
 		return;

@@ -21,7 +21,7 @@ struct throttled_key {
 	u64 id;
 	u32 tgid, generation;
 	u16 kind, scope;
-	u32 reserved;
+	u32 zero; /* also the key of the arrays below, for which the stack has no room */
 };
 
 /* Who was over a limit, and how often in all. The reader takes out what is not counted any more. */
@@ -50,6 +50,12 @@ struct {
 	__type(value, struct throttled_record);
 } throttle_scratch SEC(".maps");
 
+/* What is on the stack: first the one, then the other. Before 6.4 there is no room for both below a look-up in the DNS. */
+union throttle_keys {
+	struct throttle_bucket_key bucket;
+	struct throttled_key throttled;
+};
+
 static __always_inline u32 family_of(u16 kind, u32 ring_index)
 {
 	if (ring_index == RING_FILE)
@@ -69,14 +75,16 @@ static __always_inline u32 family_of(u16 kind, u32 ring_index)
 }
 
 /* Takes one act's share out of a bucket. Two processors at once may take the same share: a limit is no promise. */
-static __always_inline bool take_share(struct throttle_bucket_key *key, u64 interval_ns, u64 now)
+static __always_inline bool take_share(union throttle_keys *keys, u64 interval_ns, struct record_header *header)
 {
+	u64 now = header->boot_ns;
+
 	if (!interval_ns)
 		return true;
-	u64 *full_at = bpf_map_lookup_elem(&buckets, key);
+	u64 *full_at = bpf_map_lookup_elem(&buckets, &keys->bucket);
 	if (!full_at) {
-		u64 first = now + interval_ns;
-		bpf_map_update_elem(&buckets, key, &first, BPF_ANY);
+		/* The first act is free: its time lies in the record, and needs no place on the stack. */
+		bpf_map_update_elem(&buckets, &keys->bucket, &header->boot_ns, BPF_ANY);
 		return true;
 	}
 	u64 at = *full_at > now ? *full_at : now;
@@ -86,34 +94,36 @@ static __always_inline bool take_share(struct throttle_bucket_key *key, u64 inte
 	return true;
 }
 
-static __always_inline void count_throttled(struct record_header *header, u32 scope, u64 cgroup)
+static __always_inline void count_throttled(union throttle_keys *keys, struct record_header *header, u32 scope)
 {
-	struct throttled_key key = { .kind = header->kind, .scope = scope };
-	u32 zero = 0, kind = header->kind;
+	struct throttled_key *key = &keys->throttled;
+	u64 id = scope == SCOPE_PROCESS ? header->start_ns : keys->bucket.id;
+	u32 kind = header->kind;
 
+	__builtin_memset(key, 0, sizeof(*key));
+	key->id = id;
+	key->kind = kind;
+	key->scope = scope;
 	if (scope == SCOPE_PROCESS) {
-		key.id = header->start_ns;
-		key.tgid = header->tgid;
-		key.generation = header->generation;
-	} else {
-		key.id = cgroup;
+		key->tgid = header->tgid;
+		key->generation = header->generation;
 	}
-	struct throttled_record *record = bpf_map_lookup_elem(&throttled, &key);
+	struct throttled_record *record = bpf_map_lookup_elem(&throttled, key);
 	if (!record) {
-		struct throttled_record *scratch = bpf_map_lookup_elem(&throttle_scratch, &zero);
+		struct throttled_record *scratch = bpf_map_lookup_elem(&throttle_scratch, &key->zero);
 		if (scratch) {
 			__builtin_memcpy(&scratch->header, header, sizeof(*header));
 			scratch->count = 0;
 			scratch->of_kind = kind;
 			scratch->by_cgroup = scope == SCOPE_CGROUP;
-			bpf_map_update_elem(&throttled, &key, scratch, BPF_NOEXIST);
+			bpf_map_update_elem(&throttled, key, scratch, BPF_NOEXIST);
 		}
-		record = bpf_map_lookup_elem(&throttled, &key);
+		record = bpf_map_lookup_elem(&throttled, key);
 	}
 	/* Before it is counted in all, so that a reader who reads the other way round never finds more there than here. */
 	if (record)
 		__sync_fetch_and_add(&record->count, 1);
-	struct throttle_totals *totals = bpf_map_lookup_elem(&throttle_totals, &zero);
+	struct throttle_totals *totals = bpf_map_lookup_elem(&throttle_totals, &key->zero);
 	if (totals && kind < RECORD_KINDS) {
 		if (scope == SCOPE_PROCESS)
 			totals->by_process[kind]++;
@@ -126,19 +136,18 @@ static __always_inline void count_throttled(struct record_header *header, u32 sc
 static __noinline int is_over_limit(struct record_header *header, u32 ring_index)
 {
 	u32 family = family_of(header->kind, ring_index);
-	u64 now = header->boot_ns;
-	struct throttle_bucket_key key = { .id = header->start_ns, .tgid = header->tgid, .family = family };
+	union throttle_keys keys = { .bucket = { .id = header->start_ns, .tgid = header->tgid, .family = family } };
 
 	if (family >= FAMILIES)
 		return 0;
-	if (!take_share(&key, config.limits.interval_ns[SCOPE_PROCESS][family], now)) {
-		count_throttled(header, SCOPE_PROCESS, 0);
+	if (!take_share(&keys, config.limits.interval_ns[SCOPE_PROCESS][family], header)) {
+		count_throttled(&keys, header, SCOPE_PROCESS);
 		return 1;
 	}
-	key.id = bpf_get_current_cgroup_id();
-	key.tgid = 0;
-	if (!take_share(&key, config.limits.interval_ns[SCOPE_CGROUP][family], now)) {
-		count_throttled(header, SCOPE_CGROUP, key.id);
+	keys.bucket.id = bpf_get_current_cgroup_id();
+	keys.bucket.tgid = 0;
+	if (!take_share(&keys, config.limits.interval_ns[SCOPE_CGROUP][family], header)) {
+		count_throttled(&keys, header, SCOPE_CGROUP);
 		return 1;
 	}
 	return 0;
