@@ -148,7 +148,7 @@ fn a_killed_agent_loses_nothing_that_was_stored_and_goes_on_behind_it() {
     assert!(above.contains(&std::process::id()), "{above:?} lacks the test itself");
 
     drop(asked);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while service.try_wait().unwrap().is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }

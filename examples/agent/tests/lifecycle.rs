@@ -74,7 +74,7 @@ fn it_stops_by_itself_when_its_time_is_up() {
     let started = Instant::now();
     let finished = setting.run(&["--duration", "300ms"]).wait();
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(60));
     assert!(!setting.stored().events(Some(EventKind::AgentStart)).is_empty());
 }
 
@@ -89,7 +89,7 @@ fn a_reader_that_goes_away_ends_it_cleanly() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     let status = loop {
         // Something to print.
         setting.cgroup.command("/bin/true").status().unwrap();
@@ -137,7 +137,7 @@ fn sighup_takes_new_rules_whole_or_not_at_all() {
 
     std::fs::remove_file(&broken).unwrap();
     agent.signal("HUP");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline && !agent.has(|line| line["rule"]["title"] == "Second") {
         setting.cgroup.command("/bin/true").status().unwrap();
     }

@@ -37,7 +37,7 @@ fn reader_that(setting: &Setting, then: &str) -> Child {
 }
 
 fn reader(setting: &Setting) -> Child {
-    reader_that(setting, "sleep 60")
+    reader_that(setting, "sleep 300")
 }
 
 /// Waits for the end of the child; `None` when it lives on.
@@ -168,16 +168,16 @@ fn a_tree_is_killed_whole_though_it_scatters() {
     let setting = setting(&format!("dry_run = false\n{}", clause("kill_tree", "high")));
     let answers = responses(&setting, SENSITIVE_FILE, |agent| {
         let leave = "sub leave { my $c = fork; \
-            if (!$c) { setpgrp; my $o = fork; exit if $o; sleep 60; exit } waitpid($c, 0) }";
+            if (!$c) { setpgrp; my $o = fork; exit if $o; sleep 300; exit } waitpid($c, 0) }";
         let file = setting.sensitive();
         let program = format!(
-            r#"{leave} leave(); open(my $f, "<", "{}"); fork; leave() for 1..200; sleep 60"#,
+            r#"{leave} leave(); open(my $f, "<", "{}"); fork; leave() for 1..200; sleep 300"#,
             file.display()
         );
         let mut command = setting.cgroup.command(stand_in::service(setting.folder.path()));
         let mut child = command.args(["-e", &program]).stdout(Stdio::null()).spawn().unwrap();
         agent.wait_for(SENSITIVE_FILE, |line| line["rule"]["title"] == SENSITIVE_FILE);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let procs = || fs::read_to_string(setting.cgroup.path().join("cgroup.procs")).unwrap();
         child.wait().unwrap();
         while !procs().is_empty() {
@@ -237,7 +237,7 @@ fn writer(setting: &Setting) -> (Option<char>, Vec<ResponseOutcome>) {
     let mut state = None;
     let answers = responses(setting, OWN_RULE, |agent| {
         let file = setting.path("dropped");
-        let program = format!(r#"open(my $f, ">", "{}"); sleep 60"#, file.display());
+        let program = format!(r#"open(my $f, ">", "{}"); sleep 300"#, file.display());
         let mut command = setting.cgroup.command(stand_in::service(setting.folder.path()));
         let mut child = command.args(["-e", &program]).stdout(Stdio::null()).spawn().unwrap();
         agent.wait_for(OWN_RULE, |line| line["rule"]["title"] == OWN_RULE);

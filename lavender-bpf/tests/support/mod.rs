@@ -25,7 +25,7 @@ use lavender_core::event::{
 use lavender_core::{AgentId, AgentIdentity, BootId, Origin, Sequencer, TenantId};
 
 /// How long to wait for an event that is on its way.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether live tests can run here; if not, says why.
 pub fn can_run() -> bool {

@@ -165,13 +165,13 @@ async fn ingest_that_may_not_publish_says_so_and_does_not_try_for_ever() {
     let state = Arc::new(transport.state(bucket).await.unwrap());
     let ingest = Ingest::open(&transport, state, IngestOptions::default()).await.unwrap();
     let run = ingest.run(std::future::pending::<()>());
-    let error = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(90), run).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.to_string().contains("telemetry.accepted.acme.web-1"), "{error}");
     // It was not acknowledged.
     let worker = JetStream::open(site.options("worker")).await.unwrap();
     let mut consumer = worker.subscribe_envelopes(Ingest::subscription()).await.unwrap();
-    let again = tokio::time::timeout(Duration::from_secs(20), consumer.next(1)).await.unwrap();
+    let again = tokio::time::timeout(Duration::from_secs(90), consumer.next(1)).await.unwrap();
     assert_eq!(again.unwrap().len(), 1);
 }
 
@@ -249,6 +249,6 @@ async fn a_spool_says_that_it_is_not_permitted_and_keeps_what_it_has() {
     // With the right key it goes on.
     let right = site.options("web-2");
     let spool = Spooled::open(directory.path(), options, reporter, right).unwrap();
-    let status = spool.close(Duration::from_secs(20)).await;
+    let status = spool.close(Duration::from_secs(90)).await;
     assert_eq!((status.waiting, status.delivered, status.fault), (0, 1, None));
 }

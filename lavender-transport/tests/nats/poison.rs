@@ -96,7 +96,7 @@ async fn what_cannot_be_read_is_put_aside_and_the_rest_goes_on() {
     transport.publish(vec![message.clone()]).await.unwrap();
 
     let mut consumer = transport.subscribe(writer()).await.unwrap();
-    let got = tokio::time::timeout(Duration::from_secs(20), consumer.next(100)).await.unwrap();
+    let got = tokio::time::timeout(Duration::from_secs(90), consumer.next(100)).await.unwrap();
     let got = got.unwrap();
     assert_eq!(got.len(), 1);
     for delivery in got {
@@ -125,7 +125,7 @@ async fn what_cannot_be_read_is_put_aside_and_the_rest_goes_on() {
     }
     // Answered: it does not come again.
     transport.close();
-    let end = tokio::time::timeout(Duration::from_secs(20), consumer.next(100)).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(90), consumer.next(100)).await.unwrap();
     assert!(end.unwrap().is_empty());
 }
 
@@ -145,7 +145,7 @@ async fn what_is_never_done_with_is_put_aside_after_so_many_tries() {
     let mut attempts = Vec::new();
     let mut done = false;
     while attempts.len() < 3 || !done {
-        let next = tokio::time::timeout(Duration::from_secs(20), consumer.next(10)).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(90), consumer.next(10)).await.unwrap();
         for delivery in next.unwrap() {
             if delivery.message == good {
                 delivery.ack.ack().await.unwrap();
@@ -158,7 +158,7 @@ async fn what_is_never_done_with_is_put_aside_after_so_many_tries() {
     }
     assert_eq!(attempts, [1, 2, 3]);
     transport.close();
-    let end = tokio::time::timeout(Duration::from_secs(20), consumer.next(10)).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(90), consumer.next(10)).await.unwrap();
     assert!(end.unwrap().is_empty(), "it is not delivered a fourth time");
     let letters = dead_letters(&server, 1).await;
     let (subject, headers, body) = &letters[0];

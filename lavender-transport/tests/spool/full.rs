@@ -122,7 +122,7 @@ async fn alerts_alone_make_the_publisher_wait_and_none_is_lost() {
     assert!(!publishing.is_finished(), "200 alerts do not fit");
     assert!(bytes_of(directory.path()) <= 60_000);
     broker.set(Mood::Takes);
-    tokio::time::timeout(Duration::from_secs(30), publishing).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(90), publishing).await.unwrap().unwrap();
     drained(&spool).await;
     assert_eq!(broker.alerts(), ids);
 }
@@ -181,7 +181,7 @@ async fn a_full_disk_makes_the_publisher_wait_and_tears_nothing() {
     assert!(fault.contains("No space left") || fault.contains("as it was told"), "{fault}");
     std::fs::remove_file(&filler).unwrap();
     broker.set(Mood::Takes);
-    tokio::time::timeout(Duration::from_secs(30), publishing).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(90), publishing).await.unwrap().unwrap();
     let status = drained(&spool).await;
     assert_eq!(status.shed, 0);
     assert_eq!(broker.sequences(), (1..=820).collect::<Vec<_>>());

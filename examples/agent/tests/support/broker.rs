@@ -97,7 +97,7 @@ impl Broker {
         command.arg("--config").arg(self.directory.path().join("server.conf"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let log = fs::read_to_string(&path).unwrap();
             if log.contains("Server is ready") {
@@ -121,7 +121,7 @@ impl Broker {
     pub fn next(&self, heartbeats: &mut async_nats::Subscriber) -> async_nats::Message {
         use futures_util::StreamExt as _;
 
-        let next = async { tokio::time::timeout(Duration::from_secs(20), heartbeats.next()).await };
+        let next = async { tokio::time::timeout(Duration::from_secs(90), heartbeats.next()).await };
         self.runtime.block_on(next).expect("no heartbeat came").expect("the subscription ended")
     }
 

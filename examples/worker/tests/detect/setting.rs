@@ -93,7 +93,7 @@ impl Broker {
         let mut consumer = self.transport.subscribe(durable).await.unwrap();
         let mut found = Vec::new();
         while found.len() < count {
-            let next = tokio::time::timeout(Duration::from_secs(40), consumer.next(1)).await;
+            let next = tokio::time::timeout(Duration::from_secs(90), consumer.next(1)).await;
             for delivery in next.expect("no alert comes").unwrap() {
                 let Payload::Alerts(alerts) = &delivery.message.payload else { panic!() };
                 found.extend(

@@ -72,9 +72,9 @@ async fn while_the_state_is_away_nothing_is_acknowledged_and_nothing_is_poison()
     if !available() {
         return;
     }
-    // So short that a message would have been tried too often long before.
-    let site =
-        Site::start_with(|options| options.consumer.ack_wait = Duration::from_millis(600)).await;
+    // Long enough that a busy machine says in time that it is still at work.
+    let ack_wait = Duration::from_secs(3);
+    let site = Site::start_with(|options| options.consumer.ack_wait = ack_wait).await;
     let mut reader = site.reader().await;
     let away = Arc::new(AtomicBool::new(false));
     let state = Interruptible { inner: site.state().await, away: Arc::clone(&away) };
@@ -89,6 +89,8 @@ async fn while_the_state_is_away_nothing_is_acknowledged_and_nothing_is_poison()
     more.remove(1);
     publish(&site.transport, more).await;
     worker.until(|counts| counts.state_retries >= 6).await;
+    // By then a message that nobody spoke of would have come again.
+    tokio::time::sleep(ack_wait + ack_wait / 2).await;
     assert_eq!(site.waiting().await, 2);
     let during = worker.counts();
     assert_eq!(during.dead_letters, 0);
