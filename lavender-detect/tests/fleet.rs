@@ -119,6 +119,35 @@ fn who_takes_over_knows_what_is_due_and_the_process_that_it_is_about() {
     assert!(!saved.keys().any(|key| key.starts_with("event/")), "{:?}", saved.keys());
 }
 
+#[test]
+fn a_loss_that_comes_first_after_a_restart_is_of_the_time_to_which_events_had_come() {
+    let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    let mut incomplete = |lost: bool| {
+        let mut first = fleet.begin(&acme()).detector;
+        let event = run("/usr/bin/cat", &["cat"]);
+        let mut found: Vec<Detection> = Vec::new();
+        first.detect(&event, &mut found);
+        let mut saved = BTreeMap::new();
+        save(&mut first, &mut saved);
+
+        let mut second = fleet.begin(&acme()).detector;
+        for (key, value) in &saved {
+            second.state().unwrap().restore(key, value).unwrap();
+        }
+        if lost {
+            let loss = Loss::new(LossStage::KernelRing, EventKind::Exec, 1);
+            let lost = Event { data: EventData::Lost(loss), process: None, ..(*event).clone() };
+            second.detect(&Arc::new(lost), &mut found);
+        }
+        while let Some(due) = second.due() {
+            second.idle(due, &mut found);
+        }
+        found[0].correlated.as_ref().unwrap().incomplete
+    };
+    assert!(incomplete(true));
+    assert!(!incomplete(false));
+}
+
 const BRIEF: &str = "
 title: New\nid: new\nlogsource: {category: process_creation, product: linux}
 detection: {s: {Image|endswith: /ssh}, condition: s}

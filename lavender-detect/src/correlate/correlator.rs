@@ -154,6 +154,13 @@ impl Correlator {
         self.memory.due()
     }
 
+    /// The time to which it has come, by its own events or by the state that was given back to it.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        let watermark = self.memory.watermark;
+        let nanos = watermark.saturating_add(self.memory.lateness);
+        (watermark != i64::MIN).then(|| Timestamp::from_nanos(nanos))
+    }
+
     /// Whether any correlation is over the detections of a rule of this set.
     pub fn takes(&self, rule: &Rule) -> bool {
         let feeds = self.rules.inner_correlations().feeds.get(rule.number as usize);

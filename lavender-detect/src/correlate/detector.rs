@@ -177,7 +177,9 @@ impl Detector for CorrelatingDetector {
                 known.novelty.replace_rules(sigma.rules().clone());
             }
             if let EventData::Lost(_) = event.data {
-                // It is stamped when it is told of, which in a replay is another time than that of the events.
+                // It is stamped when it is told of, which in a replay is another time than that of the events. Where it
+                // comes first, how far events had come is known from the state of before.
+                *newest = known.correlator.newest().map_or(*newest, |known| known.max(*newest));
                 let from = newest.saturating_sub(LOSS_SPAN);
                 known.correlator.lost(event.id, from, *newest);
                 known.novelty.lost(from, *newest);
