@@ -275,7 +275,7 @@ fn answered(answer: &DnsAnswer) -> FieldValue<'_> {
 }
 
 /// Errors by name, numbered as in `include/uapi/asm-generic/errno-base.h` and `errno.h`.
-fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
+pub(crate) fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
     match result.errno() {
         None => "success".into(),
         Some(1) => "EPERM".into(),
