@@ -276,7 +276,5 @@ struct sensor_config {
 	u32 credentials, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
-	u64 wanted[8]; /* system calls by number */
-	u64 wanted_compat[8]; /* 32-bit ones */
 	struct throttle_config limits;
 };

@@ -9,7 +9,6 @@ use libbpf_rs::{MapHandle, MapType};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::SensorError;
-use super::calls::calls;
 use super::limits::ThrottleConfig;
 use super::object::RINGS;
 use crate::support::Probe;
@@ -59,8 +58,6 @@ pub(super) struct Config {
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
-    wanted: [u64; 8],
-    wanted_compat: [u64; 8],
     pub(super) limits: ThrottleConfig,
 }
 
@@ -94,7 +91,7 @@ impl Config {
         self.network & 0x8 != 0
     }
 
-    /// Turns on the calls that these probes need.
+    /// Turns on what these probes need. Which calls are watched is for the plan to say.
     pub(super) fn want(&mut self, probes: &[Probe]) {
         let has = |probe| probes.contains(&probe);
         self.opens = has(Probe::FileOpen).into();
@@ -108,17 +105,6 @@ impl Config {
             [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
         self.credentials = has(Probe::CredChange).into();
         self.tampering = tampering.into_iter().any(has).into();
-        for probe in probes {
-            let (native, compat) = calls(*probe);
-            set_bits(&mut self.wanted, native);
-            set_bits(&mut self.wanted_compat, compat);
-        }
-    }
-}
-
-fn set_bits(words: &mut [u64; 8], calls: &[usize]) {
-    for call in calls {
-        words[call / 64] |= 1 << (call % 64);
     }
 }
 

@@ -493,6 +493,7 @@ impl Sample {
             suppressed: 4,
             forgotten: 5,
             late: 6,
+            filtered: [(EventKind::FileOpen, 7)].into(),
             spool: None,
         };
         self.event(None, EventData::Heartbeat(data))
