@@ -21,7 +21,7 @@ use crate::record::{
     ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord,
     RecordHeader, SignalRecord, TamperRecord, kind,
 };
-use crate::throttled_record::{THROTTLED, ThrottledRecord};
+use crate::record::{THROTTLED, ThrottledRecord};
 
 /// A record, its parts borrowed from the bytes.
 #[derive(Clone, Copy, Debug)]

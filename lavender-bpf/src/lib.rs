@@ -91,7 +91,6 @@ mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
-mod throttled_record;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};

@@ -8,7 +8,7 @@ use super::{Assembler, Batch};
 use crate::host::Host;
 use crate::record::RecordHeader;
 use crate::record_kind::event_of;
-use crate::throttled_record::ThrottledRecord;
+use crate::record::ThrottledRecord;
 
 impl<H: Host> Assembler<H> {
     /// The process that was over a limit; `None` when it is worth waiting for. What it acts with is left as it is known:

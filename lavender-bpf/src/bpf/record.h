@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The records in the rings. Mirrored by src/record.rs, which asserts the sizes. Little-endian, naturally aligned, no
+/* The records in the rings. Mirrored by src/record/, which asserts the sizes. Little-endian, naturally aligned, no
  * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
 #pragma once
 

@@ -19,7 +19,7 @@ use crate::record::{
     SignalRecord, TamperRecord, TaskBody, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
-use crate::throttled_record::ThrottledRecord;
+use crate::record::ThrottledRecord;
 
 /// What was generated from the compiled probes: used for its types, to hold ours against them.
 #[allow(

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::record::kind;
 use crate::record_kind::event_of;
-use crate::throttled_record::{THROTTLED, ThrottledRecord};
+use crate::record::{THROTTLED, ThrottledRecord};
 
 /// How often it is told at the most.
 const INTERVAL_NS: u64 = 1_000_000_000;
