@@ -92,6 +92,14 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		return;
 	else if (config.credentials && exit_credentials(task, call, compat))
 		return;
+	else if (config.bpf && exit_bpf(task, call, compat))
+		return;
+	else if (config.mounts && exit_mount(task, call, compat))
+		return;
+	else if (config.namespaces && exit_namespace(task, call, compat))
+		return;
+	else if (config.memory && exit_memory(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }
@@ -106,7 +114,11 @@ static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 		return;
 	CLAMP(nr, 511);
 	u64 wanted = compat ? plan.wanted_compat[nr / 64 & 7] : plan.wanted[nr / 64 & 7];
-	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
+	if (!(wanted >> (nr & 63) & 1))
+		return;
+	if (config.memory && is_plain_memory(task, nr, third_argument(regs), compat))
+		return;
+	if (!is_wanted(task))
 		return;
 	struct syscall call = { .nr = nr, .result = result };
 	read_arguments(call.argument, regs, compat);

@@ -4,6 +4,7 @@
 //! their lengths stand in it.
 
 mod file;
+mod kernel;
 mod network;
 mod process;
 mod target;
@@ -13,6 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use self::file::{ChangeRecord, OpenRecord, Place};
+pub use self::kernel::{BpfRecord, MemoryRecord, MountRecord, NamespaceRecord};
 pub use self::network::{ConnectRecord, DnsRecord, IoUringRecord, ListenRecord};
 pub use self::process::{
     ArgumentsRecord, CredentialsRecord, ExecFailedRecord, ExitRecord, ForkRecord, ProgramRecord,
@@ -63,6 +65,14 @@ pub mod kind {
     pub const MODULE: u16 = 17;
     /// A process changed its ids or capabilities: [`CredentialsRecord`](super::CredentialsRecord).
     pub const CREDENTIALS: u16 = 18;
+    /// A BPF program or map was made or taken hold of, or could not be: [`BpfRecord`](super::BpfRecord).
+    pub const BPF: u16 = 19;
+    /// Something was mounted or unmounted, or could not be: [`MountRecord`](super::MountRecord).
+    pub const MOUNT: u16 = 20;
+    /// A process went into other namespaces, or could not: [`NamespaceRecord`](super::NamespaceRecord).
+    pub const NAMESPACE: u16 = 21;
+    /// Memory was made executable, or could not be: [`MemoryRecord`](super::MemoryRecord).
+    pub const MEMORY: u16 = 22;
     /// A socket was bound, or could not be: [`ConnectRecord`](super::ConnectRecord).
     pub const BIND: u16 = 32;
     /// A socket was made to listen, or could not be: [`ListenRecord`](super::ListenRecord).
@@ -138,6 +148,14 @@ pub mod tamper {
     pub const MODULE_BY_DESCRIPTOR: u32 = 1;
 }
 
+/// What [`BpfRecord::object`] says.
+pub mod object {
+    /// A program.
+    pub const PROGRAM: u32 = 1;
+    /// A map.
+    pub const MAP: u32 = 2;
+}
+
 /// The most bytes of arguments that are captured of one exec: 2 MiB, a quarter of the default stack limit,
 /// which is what the kernel lets arguments and environment take together.
 pub const ARGUMENTS_MAX_BYTES: u32 = 2 * 1024 * 1024;
@@ -193,4 +211,8 @@ const _: () = {
     assert!(size_of::<SignalRecord>() == 64 + 32);
     assert!(size_of::<TamperRecord>() == 64 + 40);
     assert!(size_of::<CredentialsRecord>() == 64 + 24);
+    assert!(size_of::<BpfRecord>() == 64 + 48);
+    assert!(size_of::<MountRecord>() == 64 + 72);
+    assert!(size_of::<NamespaceRecord>() == 64 + 40 + 96);
+    assert!(size_of::<MemoryRecord>() == 64 + 40);
 };

@@ -54,6 +54,10 @@ pub(super) struct Config {
     uid_count: u32,
     tampering: u32,
     credentials: u32,
+    bpf: u32,
+    mounts: u32,
+    namespaces: u32,
+    memory: u32,
     reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
@@ -104,6 +108,10 @@ impl Config {
         let tampering =
             [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
         self.credentials = has(Probe::CredChange).into();
+        self.bpf = has(Probe::Bpf).into();
+        self.mounts = has(Probe::Mount).into();
+        self.namespaces = has(Probe::NsChange).into();
+        self.memory = has(Probe::MemoryProtect).into();
         self.tampering = tampering.into_iter().any(has).into();
     }
 }

@@ -14,12 +14,12 @@ use super::SensorError;
 use super::config::{Config, RingBytes};
 use super::plan::{KernelPlan, PlanKey};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord, ExecFailedRecord,
-    ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader,
-    SignalRecord, TamperRecord, TaskBody, kind,
+    ArgumentsRecord, BpfRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord,
+    ExecFailedRecord, ExitRecord, ForkRecord, IoUringRecord, ListenRecord, MemoryRecord,
+    MountRecord, NamespaceRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
+    TamperRecord, TaskBody, ThrottledRecord, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
-use crate::record::ThrottledRecord;
 
 /// What was generated from the compiled probes: used for its types, to hold ours against them.
 #[allow(
@@ -62,6 +62,10 @@ const _: () = {
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
     assert!(size_of::<CredentialsRecord>() == size_of::<types::credentials_record>());
+    assert!(size_of::<BpfRecord>() == size_of::<types::bpf_record>());
+    assert!(size_of::<MountRecord>() == size_of::<types::mount_record>());
+    assert!(size_of::<NamespaceRecord>() == size_of::<types::namespace_record>());
+    assert!(size_of::<MemoryRecord>() == size_of::<types::memory_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<ThrottledRecord>() == size_of::<types::throttled_record>());
     assert!(size_of::<types::throttle_totals>() == 2 * kind::COUNT * size_of::<u64>());

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod change;
 mod credentials;
 mod field;
+mod kernel;
 mod network;
 mod route;
 mod tamper;
