@@ -63,7 +63,7 @@ fn changes_of_namespaces_tell_what_was_asked_before_and_after() {
         // Not about namespaces.
         unshare(libc::CLONE_FS);
         // By a process: its network and users, whom it has in common with its parent.
-        let parent = unsafe { libc::getppid() };
+        let parent = std::os::unix::process::parent_id();
         let by_pid = call_64(libc::SYS_pidfd_open, [parent.into(), 0, 0, 0, 0, 0]);
         assert!(by_pid >= 0);
         let both = i64::from(libc::CLONE_NEWNET | libc::CLONE_NEWUTS);
