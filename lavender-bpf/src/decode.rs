@@ -17,11 +17,11 @@
 use zerocopy::FromBytes;
 
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord, ExecFailedRecord,
-    ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, Place, ProgramRecord,
-    RecordHeader, SignalRecord, TamperRecord, kind,
+    ArgumentsRecord, BpfRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord,
+    ExecFailedRecord, ExitRecord, ForkRecord, IoUringRecord, ListenRecord, MemoryRecord,
+    MountRecord, NamespaceRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord,
+    THROTTLED, TamperRecord, ThrottledRecord, kind,
 };
-use crate::throttled_record::{THROTTLED, ThrottledRecord};
 
 /// A record, its parts borrowed from the bytes.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,14 @@ pub enum Record<'a> {
     Credentials(&'a CredentialsRecord),
     /// A process, or its control group, did more than is told one by one.
     Throttled(&'a ThrottledRecord),
+    /// A BPF program or map was made or taken hold of, or could not be.
+    Bpf(Bpf<'a>),
+    /// Something was mounted or unmounted, or could not be.
+    Mount(Mount<'a>),
+    /// A process went into other namespaces, or made one in new ones, or could not.
+    Namespace(&'a NamespaceRecord),
+    /// Memory was made executable, or could not be; with names from the file behind it up, each ended by a NUL.
+    Memory(&'a MemoryRecord, &'a [u8]),
     /// A process found by the snapshot.
     Task(Program<'a>),
 }
@@ -80,6 +88,10 @@ impl<'a> Record<'a> {
             Self::Signal(record) => &record.header,
             Self::Credentials(record) => &record.header,
             Self::Throttled(record) => &record.header,
+            Self::Bpf(bpf) => &bpf.record.header,
+            Self::Mount(mount) => &mount.record.header,
+            Self::Namespace(record) => &record.header,
+            Self::Memory(record, _) => &record.header,
             Self::Tamper(tamper) => &tamper.record.header,
         }
     }
@@ -175,6 +187,26 @@ pub struct Tamper<'a> {
     pub name: &'a [u8],
 }
 
+/// A call of `bpf`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bpf<'a> {
+    /// The fixed part.
+    pub record: &'a BpfRecord,
+    /// Names from the folder that the path is relative to up; each ended by a NUL.
+    pub walk: &'a [u8],
+    /// The path as it was given, without a NUL.
+    pub name: &'a [u8],
+}
+
+/// A mount.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount<'a> {
+    /// The fixed part.
+    pub record: &'a MountRecord,
+    /// What is mounted, and where.
+    pub names: [ChangeName<'a>; 2],
+}
+
 /// Bytes that are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -264,6 +296,25 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         }
         THROTTLED => Ok(Record::Throttled(fixed(bytes, kind)?.0)),
         kind::CREDENTIALS => Ok(Record::Credentials(fixed(bytes, kind)?.0)),
+        kind::BPF => {
+            let (record, rest) = fixed::<BpfRecord>(bytes, kind)?;
+            let (walk, rest) = take(rest, record.walk_length.get().into(), kind)?;
+            let (name, _) = take(rest, record.name_length.get().into(), kind)?;
+            Ok(Record::Bpf(Bpf { record, walk, name: without_nul(name) }))
+        }
+        kind::MOUNT => {
+            let (record, rest) = fixed::<MountRecord>(bytes, kind)?;
+            let [first, second] = &record.places;
+            let (first, rest) = change_name(first, rest, kind)?;
+            let (second, _) = change_name(second, rest, kind)?;
+            Ok(Record::Mount(Mount { record, names: [first, second] }))
+        }
+        kind::NAMESPACE => Ok(Record::Namespace(fixed(bytes, kind)?.0)),
+        kind::MEMORY => {
+            let (record, rest) = fixed::<MemoryRecord>(bytes, kind)?;
+            let (walk, _) = take(rest, record.walk_length.get().into(), kind)?;
+            Ok(Record::Memory(record, walk))
+        }
         _ => Err(DecodeError::Kind { kind }),
     }
 }

@@ -91,7 +91,6 @@ mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
-mod throttled_record;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
@@ -109,6 +108,6 @@ pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{
-    CaptureState, Census, CostMeasurement, Limits, ProcessAudit, ProgramCost, Rates, Sensor,
-    SensorBuilder, SensorError, SensorSource, SensorStats,
+    CaptureState, Census, CostMeasurement, Limits, PlanHandle, ProcessAudit, ProgramCost, Rates,
+    Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
 };

@@ -13,30 +13,8 @@ use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
 use lavender_core::event::{EventData, EventKind, ModuleLoad, PtraceRequest, SyscallResult};
-use support::compat::{call_32, low_copy};
-use support::{Group, Watch, can_run, of_kind, process, temporary};
-
-/// A number from the kernel's table, by its x86-64 entry; an error as the kernel returns it.
-fn call(number: i64, arguments: [i64; 6]) -> i64 {
-    let [a, b, c, d, e, f] = arguments;
-    // SAFETY: on the test's own child only, and with memory that lives.
-    match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
-        -1 => -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap()),
-        result => result,
-    }
-}
-
-/// What was seen of this act of a child.
-fn seen(act: impl FnOnce()) -> (u32, Vec<std::sync::Arc<lavender_core::event::Event>>) {
-    let group = Group::new();
-    let mut watch = Watch::group(&group);
-    let child = group.fork(act);
-    let pid = child.pid;
-    assert_eq!(watch.until_ended(child), 0);
-    let batch = watch.finish();
-    assert_eq!(batch.lost, []);
-    (pid, batch.events)
-}
+use support::compat::{call_32, call_64 as call, low_copy};
+use support::{can_run, of_kind, process, seen, temporary};
 
 const NO_PROCESS: i64 = i32::MAX as i64 - 1;
 

@@ -38,6 +38,7 @@
 //!   events and leads to its ancestors.
 //! - A [`Source`] delivers [batches](event::EventBatch) of events *and of losses*: what was not seen is
 //!   data too.
+//! - A [`SensorPlan`] says which events rules and policies need, so that a sensor may leave out the others.
 //! - A [`Detector`] turns an event into [`Detection`]s; an [`Alert`] is a detection that is stored and
 //!   worked on.
 //! - A [`Transport`] carries both to stores ([`EventStore`], [`AlertStore`]).
@@ -76,6 +77,7 @@ mod response;
 mod risk;
 mod rule;
 pub mod ruleset;
+mod sensor_plan;
 mod source;
 pub mod store;
 mod text;
@@ -101,6 +103,7 @@ pub use crate::risk::{RISK_RULE, Repeats, Risk, RiskContribution, RiskSequence};
 pub use crate::rule::{
     Certainty, Correlated, Detection, Evidence, RuleMeta, Severity, UnknownName,
 };
+pub use crate::sensor_plan::{Case, Cases, EventKey, KeyText, Selection, SensorPlan};
 pub use crate::source::{AlertStage, Detector, Enricher, Gaps, Sink, Source, Stateful};
 pub use crate::store::{AlertStore, EventStore, StateStore};
 pub use crate::text::{ByteString, Captured, Provenance};

@@ -1,5 +1,6 @@
 //! Where events come from and where they go.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 
 use crate::alert::Alert;
 use crate::error::Result;
-use crate::event::{Event, EventBatch};
+use crate::event::{Event, EventBatch, EventKind};
 use crate::rule::Detection;
 use crate::time::Timestamp;
 
@@ -31,6 +32,12 @@ pub trait Source: fmt::Debug + Send + 'static {
 
     /// Asks it to come to an end. Returns at once.
     fn stop(&mut self);
+
+    /// How many events of each kind it has left out since it began, since no rule and no policy needs them. They are not
+    /// lost; heartbeats tell of them.
+    fn filtered(&self) -> BTreeMap<EventKind, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// Looks at events and says what is suspicious. Synchronous, and without waiting: one instance per

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use lavender_core::codec::{self, CodecError};
 use lavender_core::event::{
-    Arguments, Container, CredCall, CredChange, Credentials, DnsAnswer, DnsData, DnsQuery,
-    DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec, ExecFailed, Executable,
-    Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename, Fork, IoUring,
-    IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad, Namespaces, NetAccept, NetBind,
-    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Pod, Priority, Process,
-    ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal, SignalOutcome,
-    SyscallResult, Terminal,
+    Arguments, Bpf, BpfCommand, BpfMapType, BpfProgramType, Container, CredCall, CredChange,
+    Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
+    EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode,
+    FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate,
+    MemoryCall, MemoryProtect, MemoryProtection, ModuleLoad, Mount, MountCall, NamespaceTypes,
+    Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, NsCall,
+    NsChange, OpenFlags, Pod, Priority, Process, ProcessTarget, ProcessVmWrite, Ptrace,
+    PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -46,6 +47,50 @@ fn text() -> impl Strategy<Value = ByteString> {
         "[ -~]{0,24}".prop_map(ByteString::from),
         vec(any::<u8>(), 0..24).prop_map(ByteString::from)
     ]
+}
+
+/// BPF, mounts, namespaces and executable memory.
+fn kernel_call() -> impl Strategy<Value = EventData> {
+    let path = proptest::option::of(captured());
+    (process(), any::<u64>(), path, 0..4).prop_map(|(process, number, path, which)| {
+        let (low, result) = (number as u32, SyscallResult(number as i64));
+        match which {
+            0 => EventData::Bpf(Bpf {
+                command: BpfCommand(low),
+                program_type: path.as_ref().map(|_| BpfProgramType(low)),
+                map_type: path.as_ref().map(|_| BpfMapType(low)),
+                name: path.as_ref().map(|path| path.value.clone()),
+                id: path.as_ref().map(|_| low),
+                path,
+                result,
+            }),
+            1 => EventData::Mount(Mount {
+                call: MountCall::from_record(low % 9),
+                source: path.clone(),
+                filesystem: path.as_ref().map(|path| path.value.clone()),
+                target: path,
+                flags: number,
+                result,
+            }),
+            2 => EventData::NsChange(NsChange {
+                call: NsCall::from_record(low % 5),
+                types: NamespaceTypes(low),
+                before: path.as_ref().map(|_| process.namespaces),
+                after: path.map(|_| Namespaces { user: low, ..process.namespaces }),
+                children_pid: Some(low),
+                target: None,
+                result,
+            }),
+            _ => EventData::MemoryProtect(MemoryProtect {
+                call: MemoryCall::from_record(low % 6),
+                address: number,
+                length: number,
+                protection: MemoryProtection(low),
+                path,
+                result,
+            }),
+        }
+    })
 }
 
 fn captured() -> impl Strategy<Value = Captured<ByteString>> {
@@ -266,6 +311,7 @@ fn data() -> impl Strategy<Value = EventData> {
                 })
             }
         ),
+        kernel_call(),
         any::<u64>().prop_map(|count| {
             EventData::Lost(Loss {
                 cpu: Some(3),

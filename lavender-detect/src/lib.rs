@@ -81,6 +81,7 @@ pub mod risk;
 mod rule;
 mod ruleset;
 mod schema;
+mod sensor_plan;
 mod stats;
 mod suppress;
 mod tenant;

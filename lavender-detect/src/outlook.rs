@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use lavender_core::event::SyscallResult;
+
 use crate::compile::{Expression, PredicateId, Predicates, Subject, Test};
 use crate::evaluate::{Buffers, decide};
+use crate::event::result;
 use crate::record::{FieldValue, OneValue, Record};
 use crate::schema::FieldId;
 use crate::truth::Truth;
@@ -27,6 +30,8 @@ pub(crate) enum Possible {
     Is(&'static str),
     /// One of these values, or none.
     MayBe(&'static [&'static str]),
+    /// What `Result` says of a call that failed, always.
+    Failed,
 }
 
 /// How an expression comes out on records whose fields have only some values, whatever those are:
@@ -97,7 +102,7 @@ impl Outlook<'_> {
         match possible {
             Possible::Absent => self.decide(id, FieldValue::Absent),
             Possible::Anything => Truth::Undetermined,
-            Possible::Is(_) | Possible::MayBe(_) if compares_fields => Truth::Undetermined,
+            _ if compares_fields => Truth::Undetermined,
             Possible::Is(value) => self.decide(id, value.into()),
             Possible::MayBe(values) => {
                 let absent = self.decide(id, FieldValue::Absent);
@@ -107,12 +112,23 @@ impl Outlook<'_> {
                     Truth::Undetermined
                 }
             }
+            Possible::Failed => {
+                let mut truths = failures().map(|value| self.decide(id, value));
+                let first = truths.next().unwrap_or(Truth::Undetermined);
+                if truths.all(|truth| truth == first) { first } else { Truth::Undetermined }
+            }
         }
     }
 
     fn decide(&mut self, id: PredicateId, value: FieldValue<'_>) -> Truth {
         decide(id, self.predicates, &OneValue(&value), &mut None, &mut self.buffers)
     }
+}
+
+/// The error numbers that there are, those of the kernel's own use included (`include/linux/errno.h` ends with 531), as
+/// `Result` tells them.
+fn failures() -> impl Iterator<Item = FieldValue<'static>> {
+    (1..=531).map(|errno| result(SyscallResult(-errno)))
 }
 
 /// Whether one part is the negation of another.

@@ -13,6 +13,7 @@ use crate::compile::{Expression, PredicateId, Predicates, Subject};
 use crate::correlate::{Correlation, Correlations};
 use crate::error::RuleErrors;
 use crate::evaluate::Evaluator;
+use crate::event::Route;
 use crate::event::audit::{AuditFields, AuditRecord, AuditView};
 use crate::explain::{self, Explanation};
 use crate::index::Plan;
@@ -20,7 +21,7 @@ use crate::logsource::LogSource;
 use crate::novelty::NoveltyClause;
 use crate::outlook::{narrowed, outlook};
 use crate::record::Record;
-use crate::schema::Fields;
+use crate::schema::{FieldId, Fields};
 use crate::truth::Truth;
 
 /// A set of rules, compiled once and shared by every thread. Cloning is cheap.
@@ -306,13 +307,9 @@ impl RuleSet {
     /// The names of the fields that a rule looks at.
     pub fn fields_of(&self, rule: &Rule) -> Vec<Arc<str>> {
         let mut names = Vec::new();
-        rule.expression.each_test(&mut |id: PredicateId| {
-            if let Subject::Field(field) = self.inner.predicates.get(id).subject {
-                names.push(Arc::clone(self.inner.fields.name(field)));
-            }
+        self.inner.each_field(rule, &mut |field| {
+            names.push(Arc::clone(self.inner.fields.name(field)));
         });
-        let novel = rule.novelty().into_iter().flat_map(|clause| &clause.columns);
-        names.extend(novel.map(|field| Arc::clone(self.inner.fields.name(*field))));
         names.sort_unstable();
         names.dedup();
         names
@@ -364,6 +361,35 @@ impl Inner {
             }
         };
         applies.then_some(Cow::Borrowed(&rule.expression))
+    }
+
+    /// What of a rule is evaluated on the events of a route; `None` where it is not for them.
+    pub(crate) fn planned_on<'r>(
+        &self,
+        rule: &'r Rule,
+        route: Route,
+    ) -> Option<Cow<'r, Expression>> {
+        self.planned(rule, &PlanKey::Structured(route.logsource()))
+    }
+
+    /// What of a rule is evaluated on one of audit's records; `None` where it is not for them.
+    pub(crate) fn planned_as<'r>(
+        &self,
+        rule: &'r Rule,
+        view: AuditView,
+    ) -> Option<Cow<'r, Expression>> {
+        self.planned(rule, &PlanKey::Audit(view))
+    }
+
+    /// Gives `visit` every field that a rule looks at, some more than once.
+    pub(crate) fn each_field(&self, rule: &Rule, visit: &mut dyn FnMut(FieldId)) {
+        rule.expression.each_test(&mut |id: PredicateId| {
+            let predicate = self.predicates.get(id);
+            if let Subject::Field(field) = predicate.subject {
+                visit(field);
+            }
+        });
+        rule.novelty().into_iter().flat_map(|clause| &clause.columns).copied().for_each(visit);
     }
 
     /// How a rule comes out on a record of audit's, before there is one.

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Arguments, Container, CredCall, CredChange, DnsAnswer, DnsData, DnsQuery, DnsRecordType,
-    DnsResponseCode, Event, EventData, Exec, ExecFailed, Exit, ExitStatus, FileDelete, FileLink,
-    FileMode, FileRename, IoUring, IoUringOperation, MemfdCreate, ModuleLoad, NetAccept, NetBind,
-    NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags, Pod, ProcessTarget,
-    ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult,
-    Terminal,
+    Arguments, Bpf, BpfCommand, BpfMapType, BpfProgramType, Container, CredCall, CredChange,
+    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, Exec,
+    ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, IoUring,
+    IoUringOperation, MemfdCreate, MemoryCall, MemoryProtect, MemoryProtection, ModuleLoad, Mount,
+    MountCall, NamespaceTypes, NetAccept, NetBind, NetConnect, NetListen, NetSend,
+    NetworkTransport, NsCall, NsChange, OpenFlags, Pod, ProcessTarget, ProcessVmWrite, Ptrace,
+    PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -248,6 +249,52 @@ fn full() -> Vec<Arc<Event>> {
                 saved_id: Some(0),
                 filesystem_id: Some(0),
                 before: Some(shell.credentials),
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::Bpf(Bpf {
+                command: BpfCommand::PROG_LOAD,
+                program_type: Some(BpfProgramType::KPROBE),
+                map_type: Some(BpfMapType::ARRAY),
+                name: Some("hide".into()),
+                id: Some(7),
+                path: Some(path()),
+                result: SyscallResult(3),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::Mount(Mount {
+                call: MountCall::Mount,
+                source: Some(path()),
+                target: Some(path()),
+                filesystem: Some("overlay".into()),
+                flags: Mount::BIND,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::NsChange(NsChange {
+                call: NsCall::Unshare,
+                types: NamespaceTypes::USER,
+                before: None,
+                after: None,
+                children_pid: None,
+                target: None,
+                result: SyscallResult(0),
+            }),
+        ),
+        event(
+            shell.clone(),
+            EventData::MemoryProtect(MemoryProtect {
+                call: MemoryCall::Mmap,
+                address: 4096,
+                length: 4096,
+                protection: MemoryProtection(7),
+                path: Some(path()),
                 result: SyscallResult(0),
             }),
         ),

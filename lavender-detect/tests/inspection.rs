@@ -159,10 +159,21 @@ fn the_rules_that_come_along_can_all_fire_where_everything_is_seen() {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();
     let rules = builder.build().unwrap().rules;
-    let probes: Vec<String> = ["exec", "exit", "file_open", "net_connect", "ptrace", "module_load"]
-        .iter()
-        .map(|kind| format!(r#"{{"kind":"{kind}","status":"available"}}"#))
-        .collect();
+    let probes: Vec<String> = [
+        "exec",
+        "exit",
+        "file_open",
+        "net_connect",
+        "ptrace",
+        "module_load",
+        "bpf",
+        "mount",
+        "ns_change",
+        "memory_protect",
+    ]
+    .iter()
+    .map(|kind| format!(r#"{{"kind":"{kind}","status":"available"}}"#))
+    .collect();
     let table = format!(r#"{{"probes":[{}]}}"#, probes.join(","));
     let host = HostCapabilities::from_json(&table).unwrap();
     assert_eq!(blocked_rules(&rules, &host), []);

@@ -90,8 +90,18 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub json: bool,
     /// Watch the whole host for this time, and say what each program of the probes took meanwhile: `5s`.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "plan")]
     pub measure: Option<Duration>,
+    /// Say instead which events leave the kernel as it is configured, which rules need them, and which rules cannot match
+    /// on this host.
+    #[arg(long)]
+    pub plan: bool,
+    /// Which configuration `--plan` is about.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A folder with Sigma rules, beside those configured. May be repeated.
+    #[arg(long, value_name = "DIR", requires = "plan")]
+    pub rules: Vec<PathBuf>,
 }
 
 /// `lavender-agent release`.

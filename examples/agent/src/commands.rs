@@ -6,11 +6,10 @@ use lavender_bpf::{CommandJournal, HostExecutor, ReloadRules, SharedEnforcer};
 use lavender_core::command::{CommandOutput, CommandSource, Verifier};
 use lavender_core::pipeline::run_commands;
 use lavender_core::{AgentIdentity, Clock as _, ResponseOutcome, SystemClock};
-use lavender_detect::RuleHandle;
 use tokio::sync::mpsc;
 
 use crate::config::CommandsConfig;
-use crate::rules::RuleSource;
+use crate::plan::RuleReload;
 
 /// Carries out commands on this host.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ impl Commands {
         identity: &AgentIdentity,
         verifier: Verifier,
         enforcer: SharedEnforcer,
-        (source, rules): (RuleSource, RuleHandle),
+        reload: RuleReload,
         responses: mpsc::Sender<ResponseOutcome>,
     ) -> Self {
         let AgentIdentity { tenant, agent, .. } = identity;
@@ -34,8 +33,8 @@ impl Commands {
         let folder: &str = config.state_dir.as_ref();
         let journal = CommandJournal::open(folder, (tenant, agent), clock.now());
         let whose = (tenant.clone(), agent.clone());
-        let executor = HostExecutor::new(whose, verifier, journal, enforcer, clock)
-            .with_rules(Reload { source, rules });
+        let executor =
+            HostExecutor::new(whose, verifier, journal, enforcer, clock).with_rules(Reload(reload));
         Self { executor: Arc::new(Mutex::new(executor)), responses }
     }
 
@@ -55,14 +54,11 @@ impl Commands {
 
 /// The agent's rules.
 #[derive(Debug)]
-struct Reload {
-    source: RuleSource,
-    rules: RuleHandle,
-}
+struct Reload(RuleReload);
 
 impl ReloadRules for Reload {
     fn reload(&mut self) -> Result<CommandOutput, Arc<str>> {
-        let rules = self.source.reload(&self.rules).map_err(|error| error.to_string())?;
+        let rules = self.0.reload().map_err(|error| error.to_string())?;
         Ok(CommandOutput::Rules { rules: rules as u64 })
     }
 }

@@ -7,27 +7,33 @@ use lavender_bpf::support::{self, Capabilities, ProbeStatus};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
+use crate::doctor_plan::PlanReport;
 use crate::exit::{Exit, Failure};
 use crate::live::cannot;
 use crate::measure::{Measured, measure};
 
 /// Says what this host's kernel and this process's privileges allow. Each probe is really loaded and attached,
-/// for a moment; isolation is loaded.
+/// for a moment; isolation is loaded. Or which events leave the kernel, by what rules need.
 ///
 /// # Errors
 ///
-/// [`Exit::Host`] when nothing can be watched here.
+/// [`Exit::Host`] when nothing can be watched here; [`Exit::Configuration`] when the plan is asked for, and the
+/// configuration or a rule is wrong.
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let capabilities = support::capabilities();
     let measured = match args.measure {
         Some(time) if capabilities.missing.is_empty() => Some(measure(time)?),
         _ => None,
     };
-    let text = if args.json {
-        let answer = Answer { capabilities: &capabilities, measured: measured.as_ref() };
-        serde_json::to_string(&answer).map_err(|e| Failure::new(Exit::Failure, e))? + "\n"
-    } else {
-        table(&capabilities) + &measured.map_or_else(String::new, |measured| measured.table())
+    let text = match (args.plan, args.json) {
+        (false, false) => {
+            table(&capabilities) + &measured.map_or_else(String::new, |measured| measured.table())
+        }
+        (false, true) => {
+            json(&Answer { capabilities: &capabilities, measured: measured.as_ref() })?
+        }
+        (true, false) => PlanReport::new(args, &capabilities)?.text(),
+        (true, true) => json(&PlanReport::new(args, &capabilities)?)?,
     };
     std::io::stdout()
         .write_all(text.as_bytes())
@@ -42,6 +48,10 @@ struct Answer<'a> {
     capabilities: &'a Capabilities,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<&'a Measured>,
+}
+
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    Ok(serde_json::to_string(value).map_err(|e| Failure::new(Exit::Failure, e))? + "\n")
 }
 
 fn table(capabilities: &Capabilities) -> String {

@@ -23,6 +23,8 @@ pub mod control_plane;
 #[cfg(feature = "live")]
 pub mod doctor;
 #[cfg(feature = "live")]
+pub mod doctor_plan;
+#[cfg(feature = "live")]
 pub mod evidence;
 pub mod exceptions;
 pub mod exit;
@@ -37,6 +39,8 @@ pub mod logging;
 #[cfg(feature = "live")]
 mod measure;
 pub mod output;
+#[cfg(feature = "live")]
+pub mod plan;
 #[cfg(feature = "live")]
 pub mod record;
 #[cfg(feature = "live")]

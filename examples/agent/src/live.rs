@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lavender_bpf::support::{self, Missing, ProbeStatus};
 use lavender_bpf::{CaptureWriter, EvidenceRing, SensorBuilder, SensorError, SensorSource};
 use lavender_core::event::Priority;
-use lavender_core::{AgentIdentity, BootId, Sequencer};
+use lavender_core::{AgentIdentity, BootId, SensorPlan, Sequencer};
 
 use crate::config::SensorConfig;
 use crate::exit::{Exit, Failure};
@@ -51,19 +51,21 @@ fn failure(error: SensorError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Loads the probes and takes the snapshot; writes what is learned to `capture` as well, and keeps the most recent of it
-/// in `evidence`.
+/// Loads the probes, leaves out what the plan does not need, and takes the snapshot; writes what is learned to `capture` as
+/// well, and keeps the most recent of it in `evidence`.
 ///
 /// # Errors
 ///
 /// [`Exit::Host`] with what is missing, [`Exit::Capture`] when the capture cannot be written.
 pub fn open(
     config: &SensorConfig,
+    plan: SensorPlan,
     (capture, evidence): (Option<&Path>, Option<EvidenceRing>),
     (identity, boot, sequencer): (AgentIdentity, BootId, Sequencer),
 ) -> Result<SensorSource, Failure> {
-    let mut builder =
-        SensorBuilder::new(identity, boot, sequencer).with_limits(config.throttle.limits());
+    let mut builder = SensorBuilder::new(identity, boot, sequencer)
+        .with_plan(plan)
+        .with_limits(config.throttle.limits());
     if !config.kinds.is_empty() {
         builder = builder.with_kinds(config.kinds.iter().map(|kind| (*kind).into()));
     }

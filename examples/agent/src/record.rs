@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use lavender_bpf::{CaptureState, host};
-use lavender_core::{Clock as _, Origin, Sequencer, Source as _, SystemClock};
+use lavender_core::{Clock as _, Origin, SensorPlan, Sequencer, Source as _, SystemClock};
 
 use crate::cli::RecordArgs;
 use crate::config;
@@ -25,8 +25,12 @@ pub async fn record(args: RecordArgs) -> Result<(), Failure> {
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let sequencer = Sequencer::resume(origin, first_sequence());
-    let mut sensor =
-        live::open(&config.sensor, (Some(&args.file), None), (identity, boot, sequencer))?;
+    let mut sensor = live::open(
+        &config.sensor,
+        SensorPlan::everything(),
+        (Some(&args.file), None),
+        (identity, boot, sequencer),
+    )?;
     let (shutdown, _) = shutdown(args.duration, std::future::pending())?;
     let _ = writeln!(std::io::stderr(), "Lavender is recording. Ctrl+C to stop");
     let mut shutdown = std::pin::pin!(shutdown);

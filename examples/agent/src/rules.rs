@@ -90,22 +90,6 @@ impl RuleSource {
             .with_novelty(self.novelty.clone());
         WithExceptions::new(detector, &self.ignored)
     }
-
-    /// Loads the rules again and puts them in the place of those in use; how many there are. When anything is wrong with
-    /// them those in use stay, and what is wrong is logged.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`load`](Self::load).
-    pub fn reload(&self, handle: &RuleHandle) -> Result<usize, Failure> {
-        let rules = self.load().inspect_err(|error| {
-            tracing::error!(%error, "the rules are not taken, those in use stay");
-        })?;
-        let count = rules.len();
-        handle.swap(rules);
-        tracing::info!(rules = count, "the rules are loaded again");
-        Ok(count)
-    }
 }
 
 fn correlation(config: &CorrelationConfig) -> CorrelatorOptions {

@@ -24,6 +24,7 @@ use crate::control_plane::{OwnCommands, control_plane};
 use crate::exit::{Exit, Failure};
 use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
+use crate::plan::{self, RuleReload};
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
@@ -92,7 +93,11 @@ async fn watch(
 
     let who = (identity.clone(), boot, sequencer.clone());
     let (ring, evidence_stage) = evidence::evidence(&config.evidence).unzip();
-    let sensor = live::open(&config.sensor, (args.record.as_deref(), ring), who)?;
+    let telemetry = &config.sensor.telemetry;
+    let plan = plan::plan(telemetry, &rules.rules());
+    let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
+    let in_use = (rule_source.clone(), rules.clone());
+    let reload = RuleReload::new(in_use, telemetry.clone(), sensor.plan_handle());
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
         Arc::clone(&transport) as Arc<dyn Transport>,
@@ -119,9 +124,8 @@ async fn watch(
     }
     let (told, responses) = mpsc::channel(RESPONSES_WAITING);
     let commands = (!sources.is_empty()).then(|| {
-        let rules = (rule_source.clone(), rules.clone());
-        let enforcer = responder.enforcer();
-        Commands::new(&config.commands, &identity, verifier, enforcer, rules, told.clone())
+        let (enforcer, reload) = (responder.enforcer(), reload.clone());
+        Commands::new(&config.commands, &identity, verifier, enforcer, reload, told.clone())
     });
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
@@ -141,7 +145,7 @@ async fn watch(
     }
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
-    let _reload = Background(reload_on_hangup(rule_source.clone(), rules.clone())?);
+    let _reload = Background(reload_on_hangup(reload)?);
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
@@ -207,16 +211,16 @@ impl Drop for Background {
 }
 
 /// Loads the rules again at every SIGHUP.
-fn reload_on_hangup(source: RuleSource, rules: RuleHandle) -> Result<JoinHandle<()>, Failure> {
+fn reload_on_hangup(rules: RuleReload) -> Result<JoinHandle<()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut hangup =
         signal(SignalKind::hangup()).map_err(|error| Failure::new(Exit::Failure, error))?;
     Ok(tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            let (source, rules) = (source.clone(), rules.clone());
+            let rules = rules.clone();
             // Reads and compiles files; the pipeline goes on meanwhile.
-            let reload = tokio::task::spawn_blocking(move || source.reload(&rules));
+            let reload = tokio::task::spawn_blocking(move || rules.reload());
             if let Err(error) = reload.await {
                 tracing::error!(%error, "the rules could not be loaded again, those in use stay");
             }

@@ -314,9 +314,10 @@ const fn set(id: u32) -> Option<u32> {
     if id == UNSET { None } else { Some(id) }
 }
 
-fn name_of(comm: &[u8; 16]) -> ByteString {
-    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-    comm[..end].into()
+/// A text of the kernel's in a field of fixed length.
+pub(super) fn name_of(field: &[u8]) -> ByteString {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    field[..end].into()
 }
 
 fn terminal(task: &TaskBody) -> Option<Terminal> {
@@ -324,7 +325,7 @@ fn terminal(task: &TaskBody) -> Option<Terminal> {
     (major != 0).then(|| Terminal { major, minor: task.terminal_minor.get() })
 }
 
-fn namespaces(task: &TaskBody) -> Namespaces {
+pub(super) fn namespaces(task: &TaskBody) -> Namespaces {
     Namespaces {
         cgroup: task.ns_cgroup.get(),
         mnt: task.ns_mnt.get(),

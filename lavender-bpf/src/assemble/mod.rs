@@ -9,6 +9,7 @@ mod describe;
 mod exec_failed;
 mod held;
 mod io_uring;
+mod kernel;
 mod known;
 mod look_up;
 mod names;
@@ -270,6 +271,12 @@ impl<H: Host> Assembler<H> {
                 Some(process) => batch.push(header, process, throttled::throttled(record)),
                 None => self.wait(waits, bytes),
             },
+            Record::Bpf(bpf) => self.of_actor(batch, incoming, Some(kernel::bpf(&bpf))),
+            Record::Mount(mount) => self.of_actor(batch, incoming, Some(kernel::mounted(&mount))),
+            Record::Namespace(record) => self.namespaces_changed(batch, incoming, record),
+            Record::Memory(record, walk) => {
+                self.of_actor(batch, incoming, Some(kernel::memory(record, walk)));
+            }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
         }
@@ -378,6 +385,10 @@ fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incomin
                 | kind::SECRET
                 | kind::MODULE
                 | kind::CREDENTIALS
+                | kind::BPF
+                | kind::MOUNT
+                | kind::NAMESPACE
+                | kind::MEMORY
         );
         (header.boot_ns.get(), late)
     });

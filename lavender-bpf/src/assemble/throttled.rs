@@ -6,9 +6,8 @@ use lavender_core::event::{EventData, EventKind, Loss, LossStage, Process};
 
 use super::{Assembler, Batch};
 use crate::host::Host;
-use crate::record::RecordHeader;
+use crate::record::{RecordHeader, ThrottledRecord};
 use crate::record_kind::event_of;
-use crate::throttled_record::ThrottledRecord;
 
 impl<H: Host> Assembler<H> {
     /// The process that was over a limit; `None` when it is worth waiting for. What it acts with is left as it is known:

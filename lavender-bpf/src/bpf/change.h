@@ -13,10 +13,18 @@
 
 struct change_scratch {
 	struct walk walk;
-	u64 names[2]; /* 0: the folder is the file itself */
+	u64 names[2];
 	s32 folders[2];
 	u32 places;
-	struct change_record record;
+	u32 files; /* bits: the place is the descriptor's own file */
+	/* Both end where the strings begin, with their places. */
+	union {
+		struct {
+			u8 gap[sizeof(struct mount_record) - sizeof(struct change_record)];
+			struct change_record record;
+		};
+		struct mount_record mount;
+	};
 	u8 strings[CHANGE_ROOM];
 };
 SCRATCH(change_scratch, struct change_scratch);
@@ -82,6 +90,13 @@ static __always_inline void one_place(struct change_scratch *scratch, s32 folder
 	scratch->places = 1;
 	scratch->folders[0] = folder;
 	scratch->names[0] = name;
+}
+
+/* A file by its descriptor alone. */
+static __always_inline void one_file(struct change_scratch *scratch, s32 descriptor)
+{
+	one_place(scratch, descriptor, 0);
+	scratch->files = 1;
 }
 
 static __always_inline void second_place(struct change_scratch *scratch, s32 folder, u64 name)
@@ -163,7 +178,7 @@ static __always_inline u16 read_change(struct change_scratch *scratch, struct sy
 		one_place(scratch, AT_FDCWD, argument[0]);
 		return set_mode(record, argument[1]);
 	case NR_FCHMOD:
-		one_place(scratch, argument[0], 0);
+		one_file(scratch, argument[0]);
 		return set_mode(record, argument[1]);
 	case NR_FCHMODAT:
 	case NR_FCHMODAT2:
@@ -174,7 +189,7 @@ static __always_inline u16 read_change(struct change_scratch *scratch, struct sy
 		one_place(scratch, AT_FDCWD, argument[0]);
 		return set_owner(record, argument[1], argument[2], small_ids);
 	case NR_FCHOWN:
-		one_place(scratch, argument[0], 0);
+		one_file(scratch, argument[0]);
 		return set_owner(record, argument[1], argument[2], small_ids);
 	case NR_FCHOWNAT:
 		one_place(scratch, argument[0], argument[1]);
@@ -189,8 +204,7 @@ static __always_inline u64 fill_place(struct change_scratch *scratch, struct tas
 	struct place *place = &scratch->record.places[index];
 	u64 name = scratch->names[index];
 	s32 descriptor = scratch->folders[index];
-	/* fchmod and fchown name the file by its descriptor alone. */
-	bool is_file = !name && descriptor != AT_FDCWD && scratch->record.header.kind == RECORD_MODE;
+	bool is_file = scratch->files >> index & 1;
 	u64 walked = 0, named = 0;
 
 	CLAMP(at, OPEN_ROOM);
@@ -245,6 +259,7 @@ static __always_inline void exit_change(struct task_struct *task, struct syscall
 	struct change_record *record = &scratch->record;
 
 	__builtin_memset(record, 0, sizeof(*record));
+	scratch->files = 0;
 	u16 kind = read_change(scratch, call, compat);
 	if (!kind)
 		return;

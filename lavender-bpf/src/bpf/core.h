@@ -55,23 +55,30 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 };
+struct file_system_type {
+	const char *name;
+};
 struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;
+	struct file_system_type *s_type;
 };
 struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
 	unsigned int i_nlink;
 	struct super_block *i_sb;
+	void *i_private;
 };
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	const char *mnt_devname;
 };
 struct path {
 	struct vfsmount *mnt;
@@ -128,6 +135,7 @@ struct user_namespace {
 struct nsproxy {
 	struct uts_namespace *uts_ns;
 	struct mnt_namespace *mnt_ns;
+	struct pid_namespace *pid_ns_for_children;
 	struct net *net_ns;
 	struct cgroup_namespace *cgroup_ns;
 };
@@ -205,7 +213,7 @@ struct thread_info {
 };
 struct task_struct {
 	struct thread_info thread_info;
-	unsigned int flags;
+	unsigned int flags, personality;
 	int pid, tgid, exit_code;
 	struct task_struct *real_parent, *group_leader;
 	struct pid *thread_pid;
@@ -228,6 +236,12 @@ struct kernel_siginfo {
 };
 struct linux_binprm {
 	const char *filename;
+};
+struct anon_vma;
+struct vm_area_struct {
+	unsigned long vm_flags;
+	struct anon_vma *anon_vma;
+	struct file *vm_file;
 };
 
 struct in6_addr {

@@ -70,7 +70,18 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 		return;
 	struct open_record *record = &scratch->record;
 	struct file *file = result >= 0 ? file_of(task, result) : NULL;
+	u8 this_case = case_of_open(call->flags, result);
+	bool by_folder = false;
 	u64 name_length = 0;
+
+	if (!(plan.kinds[RECORD_OPEN].cases & this_case)) {
+		bool passes = plan.kinds[RECORD_OPEN].file_names & this_case && passes_file_name(file, this_case);
+		by_folder = !passes && plan.kinds[RECORD_OPEN].folders & this_case;
+		if (!passes && !by_folder) {
+			count_filtered(RECORD_OPEN);
+			return;
+		}
+	}
 
 	fill_header(&record->header, RECORD_OPEN, task);
 	record->result = result;
@@ -85,6 +96,10 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 		record->device = READ(struct super_block, disk, s_dev);
 		record->header.flags |= WALK_IS_FILE;
 		walk_open(&scratch->walk, scratch->strings, 0, &file->f_path);
+		if (by_folder && !passes_folder(&scratch->walk, scratch->strings, this_case)) {
+			count_filtered(RECORD_OPEN);
+			return;
+		}
 	} else {
 		u8 first = 0;
 		bpf_probe_read_user(&first, sizeof(first), (void *)call->name);

@@ -126,7 +126,7 @@ static __always_inline void take_message(struct message_scratch *scratch)
 	struct connect_record *record = &scratch->record;
 
 	__builtin_memset(record, 0, sizeof(*record));
-	fill_header(&record->header, config.network & NETWORK_SENDS ? RECORD_SEND : RECORD_DNS, task);
+	fill_header(&record->header, wants_sends() ? RECORD_SEND : RECORD_DNS, task);
 	record->family = READ(struct sock, sock, __sk_common.skc_family);
 	record->protocol = READ(struct sock, sock, sk_protocol);
 	record->result = scratch->payload.bytes;
@@ -137,9 +137,11 @@ static __always_inline void take_message(struct message_scratch *scratch)
 		record->source_port = 0;
 		record->destination_port = 0;
 	}
-	if (config.network & NETWORK_SENDS && !scratch->received && (scratch->type != SOCK_STREAM || scratch->fast_open))
+	/* Before a peer is remembered: it is new to whoever needs it later. */
+	if (wants_sends() && !scratch->received &&
+	    (scratch->type != SOCK_STREAM || scratch->fast_open) && passes_ports(record, record->result >= 0))
 		emit_send(scratch, sock);
-	if (config.network & NETWORK_DNS && record->destination_port == DNS_PORT && record->result >= DNS_HEADER_BYTES)
+	if (wants_look_ups() && record->destination_port == DNS_PORT && record->result >= DNS_HEADER_BYTES)
 		emit_dns(record, &scratch->payload, scratch->received);
 }
 
@@ -164,7 +166,7 @@ static long take_message_at(u64 index, struct message_context *context)
 	}
 	if (!readable) {
 		if ((s64)scratch->payload.bytes != -EFAULT)
-			count_read_loss(config.network & NETWORK_SENDS ? RECORD_SEND : RECORD_DNS);
+			count_read_loss(wants_sends() ? RECORD_SEND : RECORD_DNS);
 		return 1;
 	}
 	take_message(scratch);
@@ -184,7 +186,7 @@ static __always_inline void take_messages(struct message_scratch *scratch)
 		if (take_message_at(index, &context))
 			return;
 	if (scratch->count > MESSAGES_PLAIN)
-		count_read_loss(config.network & NETWORK_SENDS ? RECORD_SEND : RECORD_DNS);
+		count_read_loss(wants_sends() ? RECORD_SEND : RECORD_DNS);
 }
 
 static __always_inline u64 flags_of(struct socket_call *call)

@@ -118,5 +118,6 @@ static __always_inline void emit_connect(struct task_struct *task, s32 descripto
 		if (!fill_asked(record, &asked))
 			return;
 	}
-	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
+	if (passes_ports(record, result >= 0 || result == -EINPROGRESS))
+		emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
 }

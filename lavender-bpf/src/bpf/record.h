@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The records in the rings. Mirrored by src/record.rs, which asserts the sizes. Little-endian, naturally aligned, no
+/* The records in the rings. Mirrored by src/record/, which asserts the sizes. Little-endian, naturally aligned, no
  * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
 #pragma once
 
@@ -24,6 +24,10 @@ enum record_kind {
 	RECORD_SECRET = 16, /* memfd_secret */
 	RECORD_MODULE = 17,
 	RECORD_CREDENTIALS = 18,
+	RECORD_BPF = 19,
+	RECORD_MOUNT = 20,
+	RECORD_NAMESPACE = 21,
+	RECORD_MEMORY = 22,
 	RECORD_BIND = 32,
 	RECORD_LISTEN = 33,
 	RECORD_ACCEPT = 34,
@@ -216,6 +220,80 @@ struct credentials_record {
 	u32 ids[3]; /* as the call gave them; all bits set: as it is */
 };
 
+/* RECORD_BPF. Then: the walk of the folder that the path is relative to, the path. */
+struct bpf_record {
+	struct record_header header;
+	s64 result;
+	u32 command;
+	u32 object; /* BPF_OBJECT_... */
+	u32 type, id; /* the program's or the map's */
+	u8 name[16]; /* the same, NUL-padded */
+	u16 walk_length, name_length;
+	u32 reserved;
+};
+
+/* bpf_record.object: what `type`, `id` and `name` are of. */
+#define BPF_OBJECT_NONE 0
+#define BPF_OBJECT_PROGRAM 1
+#define BPF_OBJECT_MAP 2
+
+/* mount_record.call */
+#define MOUNT_MOUNT 1
+#define MOUNT_UMOUNT 2
+#define MOUNT_MOVE_MOUNT 3
+#define MOUNT_FSMOUNT 4
+#define MOUNT_OPEN_TREE 5
+#define MOUNT_PIVOT_ROOT 6
+#define MOUNT_SETATTR 7
+
+#define MOUNT_TYPE_BYTES 32
+
+/* RECORD_MOUNT. Then, of each place: the walk, the name. The first is what is mounted, the second where. Its end is that
+ * of a change_record, see change.h. */
+struct mount_record {
+	struct record_header header;
+	s64 result;
+	u64 flags; /* as the call has them */
+	u32 call;
+	u32 places_there; /* bits: 1 the first, 2 the second */
+	u8 type[MOUNT_TYPE_BYTES]; /* of the file system, NUL-padded */
+	struct place places[2];
+};
+
+/* namespace_record.call */
+#define NAMESPACE_UNSHARE 1
+#define NAMESPACE_SETNS 2
+#define NAMESPACE_CLONE 3
+
+/* RECORD_NAMESPACE */
+struct namespace_record {
+	struct record_header header;
+	s64 result;
+	u64 target_start_ns;
+	u32 target_tgid, target_generation; /* of a clone: the new process; 0: none */
+	u32 call;
+	u32 types; /* CLONE_NEW... */
+	u32 pid_for_children, reserved;
+	struct task_body task; /* the calling thread's namespaces; nothing else of it is filled in */
+};
+
+/* memory_record.call */
+#define MEMORY_MMAP 1
+#define MEMORY_MPROTECT 2
+#define MEMORY_PKEY_MPROTECT 3
+#define MEMORY_SHMAT 4
+
+/* RECORD_MEMORY. Then: the walk of the file behind the memory. */
+struct memory_record {
+	struct record_header header;
+	s64 result; /* 0 where the call returns an address */
+	u64 address, length;
+	u32 call;
+	u32 protection; /* PROT_... */
+	u32 anonymous; /* 1: no file is behind it */
+	u16 walk_length, reserved;
+};
+
 /* What was over a limit: the value of a map, which the reader makes a record of. */
 #define RECORD_THROTTLED 64
 struct throttled_record {
@@ -273,10 +351,9 @@ struct sensor_config {
 	u32 opens, connects, changes;
 	u32 network, failed_execs;
 	u32 include_count, exclude_count, uid_count, tampering;
-	u32 credentials, reserved;
+	u32 credentials;
+	u32 bpf, mounts, namespaces, memory, reserved;
 	struct cgroup_filter include[CGROUPS_MAX], exclude[CGROUPS_MAX];
 	u32 uids[UIDS_MAX];
-	u64 wanted[8]; /* system calls by number */
-	u64 wanted_compat[8]; /* 32-bit ones */
 	struct throttle_config limits;
 };

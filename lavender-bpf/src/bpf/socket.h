@@ -61,7 +61,8 @@ static __always_inline void emit_bind(struct task_struct *task, struct socket_ca
 		__builtin_memcpy(record->socket.source, record->socket.destination, sizeof(record->socket.source));
 		__builtin_memset(record->socket.destination, 0, sizeof(record->socket.destination));
 	}
-	emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(record->socket));
+	if (passes_ports(&record->socket, call->result >= 0))
+		emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(record->socket));
 }
 
 static __always_inline void emit_listen(struct task_struct *task, struct socket_call *call)
@@ -73,7 +74,8 @@ static __always_inline void emit_listen(struct task_struct *task, struct socket_
 		return;
 	fill_local(&record->socket, sock);
 	record->backlog = call->argument[1];
-	emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(*record));
+	if (passes_ports(&record->socket, call->result >= 0))
+		emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(*record));
 }
 
 /* Both ends as the kernel has them, off the new socket. */
@@ -88,5 +90,6 @@ static __always_inline void emit_accept(struct task_struct *task, struct socket_
 		return;
 	fill_local(&record->socket, sock);
 	fill_destination(&record->socket, sock);
-	emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(record->socket));
+	if (passes_ports(&record->socket, true))
+		emit(&network_ring, RING_NETWORK, &record->socket.header, sizeof(record->socket));
 }

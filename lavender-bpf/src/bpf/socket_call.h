@@ -109,24 +109,34 @@ static __always_inline u32 operation_of_compat(u64 nr)
 	return SOCKET_NONE;
 }
 
+static __always_inline bool wants_sends(void)
+{
+	return config.network & NETWORK_SENDS && wants_kind(RECORD_SEND);
+}
+
+static __always_inline bool wants_look_ups(void)
+{
+	return config.network & NETWORK_DNS && wants_kind(RECORD_DNS);
+}
+
 /* The kind of the event, if it is wanted. */
 static __always_inline u16 wanted_kind(u32 operation)
 {
 	switch (operation) {
 	case SOCKET_BIND:
-		return config.network & NETWORK_BINDS ? RECORD_BIND : 0;
+		return config.network & NETWORK_BINDS && wants_kind(RECORD_BIND) ? RECORD_BIND : 0;
 	case SOCKET_LISTEN:
-		return config.network & NETWORK_LISTENS ? RECORD_LISTEN : 0;
+		return config.network & NETWORK_LISTENS && wants_kind(RECORD_LISTEN) ? RECORD_LISTEN : 0;
 	case SOCKET_ACCEPT:
 	case SOCKET_ACCEPT4:
-		return config.network & NETWORK_ACCEPTS ? RECORD_ACCEPT : 0;
+		return config.network & NETWORK_ACCEPTS && wants_kind(RECORD_ACCEPT) ? RECORD_ACCEPT : 0;
 	case SOCKET_SEND:
 	case SOCKET_SENDTO:
 	case SOCKET_SENDMSG:
 	case SOCKET_SENDMMSG:
-		if (config.network & NETWORK_SENDS)
+		if (wants_sends())
 			return RECORD_SEND;
-		return config.network & NETWORK_DNS ? RECORD_DNS : 0;
+		return wants_look_ups() ? RECORD_DNS : 0;
 	case SOCKET_RECV:
 	case SOCKET_RECVFROM:
 	case SOCKET_RECVMSG:
@@ -135,7 +145,7 @@ static __always_inline u16 wanted_kind(u32 operation)
 	case SOCKET_WRITE:
 	case SOCKET_READV:
 	case SOCKET_WRITEV:
-		return config.network & NETWORK_DNS ? RECORD_DNS : 0;
+		return wants_look_ups() ? RECORD_DNS : 0;
 	}
 	return 0;
 }

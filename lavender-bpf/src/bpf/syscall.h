@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* One program at the exit of every system call. Entry and exit would tax every call twice; at the exit the arguments
- * are still in the registers, and the result is known. A bitmap says which calls are wanted. */
+ * are still in the registers, and the result is known. A bitmap of the plan says which calls are wanted. */
 #pragma once
 
 #define O_CREAT_WRONLY_TRUNC 01101
@@ -92,6 +92,14 @@ static __always_inline void dispatch(struct task_struct *task, struct syscall *c
 		return;
 	else if (config.credentials && exit_credentials(task, call, compat))
 		return;
+	else if (config.bpf && exit_bpf(task, call, compat))
+		return;
+	else if (config.mounts && exit_mount(task, call, compat))
+		return;
+	else if (config.namespaces && exit_namespace(task, call, compat))
+		return;
+	else if (config.memory && exit_memory(task, call, compat))
+		return;
 	else if (config.changes)
 		exit_change(task, call, compat);
 }
@@ -105,8 +113,12 @@ static __always_inline void on_syscall_exit(struct pt_regs *regs, long result)
 	if (nr >= 512)
 		return;
 	CLAMP(nr, 511);
-	u64 wanted = compat ? config.wanted_compat[nr / 64 & 7] : config.wanted[nr / 64 & 7];
-	if (!(wanted >> (nr & 63) & 1) || !is_wanted(task))
+	u64 wanted = compat ? plan.wanted_compat[nr / 64 & 7] : plan.wanted[nr / 64 & 7];
+	if (!(wanted >> (nr & 63) & 1))
+		return;
+	if (config.memory && is_plain_memory(task, nr, third_argument(regs), compat))
+		return;
+	if (!is_wanted(task))
 		return;
 	struct syscall call = { .nr = nr, .result = result };
 	read_arguments(call.argument, regs, compat);

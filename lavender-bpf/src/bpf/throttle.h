@@ -153,10 +153,11 @@ static __noinline int is_over_limit(struct record_header *header, u32 ring_index
 	return 0;
 }
 
-/* Puts a record into a ring, unless its process or control group is over a limit. */
+/* Puts a record into a ring, unless nothing needs its kind, or its process or control group is over a limit. */
 static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length)
 {
-	if (ring_index != RING_PROCESS && config.limits.burst_ns && is_over_limit(record, ring_index))
+	if (ring_index != RING_PROCESS &&
+	    (!wants_kind(record->kind) || (config.limits.burst_ns && is_over_limit(record, ring_index))))
 		return;
 	output(ring, ring_index, record, length);
 }
@@ -165,7 +166,8 @@ static __always_inline void emit(void *ring, u32 ring_index, struct record_heade
 static __always_inline void emit_aimed(void *ring, u32 ring_index, struct record_header *record, u64 length,
 				       u32 target_tgid)
 {
-	if (target_tgid != self_tgid && config.limits.burst_ns && is_over_limit(record, ring_index))
+	if (!wants_kind(record->kind) ||
+	    (target_tgid != self_tgid && config.limits.burst_ns && is_over_limit(record, ring_index)))
 		return;
 	output(ring, ring_index, record, length);
 }

@@ -10,6 +10,7 @@ struct walk {
 	u64 dentry, vfsmount, mount, root;
 	u64 target; /* where to write, an offset from `base` */
 	u64 length;
+	u64 last, before_last; /* where the latest two names begin, from `target` */
 	u64 done;
 };
 
@@ -68,6 +69,8 @@ static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_targe
 		bpf_probe_read_kernel_str(base + at, COMPONENT_MAX_BYTES, READ(struct dentry, dentry, d_name.name));
 	if (written <= 0)
 		return 1;
+	walk->before_last = walk->last;
+	walk->last = walk->length;
 	walk->length += written;
 	u64 parent = (u64)READ(struct dentry, dentry, d_parent);
 	if (parent == dentry) { /* a file without a folder: memfd, pipe, socket */
@@ -91,6 +94,7 @@ static __always_inline long walk_step(struct walk *walk, u8 *base, u64 max_targe
 		walk->dentry = (u64)READ(struct path, path, dentry);                                   \
 		walk->target = target;                                                                 \
 		walk->length = 0;                                                                      \
+		walk->last = walk->before_last = 0;                                                    \
 		walk->done = 0;                                                                        \
 		if (!vfsmount || !walk->dentry)                                                        \
 			return;                                                                        \

@@ -9,7 +9,6 @@ use libbpf_rs::{MapHandle, MapType};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::SensorError;
-use super::calls::calls;
 use super::limits::ThrottleConfig;
 use super::object::RINGS;
 use crate::support::Probe;
@@ -55,12 +54,14 @@ pub(super) struct Config {
     uid_count: u32,
     tampering: u32,
     credentials: u32,
+    bpf: u32,
+    mounts: u32,
+    namespaces: u32,
+    memory: u32,
     reserved: u32,
     include: [CgroupFilter; CGROUPS_MAX],
     exclude: [CgroupFilter; CGROUPS_MAX],
     uids: [u32; UIDS_MAX],
-    wanted: [u64; 8],
-    wanted_compat: [u64; 8],
     pub(super) limits: ThrottleConfig,
 }
 
@@ -94,7 +95,7 @@ impl Config {
         self.network & 0x8 != 0
     }
 
-    /// Turns on the calls that these probes need.
+    /// Turns on what these probes need. Which calls are watched is for the plan to say.
     pub(super) fn want(&mut self, probes: &[Probe]) {
         let has = |probe| probes.contains(&probe);
         self.opens = has(Probe::FileOpen).into();
@@ -107,18 +108,11 @@ impl Config {
         let tampering =
             [Probe::Ptrace, Probe::ProcessVmWrite, Probe::MemfdCreate, Probe::ModuleLoad];
         self.credentials = has(Probe::CredChange).into();
+        self.bpf = has(Probe::Bpf).into();
+        self.mounts = has(Probe::Mount).into();
+        self.namespaces = has(Probe::NsChange).into();
+        self.memory = has(Probe::MemoryProtect).into();
         self.tampering = tampering.into_iter().any(has).into();
-        for probe in probes {
-            let (native, compat) = calls(*probe);
-            set_bits(&mut self.wanted, native);
-            set_bits(&mut self.wanted_compat, compat);
-        }
-    }
-}
-
-fn set_bits(words: &mut [u64; 8], calls: &[usize]) {
-    for call in calls {
-        words[call / 64] |= 1 << (call % 64);
     }
 }
 

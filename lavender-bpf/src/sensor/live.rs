@@ -1,17 +1,20 @@
 //! The live sensor: reads rings, assembles events, counts what was lost.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lavender_core::event::EventBatch;
-use lavender_core::{BootTime, Clock, Sequencer};
+use lavender_core::event::{EventBatch, EventKind};
+use lavender_core::{BootTime, Clock, SensorPlan, Sequencer};
 use rustix::thread::{MembarrierCommand, membarrier};
 
+use super::filtered::Filtered;
 use super::losses::{Losses, Lost};
 use super::misses::Misses;
-use super::object::{Loaded, load_what_loads};
+use super::object::{Loaded, load_what_loads, reason};
+use super::plan::Planned;
 use super::rings::Rings;
 use super::throttled::Throttled;
 use super::{SensorBuilder, SensorError, snapshot};
@@ -20,7 +23,7 @@ use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
 use crate::evidence::{EvidenceRing, Mets};
 use crate::host::{LiveHost, Recorder};
 use crate::record::RECORD_VERSION;
-use crate::support::{ProbeReport, ProbeStatus};
+use crate::support::{Probe, ProbeReport, ProbeStatus};
 
 /// How often the process table is rebuilt at the most, however much is lost.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
@@ -111,6 +114,8 @@ pub struct Sensor {
     losses: Losses,
     misses: Misses,
     throttled: Throttled,
+    planned: Planned,
+    filtered: Arc<Filtered>,
     /// When the counters are to be read, though nothing came: they change without a record only where a probe
     /// could not read or did not run.
     counters_due: BootTime,
@@ -135,7 +140,7 @@ impl Sensor {
     pub(super) fn open(builder: SensorBuilder) -> Result<Self, SensorError> {
         let mut builder = builder;
         let config = builder.config()?;
-        let (loaded, probes) = load_what_loads(&builder.probes(), &config, &builder.rings)?;
+        let (mut loaded, probes) = load_what_loads(&builder.probes(), &config, &builder.rings)?;
         let failed = |error: libbpf_rs::Error| SensorError::Read {
             what: "the rings",
             source: io::Error::other(error),
@@ -145,6 +150,9 @@ impl Sensor {
         let misses = Misses::new(&loaded).map_err(failed)?;
         let totals = loaded.map("throttle_totals").map_err(failed)?;
         let throttled = Throttled::new(totals, loaded.map("throttled").map_err(failed)?);
+        let filtered = Arc::new(Filtered::new(loaded.map("filtered").map_err(failed)?));
+        let mut planned = Planned::new(&loaded).map_err(failed)?;
+        planned.apply(&mut loaded, &builder.plan).map_err(refused)?;
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
         let evidence = builder.evidence.take();
@@ -166,6 +174,8 @@ impl Sensor {
             losses,
             misses,
             throttled,
+            planned,
+            filtered,
             counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
@@ -180,6 +190,35 @@ impl Sensor {
             snapshot_due: true,
             snapshot_at: None,
         })
+    }
+
+    /// Puts another plan in place of the one that it has: probes that nothing needs any more are detached, others
+    /// attached. Meanwhile all that either plan needs is delivered. Costs some ms.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not take it. What the plan before needs is delivered all the same.
+    pub fn apply_plan(&mut self, plan: &SensorPlan) -> Result<(), SensorError> {
+        self.planned.apply(&mut self.loaded, plan).map_err(refused)
+    }
+
+    /// Whether the hook of a probe is attached now: not where its plan needs nothing that is seen there.
+    pub fn is_attached(&self, probe: Probe) -> bool {
+        self.loaded.is_attached(probe)
+    }
+
+    /// How many events of each kind the plan has left out so far. Kinds of which nothing is needed are not watched, and
+    /// not counted.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn filtered(&self) -> Result<BTreeMap<EventKind, u64>, SensorError> {
+        self.filtered.read()
+    }
+
+    pub(super) fn shared_filtered(&self) -> Arc<Filtered> {
+        Arc::clone(&self.filtered)
     }
 
     /// Waits for events, at the most for `timeout`, and returns what there is: often nothing.
@@ -409,6 +448,10 @@ impl Sensor {
             self.assembler.host_mut().stop();
         }
     }
+}
+
+fn refused(error: libbpf_rs::Error) -> SensorError {
+    SensorError::Plan { reason: reason(&error) }
 }
 
 fn begin_capture(

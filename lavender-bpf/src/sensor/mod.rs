@@ -4,11 +4,13 @@ mod audit;
 mod calls;
 mod config;
 mod cost;
+mod filtered;
 mod limits;
 mod live;
 mod losses;
 mod misses;
 mod object;
+mod plan;
 mod rings;
 mod snapshot;
 mod source;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{EventKind, Priority};
-use lavender_core::{AgentIdentity, BootId, Clock, Sequencer, SystemClock};
+use lavender_core::{AgentIdentity, BootId, Clock, SensorPlan, Sequencer, SystemClock};
 
 pub use self::audit::{Census, ProcessAudit};
 use self::config::{Config, RingBytes};
@@ -27,7 +29,7 @@ pub use self::cost::{CostMeasurement, ProgramCost};
 pub use self::limits::{Limits, Rates};
 pub use self::live::{CaptureState, Sensor, SensorStats};
 pub(crate) use self::object::{Aligned, log_to_tracing, reason};
-pub use self::source::SensorSource;
+pub use self::source::{PlanHandle, SensorSource};
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::evidence::EvidenceRing;
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
@@ -78,6 +80,12 @@ pub enum SensorError {
         given: usize,
         /// How many there may be.
         max: usize,
+    },
+    /// The kernel does not take a plan.
+    #[error("which events are needed cannot be told to the kernel: {reason}")]
+    Plan {
+        /// Why, as the kernel or its loader says.
+        reason: String,
     },
     /// The rings or the counters cannot be read.
     #[error("{what} cannot be read: {source}")]
@@ -131,6 +139,7 @@ pub struct SensorBuilder {
     clock: Arc<dyn Clock>,
     capture: Option<CaptureWriter>,
     evidence: Option<EvidenceRing>,
+    plan: SensorPlan,
 }
 
 impl SensorBuilder {
@@ -150,6 +159,7 @@ impl SensorBuilder {
             clock: Arc::new(SystemClock),
             capture: None,
             evidence: None,
+            plan: SensorPlan::everything(),
         }
     }
 
@@ -158,6 +168,14 @@ impl SensorBuilder {
     #[must_use]
     pub fn with_kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
         self.kinds = kinds.into_iter().collect();
+        self
+    }
+
+    /// Leaves out what a plan does not need, in the kernel; nothing unless told. It can be changed later
+    /// ([`Sensor::apply_plan`], [`SensorSource::plan_handle`]), within the kinds that are watched.
+    #[must_use]
+    pub fn with_plan(mut self, plan: SensorPlan) -> Self {
+        self.plan = plan;
         self
     }
 

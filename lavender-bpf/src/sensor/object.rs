@@ -1,6 +1,7 @@
 //! The compiled probes, and their loading.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Typedef;
@@ -11,13 +12,14 @@ use zerocopy::IntoBytes;
 
 use super::SensorError;
 use super::config::{Config, RingBytes};
+use super::plan::{KernelPlan, PlanKey};
 use crate::record::{
-    ArgumentsRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord, ExecFailedRecord,
-    ExitRecord, ForkRecord, IoUringRecord, ListenRecord, OpenRecord, ProgramRecord, RecordHeader,
-    SignalRecord, TamperRecord, TaskBody, kind,
+    ArgumentsRecord, BpfRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord,
+    ExecFailedRecord, ExitRecord, ForkRecord, IoUringRecord, ListenRecord, MemoryRecord,
+    MountRecord, NamespaceRecord, OpenRecord, ProgramRecord, RecordHeader, SignalRecord,
+    TamperRecord, TaskBody, ThrottledRecord, kind,
 };
 use crate::support::{Probe, ProbeReport, ProbeStatus};
-use crate::throttled_record::ThrottledRecord;
 
 /// What was generated from the compiled probes: used for its types, to hold ours against them.
 #[allow(
@@ -60,9 +62,15 @@ const _: () = {
     assert!(size_of::<SignalRecord>() == size_of::<types::signal_record>());
     assert!(size_of::<TamperRecord>() == size_of::<types::tamper_record>());
     assert!(size_of::<CredentialsRecord>() == size_of::<types::credentials_record>());
+    assert!(size_of::<BpfRecord>() == size_of::<types::bpf_record>());
+    assert!(size_of::<MountRecord>() == size_of::<types::mount_record>());
+    assert!(size_of::<NamespaceRecord>() == size_of::<types::namespace_record>());
+    assert!(size_of::<MemoryRecord>() == size_of::<types::memory_record>());
     assert!(size_of::<Config>() == size_of::<types::sensor_config>());
     assert!(size_of::<ThrottledRecord>() == size_of::<types::throttled_record>());
     assert!(size_of::<types::throttle_totals>() == 2 * kind::COUNT * size_of::<u64>());
+    assert!(size_of::<KernelPlan>() == size_of::<types::sensor_plan>());
+    assert!(size_of::<PlanKey>() == size_of::<types::plan_key>());
     assert!(size_of::<types::loss_counters>() == 2 * kind::COUNT * size_of::<u64>());
 };
 
@@ -78,8 +86,8 @@ pub(super) const RINGS: [&str; 3] = ["process_ring", "network_ring", "file_ring"
 /// Probes in the kernel. They are detached and unloaded when it is dropped.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    /// Before `object`: detached before it is unloaded.
-    pub(super) links: Vec<Link>,
+    /// By the names of their programs. Before `object`: detached before it is unloaded.
+    pub(super) links: BTreeMap<&'static str, Link>,
     pub(super) object: Object,
     pub(super) probes: Vec<Probe>,
     hooks: Hooks,
@@ -198,14 +206,41 @@ impl Loaded {
         let programs: Vec<&str> = probes.iter().map(|probe| hooks.program(*probe)).collect();
         configure(&mut open, &programs, &config, rings)?;
         let object = open.load()?;
-        let mut links = Vec::new();
-        for program in object.progs_mut() {
-            // The snapshot is attached each time that it is read.
-            if programs.iter().any(|name| program.name() == *name) && program.name() != "snapshot" {
-                links.push(program.attach()?);
+        let mut loaded = Self { links: BTreeMap::new(), object, probes: probes.to_vec(), hooks };
+        // All of them, to know that this kernel takes them; a plan then detaches what nothing needs.
+        loaded.attach(|_| true)?;
+        Ok(loaded)
+    }
+
+    /// The programs of the probes for which `is_needed` holds. The snapshot is attached each time that it is read.
+    fn programs(&self, is_needed: impl Fn(Probe) -> bool) -> BTreeSet<&'static str> {
+        let probes = self.probes.iter().copied().filter(|probe| *probe != Probe::Snapshot);
+        probes.filter(|probe| is_needed(*probe)).map(|probe| self.hooks.program(probe)).collect()
+    }
+
+    /// Attaches the probes for which `is_needed` holds, where they are not.
+    pub(super) fn attach(
+        &mut self,
+        is_needed: impl Fn(Probe) -> bool,
+    ) -> Result<(), libbpf_rs::Error> {
+        for name in self.programs(is_needed) {
+            let program = self.object.progs_mut().find(|program| program.name() == name);
+            if let (false, Some(program)) = (self.links.contains_key(name), program) {
+                self.links.insert(name, program.attach()?);
             }
         }
-        Ok(Self { links, object, probes: probes.to_vec(), hooks })
+        Ok(())
+    }
+
+    /// Detaches the other probes.
+    pub(super) fn detach(&mut self, is_needed: impl Fn(Probe) -> bool) {
+        let needed = self.programs(is_needed);
+        self.links.retain(|name, _| needed.contains(name));
+    }
+
+    /// Whether anything is attached to this hook, by the name of the program.
+    pub(super) fn is_attached(&self, probe: Probe) -> bool {
+        self.links.contains_key(self.hooks.program(probe))
     }
 
     fn reports(&self) -> Vec<ProbeReport> {

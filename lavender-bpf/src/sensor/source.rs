@@ -1,5 +1,6 @@
 //! The live sensor on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use lavender_core::event::EventBatch;
-use lavender_core::{Error, ErrorKind, Source, async_trait};
+use lavender_core::event::{EventBatch, EventKind};
+use lavender_core::{Error, ErrorKind, SensorPlan, Source, async_trait};
 
+use super::filtered::Filtered;
 use super::live::{Sensor, SensorStats, SharedStats};
 use super::{SensorBuilder, SensorError};
 use crate::support::ProbeReport;
@@ -31,33 +33,70 @@ pub struct SensorSource {
     stopping: Arc<AtomicBool>,
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
+    filtered: Arc<Filtered>,
+    plans: Sender<NewPlan>,
+}
+
+/// Changes the plan of a [`SensorSource`] from elsewhere.
+#[derive(Clone, Debug)]
+pub struct PlanHandle {
+    plans: Sender<NewPlan>,
+}
+
+/// A plan, and where to say what became of it.
+#[derive(Debug)]
+struct NewPlan {
+    plan: SensorPlan,
+    done: Sender<Result<(), SensorError>>,
+}
+
+impl PlanHandle {
+    /// Has the sensor go by another plan, and waits until it does: within 100 ms where its batches are taken. As
+    /// [`Sensor::apply_plan`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not take it, or the sensor has ended.
+    pub fn apply(&self, plan: SensorPlan) -> Result<(), SensorError> {
+        let ended = || SensorError::Thread { source: io::Error::other("the sensor has ended") };
+        let (done, is_done) = async_channel::bounded(1);
+        self.plans.send_blocking(NewPlan { plan, done }).map_err(|_| ended())?;
+        is_done.recv_blocking().unwrap_or_else(|_| Err(ended()))
+    }
 }
 
 /// What the thread tells once it watches.
 struct Ready {
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
+    filtered: Arc<Filtered>,
 }
 
 impl SensorSource {
     pub(super) fn spawn(builder: SensorBuilder) -> Result<Self, SensorError> {
         let (sender, batches) = async_channel::bounded(BATCHES_MAX);
         let (ready, is_ready) = async_channel::bounded(1);
+        let (plans, new_plans) = async_channel::bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         thread::Builder::new()
             .name("lavender-sensor".into())
-            .spawn(move || run(builder, &ready, &sender, &stop))
+            .spawn(move || run(builder, &ready, (&sender, &new_plans), &stop))
             .map_err(|source| SensorError::Thread { source })?;
-        let Ready { probes, stats } = is_ready.recv_blocking().unwrap_or_else(|_| {
+        let Ready { probes, stats, filtered } = is_ready.recv_blocking().unwrap_or_else(|_| {
             Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
         })?;
-        Ok(Self { batches, stopping, probes, stats })
+        Ok(Self { batches, stopping, probes, stats, filtered, plans })
     }
 
     /// The probes that were asked for, and whether each could be used.
     pub fn probes(&self) -> &[ProbeReport] {
         &self.probes
+    }
+
+    /// A handle by which its plan is changed.
+    pub fn plan_handle(&self) -> PlanHandle {
+        PlanHandle { plans: self.plans.clone() }
     }
 
     /// What it has done so far.
@@ -71,7 +110,7 @@ type Batches = Sender<Result<EventBatch, SensorError>>;
 fn run(
     builder: SensorBuilder,
     ready: &Sender<Result<Ready, SensorError>>,
-    batches: &Batches,
+    (batches, plans): (&Batches, &Receiver<NewPlan>),
     stop: &AtomicBool,
 ) {
     let sensor = match builder.open() {
@@ -82,16 +121,29 @@ fn run(
             return;
         }
     };
-    let watching = Ready { probes: sensor.probes().to_vec(), stats: sensor.shared_stats() };
+    let watching = Ready {
+        probes: sensor.probes().to_vec(),
+        stats: sensor.shared_stats(),
+        filtered: sensor.shared_filtered(),
+    };
     if ready.send_blocking(Ok(watching)).is_ok()
-        && let Err(error) = deliver(sensor, batches, stop)
+        && let Err(error) = deliver(sensor, batches, plans, stop)
     {
         let _ = batches.send_blocking(Err(error));
     }
 }
 
-fn deliver(mut sensor: Sensor, batches: &Batches, stop: &AtomicBool) -> Result<(), SensorError> {
+fn deliver(
+    mut sensor: Sensor,
+    batches: &Batches,
+    plans: &Receiver<NewPlan>,
+    stop: &AtomicBool,
+) -> Result<(), SensorError> {
     while !stop.load(Ordering::Relaxed) {
+        while let Ok(NewPlan { plan, done }) = plans.try_recv() {
+            // Whoever asked may have gone.
+            let _ = done.send_blocking(sensor.apply_plan(&plan));
+        }
         let batch = sensor.poll(STOP_INTERVAL)?;
         if !batch.is_empty() && batches.send_blocking(Ok(batch)).is_err() {
             return Ok(()); // nobody listens
@@ -117,6 +169,13 @@ impl Source for SensorSource {
 
     fn stop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn filtered(&self) -> BTreeMap<EventKind, u64> {
+        self.filtered.read().unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known what the plan left out");
+            BTreeMap::new()
+        })
     }
 }
 

@@ -7,9 +7,8 @@ use lavender_core::event::{EventKind, Loss, LossStage};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::record::kind;
+use crate::record::{THROTTLED, ThrottledRecord, kind};
 use crate::record_kind::event_of;
-use crate::throttled_record::{THROTTLED, ThrottledRecord};
 
 /// How often it is told at the most.
 const INTERVAL_NS: u64 = 1_000_000_000;

@@ -120,13 +120,21 @@ pub enum Probe {
     ModuleLoad,
     /// Changes of ids and capabilities.
     CredChange,
+    /// BPF programs and maps.
+    Bpf,
+    /// Mounts.
+    Mount,
+    /// Changes of namespaces.
+    NsChange,
+    /// Memory that is made executable though it is, or was, writable.
+    MemoryProtect,
     /// The processes that run already.
     Snapshot,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::ProcessFork,
         Self::ProcessExec,
         Self::ProcessExit,
@@ -149,6 +157,10 @@ impl Probe {
         Self::MemfdCreate,
         Self::ModuleLoad,
         Self::CredChange,
+        Self::Bpf,
+        Self::Mount,
+        Self::NsChange,
+        Self::MemoryProtect,
         Self::Snapshot,
     ];
 
@@ -177,6 +189,10 @@ impl Probe {
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
             Self::CredChange => "cred_change",
+            Self::Bpf => "bpf",
+            Self::Mount => "mount",
+            Self::NsChange => "ns_change",
+            Self::MemoryProtect => "memory_protect",
             Self::Snapshot => "snapshot",
         }
     }
@@ -206,6 +222,10 @@ impl Probe {
             Self::MemfdCreate => Some(EventKind::MemfdCreate),
             Self::ModuleLoad => Some(EventKind::ModuleLoad),
             Self::CredChange => Some(EventKind::CredChange),
+            Self::Bpf => Some(EventKind::Bpf),
+            Self::Mount => Some(EventKind::Mount),
+            Self::NsChange => Some(EventKind::NsChange),
+            Self::MemoryProtect => Some(EventKind::MemoryProtect),
             Self::Snapshot => None,
         }
     }

@@ -258,6 +258,18 @@ impl Watch {
     }
 }
 
+/// What was seen of this act of a child, which must succeed.
+pub fn seen(act: impl FnOnce()) -> (u32, Vec<Arc<Event>>) {
+    let group = Group::new();
+    let mut watch = Watch::group(&group);
+    let child = group.fork(act);
+    let pid = child.pid;
+    assert_eq!(watch.until_ended(child), 0);
+    let batch = watch.finish();
+    assert_eq!(batch.lost, []);
+    (pid, batch.events)
+}
+
 pub fn process(event: &Event) -> &Arc<Process> {
     event.process.as_ref().unwrap()
 }

@@ -28,6 +28,7 @@ mod command_store;
 mod event_store;
 mod feed_store;
 mod fleet_store;
+mod kernel_sample;
 #[cfg(feature = "ruleset")]
 mod ruleset_store;
 pub mod sample;

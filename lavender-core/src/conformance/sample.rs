@@ -340,6 +340,16 @@ impl Sample {
         .into()
     }
 
+    /// BPF, mounts, namespaces and executable memory: what is done, and what cannot be.
+    pub fn kernel_calls(&mut self, process: &Arc<Process>, child: &Process) -> Vec<Arc<Event>> {
+        let child =
+            ProcessTarget { exec_id: child.exec_id, executable: child.executable.path.clone() };
+        super::kernel_sample::calls(process, child)
+            .into_iter()
+            .map(|data| self.event(Some(process), data))
+            .collect()
+    }
+
     /// A socket is connected.
     pub fn net_connect(&mut self, process: &Arc<Process>, to: SocketAddr) -> Arc<Event> {
         let data = NetConnect {
@@ -493,6 +503,7 @@ impl Sample {
             suppressed: 4,
             forgotten: 5,
             late: 6,
+            filtered: [(EventKind::FileOpen, 7)].into(),
             spool: None,
         };
         self.event(None, EventData::Heartbeat(data))
@@ -556,6 +567,7 @@ impl Sample {
         events.extend(self.net_sends(&shell, SocketAddr::from(([192, 0, 2, 7], 53))));
         events.extend(self.tampering(&shell, &extreme));
         events.extend(self.cred_changes(&shell));
+        events.extend(self.kernel_calls(&shell, &extreme));
         events.push(self.agent_stop());
         events
     }

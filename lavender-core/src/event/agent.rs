@@ -1,8 +1,11 @@
 //! What the agent says of itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::EventKind;
 
 /// The agent started to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,10 @@ pub struct Heartbeat {
     /// Detections since it started that came later than correlations and scores wait for.
     #[serde(default)]
     pub late: u64,
+    /// Events since the agent started that its source left out, by kind: no rule and no policy needs them. Kinds of which
+    /// nothing is needed are not watched, and so not counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filtered: BTreeMap<EventKind, u64>,
     /// How the agent's spool stands, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolHealth>,

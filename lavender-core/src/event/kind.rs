@@ -60,6 +60,14 @@ pub enum EventKind {
     ModuleLoad,
     /// A process changed its ids or capabilities.
     CredChange,
+    /// A BPF program or map was made, attached, pinned or taken hold of.
+    Bpf,
+    /// Something was mounted, moved or unmounted.
+    Mount,
+    /// A process went into other namespaces, or made one in new ones.
+    NsChange,
+    /// Memory was made executable that is, or was, writable.
+    MemoryProtect,
     /// A name was looked up.
     DnsQuery,
     /// The agent lives.
@@ -78,7 +86,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -100,6 +108,10 @@ impl EventKind {
         Self::MemfdCreate,
         Self::ModuleLoad,
         Self::CredChange,
+        Self::Bpf,
+        Self::Mount,
+        Self::NsChange,
+        Self::MemoryProtect,
         Self::DnsQuery,
         Self::Heartbeat,
         Self::Lost,
@@ -132,6 +144,10 @@ impl EventKind {
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
             Self::CredChange => "cred_change",
+            Self::Bpf => "bpf",
+            Self::Mount => "mount",
+            Self::NsChange => "ns_change",
+            Self::MemoryProtect => "memory_protect",
             Self::DnsQuery => "dns_query",
             Self::Heartbeat => "heartbeat",
             Self::Lost => "lost",
@@ -163,7 +179,11 @@ impl EventKind {
             | Self::ProcessVmWrite
             | Self::MemfdCreate
             | Self::ModuleLoad
-            | Self::CredChange => Priority::Network,
+            | Self::CredChange
+            | Self::Bpf
+            | Self::Mount
+            | Self::NsChange
+            | Self::MemoryProtect => Priority::Network,
             _ => Priority::Process,
         }
     }

@@ -1,6 +1,7 @@
 //! Events: what was observed, typed and immutable.
 
 mod agent;
+mod bpf;
 mod change;
 mod credentials;
 mod dns;
@@ -9,6 +10,9 @@ mod file;
 mod io_uring;
 mod kind;
 mod loss;
+mod memory;
+mod mount;
+mod namespace;
 mod network;
 mod process;
 mod socket;
@@ -21,6 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
+pub use self::bpf::{Bpf, BpfCommand, BpfMapType, BpfProgramType};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::credentials::{CredCall, CredChange};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
@@ -29,6 +34,9 @@ pub use self::file::{FileAccess, FileOpen, OpenFlags, SyscallResult};
 pub use self::io_uring::{IoUring, IoUringOperation};
 pub use self::kind::{EventKind, Priority};
 pub use self::loss::{Loss, LossStage};
+pub use self::memory::{MemoryCall, MemoryProtect, MemoryProtection};
+pub use self::mount::{Mount, MountCall};
+pub use self::namespace::{NamespaceTypes, NsCall, NsChange};
 pub use self::network::{NetConnect, NetworkTransport};
 pub use self::process::{
     Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces, Pod,
@@ -138,6 +146,14 @@ pub enum EventData {
     ModuleLoad(ModuleLoad),
     /// A process changed its ids or capabilities, or could not.
     CredChange(CredChange),
+    /// A BPF program or map was made, attached, pinned or taken hold of, or could not be.
+    Bpf(Bpf),
+    /// Something was mounted, moved or unmounted, or could not be.
+    Mount(Mount),
+    /// A process went into other namespaces, or made one in new ones, or could not.
+    NsChange(NsChange),
+    /// Memory was made executable that is, or was, writable, or could not be.
+    MemoryProtect(MemoryProtect),
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
@@ -184,6 +200,10 @@ impl EventData {
             Self::MemfdCreate(_) => EventKind::MemfdCreate,
             Self::ModuleLoad(_) => EventKind::ModuleLoad,
             Self::CredChange(_) => EventKind::CredChange,
+            Self::Bpf(_) => EventKind::Bpf,
+            Self::Mount(_) => EventKind::Mount,
+            Self::NsChange(_) => EventKind::NsChange,
+            Self::MemoryProtect(_) => EventKind::MemoryProtect,
             Self::DnsQuery(_) => EventKind::DnsQuery,
             Self::Heartbeat(_) => EventKind::Heartbeat,
             Self::Lost(_) => EventKind::Lost,

@@ -398,6 +398,7 @@ impl Stage {
                         suppressed: self.report.suppressed,
                         forgotten: gaps.forgotten,
                         late: gaps.late,
+                        filtered: source.filtered(),
                         spool: None,
                     }))
                     .await;

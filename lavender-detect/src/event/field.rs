@@ -118,6 +118,23 @@ fields! {
     PreviousUserId, "PreviousUserId", Number, "Of a change of ids or capabilities, the real user id when the process was last seen before.";
     PreviousEffectiveUserId, "PreviousEffectiveUserId", Number, "Of a change of ids or capabilities, the effective user id when the process was last seen before.";
     ModuleParameters, "ModuleParameters", Text, "Of a kernel module, its parameters as given.";
+    BpfCommand, "BpfCommand", Text, "Of a call of `bpf`, the command: `prog_load`, `map_create`, `prog_attach`, `raw_tracepoint_open`, `link_create`, `obj_pin`, `obj_get`, … or its number.";
+    BpfProgramType, "BpfProgramType", Text, "Of a call of `bpf`, the type of the program: `kprobe`, `tracing`, `lsm`, `xdp`, … or its number.";
+    BpfMapType, "BpfMapType", Text, "Of a call of `bpf`, the type of the map: `array`, `ringbuf`, … or its number.";
+    BpfName, "BpfName", Text, "Of a call of `bpf`, the name of the program or map.";
+    BpfId, "BpfId", Number, "Of a call of `bpf`, the kernel's number of the program or map.";
+    BpfPath, "BpfPath", Text, "Of a call of `bpf`, the path at which an object is pinned.";
+    MountCall, "MountCall", Text, "Of a mount, the call: `mount`, `umount`, `move_mount`, `fsmount`, `open_tree`, `pivot_root`, `mount_setattr` or `other`.";
+    MountSource, "MountSource", Text, "Of a mount, what is mounted: a path where it is bound or moved, otherwise the device or a word.";
+    MountTarget, "MountTarget", Text, "Of a mount, where.";
+    FilesystemType, "FilesystemType", Text, "Of a mount, the type of the file system: `tmpfs`, `overlay`, …";
+    MountFlags, "MountFlags", List, "Of `mount`, the flags as mount(8) names them: a list of `ro`, `nosuid`, `nodev`, `noexec`, `remount`, `bind`, `move`, `rec`, `unbindable`, `private`, `slave`, `shared`; of `umount`, of `force`, `detach`, `expire`, `nofollow`.";
+    NamespaceCall, "NamespaceCall", Text, "Of a change of namespaces, the call: `unshare`, `setns`, `clone` or `other`.";
+    NamespaceTypes, "NamespaceTypes", List, "Of a change of namespaces, which: a list of `cgroup`, `ipc`, `mnt`, `net`, `pid`, `time`, `user`, `uts`.";
+    MemoryCall, "MemoryCall", Text, "Of memory made executable, the call: `mmap`, `mprotect`, `pkey_mprotect`, `shmat` or `other`.";
+    MemoryProtection, "MemoryProtection", List, "Of memory made executable, what it may be used for: a list of `read`, `write`, `execute`.";
+    MemoryLength, "MemoryLength", Number, "Of memory made executable, how many bytes.";
+    MemoryPath, "MemoryPath", Text, "Of memory made executable, the path of the file behind it; absent where there is none.";
     ExitCode, "ExitCode", Number, "Of an exit, the code; absent when a signal ended it.";
     ExitSignal, "ExitSignal", Number, "Of an exit, the number of the signal that ended it.";
 }

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod change;
 mod credentials;
 mod field;
+mod kernel;
 mod network;
 mod route;
 mod tamper;
@@ -13,6 +14,7 @@ pub use self::audit::{AuditField, AuditRecord, AuditView};
 pub use self::field::EventField;
 pub use self::route::Route;
 pub use self::view::EventRecord;
+pub(crate) use self::view::result;
 
 /// What kind of value a field has. Every value but a list has a text form too, and tests on texts work on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -52,13 +52,21 @@ pub enum Route {
     ModuleLoad,
     /// `cred_change`, whether it succeeded or not.
     CredChange,
+    /// `bpf`, whether it succeeded or not.
+    Bpf,
+    /// `mount`, whether it succeeded or not.
+    Mount,
+    /// `ns_change`, whether it succeeded or not.
+    NsChange,
+    /// `memory_protect`, whether it succeeded or not.
+    MemoryProtect,
     /// `dns_query`.
     DnsQuery,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::ProcessCreation,
         Self::ProcessTermination,
         Self::FileEvent,
@@ -80,6 +88,10 @@ impl Route {
         Self::MemfdCreate,
         Self::ModuleLoad,
         Self::CredChange,
+        Self::Bpf,
+        Self::Mount,
+        Self::NsChange,
+        Self::MemoryProtect,
         Self::DnsQuery,
     ];
 
@@ -107,6 +119,10 @@ impl Route {
             Self::MemfdCreate => "memfd_create",
             Self::ModuleLoad => "module_load",
             Self::CredChange => "cred_change",
+            Self::Bpf => "bpf",
+            Self::Mount => "mount",
+            Self::NsChange => "ns_change",
+            Self::MemoryProtect => "memory_protect",
             Self::DnsQuery => "dns_query",
         }
     }
@@ -165,6 +181,18 @@ impl Route {
             Self::CredChange => {
                 "A process changed its ids or capabilities, or could not: see `Result`. The category is Lavender's own."
             }
+            Self::Bpf => {
+                "A BPF program or map was made, attached, pinned or taken hold of, or could not be: see `Result`. What is done with the contents of maps is none of these. The category is Lavender's own."
+            }
+            Self::Mount => {
+                "Something was mounted, moved or unmounted, or could not be: see `Result`. The category is Lavender's own."
+            }
+            Self::NsChange => {
+                "A process went into other namespaces, or made a process in new ones, or could not: see `Result`. The category is Lavender's own."
+            }
+            Self::MemoryProtect => {
+                "A process made memory writable and executable, or executable when it may have been written before, or could not: see `Result`. The category is Lavender's own."
+            }
             Self::DnsQuery => "A name was looked up.",
         }
     }
@@ -196,6 +224,10 @@ impl Route {
             EventData::MemfdCreate(_) => [Some(Self::MemfdCreate), None],
             EventData::ModuleLoad(_) => [Some(Self::ModuleLoad), None],
             EventData::CredChange(_) => [Some(Self::CredChange), None],
+            EventData::Bpf(_) => [Some(Self::Bpf), None],
+            EventData::Mount(_) => [Some(Self::Mount), None],
+            EventData::NsChange(_) => [Some(Self::NsChange), None],
+            EventData::MemoryProtect(_) => [Some(Self::MemoryProtect), None],
             EventData::DnsQuery(_) => [Some(Self::DnsQuery), None],
             EventData::FileOpen(open) => {
                 let changes = open.flags.writes() || open.flags.may_create();
@@ -232,6 +264,10 @@ impl Route {
             Self::MemfdCreate => EventKind::MemfdCreate,
             Self::ModuleLoad => EventKind::ModuleLoad,
             Self::CredChange => EventKind::CredChange,
+            Self::Bpf => EventKind::Bpf,
+            Self::Mount => EventKind::Mount,
+            Self::NsChange => EventKind::NsChange,
+            Self::MemoryProtect => EventKind::MemoryProtect,
             Self::DnsQuery => EventKind::DnsQuery,
         }
     }
@@ -257,6 +293,10 @@ impl Route {
         matches!(self, Self::Ptrace | Self::ProcessVmWrite | Self::MemfdCreate | Self::ModuleLoad)
     }
 
+    const fn is_of_kernel(self) -> bool {
+        matches!(self, Self::Bpf | Self::Mount | Self::NsChange | Self::MemoryProtect)
+    }
+
     /// Whether its events can have a field.
     pub(crate) const fn carries(self, field: EventField) -> bool {
         use EventField as F;
@@ -274,6 +314,7 @@ impl Route {
             F::Result => {
                 self.is_of_files()
                     || self.is_tampering()
+                    || self.is_of_kernel()
                     || matches!(
                         self,
                         Self::NetworkConnection
@@ -297,6 +338,19 @@ impl Route {
             | F::PreviousUserId
             | F::PreviousEffectiveUserId => matches!(self, Self::CredChange),
             F::PtraceRequest => matches!(self, Self::Ptrace),
+            F::BpfCommand
+            | F::BpfProgramType
+            | F::BpfMapType
+            | F::BpfName
+            | F::BpfId
+            | F::BpfPath => matches!(self, Self::Bpf),
+            F::MountCall | F::MountSource | F::MountTarget | F::FilesystemType | F::MountFlags => {
+                matches!(self, Self::Mount)
+            }
+            F::NamespaceCall | F::NamespaceTypes => matches!(self, Self::NsChange),
+            F::MemoryCall | F::MemoryProtection | F::MemoryLength | F::MemoryPath => {
+                matches!(self, Self::MemoryProtect)
+            }
             F::MemfdName | F::MemfdSecret => matches!(self, Self::MemfdCreate),
             F::ModulePath | F::ModuleParameters => matches!(self, Self::ModuleLoad),
             F::IsDirectory => matches!(self, Self::FileDelete),

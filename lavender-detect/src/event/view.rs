@@ -10,7 +10,7 @@ use lavender_core::event::{
 };
 
 use super::field::EventField;
-use super::{change, credentials, network, tamper};
+use super::{change, credentials, kernel, network, tamper};
 use crate::record::{FieldValue, Kept, Record, ShortText};
 use crate::schema::FieldId;
 
@@ -67,6 +67,23 @@ impl<'a> EventRecord<'a> {
             | F::RequestedFilesystemId
             | F::PreviousUserId
             | F::PreviousEffectiveUserId => credentials::field(&self.event.data, field),
+            F::BpfCommand
+            | F::BpfProgramType
+            | F::BpfMapType
+            | F::BpfName
+            | F::BpfId
+            | F::BpfPath
+            | F::MountCall
+            | F::MountSource
+            | F::MountTarget
+            | F::FilesystemType
+            | F::MountFlags
+            | F::NamespaceCall
+            | F::NamespaceTypes
+            | F::MemoryCall
+            | F::MemoryProtection
+            | F::MemoryLength
+            | F::MemoryPath => kernel::field(&self.event.data, field),
             F::PtraceRequest
             | F::MemfdName
             | F::MemfdSecret
@@ -86,6 +103,7 @@ impl<'a> EventRecord<'a> {
                 data => change::result_of(data)
                     .or_else(|| network::result_of(data))
                     .or_else(|| credentials::result_of(data))
+                    .or_else(|| kernel::result_of(data))
                     .or_else(|| tamper::result_of(data))
                     .map_or(FieldValue::Absent, result),
             },
@@ -275,7 +293,7 @@ fn answered(answer: &DnsAnswer) -> FieldValue<'_> {
 }
 
 /// Errors by name, numbered as in `include/uapi/asm-generic/errno-base.h` and `errno.h`.
-fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
+pub(crate) fn result<'a>(result: SyscallResult) -> FieldValue<'a> {
     match result.errno() {
         None => "success".into(),
         Some(1) => "EPERM".into(),
@@ -342,6 +360,7 @@ impl Record for EventRecord<'_> {
                     visit(FieldValue::Unreadable)
                 }
             }
+            (Some(field), data, _) => kernel::elements(data, *field, visit),
             _ => ControlFlow::Continue(()),
         }
     }

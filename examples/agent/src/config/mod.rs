@@ -18,6 +18,7 @@ mod risk;
 mod rules;
 mod sensor;
 mod store;
+mod telemetry;
 mod throttle;
 mod transport;
 
@@ -39,6 +40,7 @@ pub use self::risk::{PointsConfig, RiskConfig, ThresholdConfig, Thresholds};
 pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
 pub use self::sensor::{RingBytes, SensorConfig, WatchedKind};
 pub use self::store::StoreConfig;
+pub use self::telemetry::{Extent, Telemetry};
 pub use self::throttle::ThrottleConfig;
 pub use self::transport::{TransportConfig, TransportUrl};
 

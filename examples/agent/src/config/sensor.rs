@@ -6,7 +6,7 @@ use lavender_bpf::support::Probe;
 use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
-use super::ThrottleConfig;
+use super::{Telemetry, ThrottleConfig};
 
 /// `[sensor]`: what of the kernel is watched, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -14,6 +14,8 @@ use super::ThrottleConfig;
 pub struct SensorConfig {
     /// Watch these kinds of events, and process life, which is always watched; empty: everything.
     pub kinds: Vec<WatchedKind>,
+    /// Of what is watched, what is delivered beside what rules need.
+    pub telemetry: Telemetry,
     /// See only what happens in these control groups (v2) and below them; empty: everywhere.
     pub include_cgroups: Vec<PathBuf>,
     /// See nothing of these control groups (v2) and what is below them.
@@ -39,6 +41,7 @@ impl Default for SensorConfig {
     fn default() -> Self {
         Self {
             kinds: Vec::new(),
+            telemetry: Telemetry::default(),
             include_cgroups: Vec::new(),
             exclude_cgroups: Vec::new(),
             include_uids: Vec::new(),

@@ -45,7 +45,7 @@ impl<'a> AuditRecord<'a> {
         match self.view.possible(field) {
             Possible::Absent => return FieldValue::Absent,
             Possible::Is(text) => return text.into(),
-            Possible::Anything | Possible::MayBe(_) => {}
+            Possible::Anything | Possible::MayBe(_) | Possible::Failed => {}
         }
         let process = self.event.process.as_deref();
         match (field, &self.event.data) {

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::record::RecordHeader;
+use super::RecordHeader;
 
 /// [`RecordHeader::kind`] of a [`ThrottledRecord`]. No ring holds one: the reader makes it of what the probes counted.
 pub const THROTTLED: u16 = 64;
