@@ -18,18 +18,22 @@
 //! One event or one alert by itself is one line, with its process and ancestors inside.
 
 mod alert;
+mod decoder;
+mod line;
+mod processes;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 pub use self::alert::{alert_from_json, alert_to_json, decode_alerts, encode_alerts};
+pub use self::decoder::BatchDecoder;
+use self::line::{DataOf, Kind, OwnedEventLine};
 use crate::alert::AgentIdentity;
-use crate::event::{Event, EventData, EventKind, Process};
+use crate::event::{Event, EventData, Process};
 use crate::id::EventId;
 use crate::time::{BootTime, Timestamp};
 
@@ -115,13 +119,6 @@ struct ProcessLine<'a> {
     parent: Option<u32>,
 }
 
-#[derive(Deserialize)]
-struct OwnedProcessLine {
-    process: Process,
-    #[serde(default)]
-    parent: Option<u32>,
-}
-
 #[derive(Serialize)]
 struct EventLine<'a, P> {
     id: EventId,
@@ -180,25 +177,6 @@ impl Serialize for Data<'_> {
     }
 }
 
-#[derive(Deserialize)]
-struct OwnedEventLine<'a, P> {
-    id: EventId,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    observed_at: Timestamp,
-    boot_time: BootTime,
-    #[serde(default)]
-    tid: u32,
-    #[serde(default = "none")]
-    process: Option<P>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-fn none<P>() -> Option<P> {
-    None
-}
-
 /// A process with its ancestors, parent first: how one stands by itself.
 #[derive(Serialize)]
 struct Lineage<'a> {
@@ -249,46 +227,10 @@ pub fn data_to_json(data: &EventData) -> Result<String, CodecError> {
 ///
 /// When the text is not JSON of that kind's shape.
 pub fn data_from_json(kind: &str, json: &str) -> Result<EventData, serde_json::Error> {
-    Ok(match kind.parse().unwrap_or(EventKind::Unknown) {
-        EventKind::Exec => EventData::Exec(serde_json::from_str(json)?),
-        EventKind::Fork => EventData::Fork(serde_json::from_str(json)?),
-        EventKind::Exit => EventData::Exit(serde_json::from_str(json)?),
-        EventKind::FileOpen => EventData::FileOpen(serde_json::from_str(json)?),
-        EventKind::FileDelete => EventData::FileDelete(serde_json::from_str(json)?),
-        EventKind::FileRename => EventData::FileRename(serde_json::from_str(json)?),
-        EventKind::FileLink => EventData::FileLink(serde_json::from_str(json)?),
-        EventKind::FileMode => EventData::FileMode(serde_json::from_str(json)?),
-        EventKind::NetConnect => EventData::NetConnect(serde_json::from_str(json)?),
-        EventKind::NetBind => EventData::NetBind(serde_json::from_str(json)?),
-        EventKind::NetListen => EventData::NetListen(serde_json::from_str(json)?),
-        EventKind::NetAccept => EventData::NetAccept(serde_json::from_str(json)?),
-        EventKind::NetSend => EventData::NetSend(serde_json::from_str(json)?),
-        EventKind::ExecFailed => EventData::ExecFailed(serde_json::from_str(json)?),
-        EventKind::IoUring => EventData::IoUring(serde_json::from_str(json)?),
-        EventKind::Signal => EventData::Signal(serde_json::from_str(json)?),
-        EventKind::Ptrace => EventData::Ptrace(serde_json::from_str(json)?),
-        EventKind::ProcessVmWrite => EventData::ProcessVmWrite(serde_json::from_str(json)?),
-        EventKind::MemfdCreate => EventData::MemfdCreate(serde_json::from_str(json)?),
-        EventKind::ModuleLoad => EventData::ModuleLoad(serde_json::from_str(json)?),
-        EventKind::CredChange => EventData::CredChange(serde_json::from_str(json)?),
-        EventKind::Bpf => EventData::Bpf(serde_json::from_str(json)?),
-        EventKind::Mount => EventData::Mount(serde_json::from_str(json)?),
-        EventKind::NsChange => EventData::NsChange(serde_json::from_str(json)?),
-        EventKind::MemoryProtect => EventData::MemoryProtect(serde_json::from_str(json)?),
-        EventKind::DnsQuery => EventData::DnsQuery(serde_json::from_str(json)?),
-        EventKind::Heartbeat => EventData::Heartbeat(serde_json::from_str(json)?),
-        EventKind::Lost => EventData::Lost(serde_json::from_str(json)?),
-        EventKind::AgentStart => EventData::AgentStart(serde_json::from_str(json)?),
-        EventKind::AgentStop => EventData::AgentStop(serde_json::from_str(json)?),
-        EventKind::Response => EventData::Response(serde_json::from_str(json)?),
-        EventKind::Unknown => {
-            let _: &RawValue = serde_json::from_str(json)?;
-            EventData::Unknown {
-                kind: kind.into(),
-                body: Bytes::copy_from_slice(json.trim().as_bytes()),
-            }
-        }
-    })
+    let mut text = serde_json::Deserializer::from_str(json);
+    let data = DataOf(Kind::of(kind)).deserialize(&mut text)?;
+    text.end()?;
+    Ok(data)
 }
 
 fn kind_of(data: &EventData) -> &str {
@@ -317,19 +259,6 @@ impl<'a, P> EventLine<'a, P> {
             process,
             data: Data(&event.data),
         }
-    }
-}
-
-impl<P> OwnedEventLine<'_, P> {
-    fn into_event(self, process: Option<Arc<Process>>) -> Result<Event, serde_json::Error> {
-        Ok(Event {
-            id: self.id,
-            observed_at: self.observed_at,
-            boot_time: self.boot_time,
-            tid: self.tid,
-            process,
-            data: data_from_json(&self.kind, self.data.get())?,
-        })
     }
 }
 
@@ -396,39 +325,13 @@ pub fn encode_batch(source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Vec
     Ok(out)
 }
 
-/// Reads a batch.
+/// Reads a batch. Who reads many has a [`BatchDecoder`].
 ///
 /// # Errors
 ///
 /// What is wrong and on which line; nothing of a batch with an error is used.
 pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), CodecError> {
-    let mut lines = lines_of(bytes);
-    let header: Header = header_of(&mut lines, |header: &Header| (header.lavender, header.events))?;
-
-    let mut processes: Vec<Arc<Process>> = Vec::new();
-    for (line, text) in lines.by_ref().take(header.processes) {
-        let OwnedProcessLine { process, parent } =
-            serde_json::from_slice(text).map_err(|source| CodecError::Line { line, source })?;
-        let parent = look_up(&processes, parent, line)?;
-        let process = Arc::new(Process { parent, ..process });
-        // Bounded, so that dropping a line of processes does not run out of stack.
-        if process.ancestors().nth(Process::MAX_ANCESTORS).is_some() {
-            return Err(CodecError::Ancestors { line });
-        }
-        processes.push(process);
-    }
-
-    let mut events = Vec::new();
-    for (line, text) in lines {
-        let fail = |source| CodecError::Line { line, source };
-        let parsed: OwnedEventLine<'_, u32> = serde_json::from_slice(text).map_err(fail)?;
-        let process = look_up(&processes, parsed.process, line)?;
-        events.push(Arc::new(parsed.into_event(process).map_err(fail)?));
-    }
-    if events.len() != header.events {
-        return Err(CodecError::Count { expected: header.events, found: events.len() });
-    }
-    Ok((header.source, events))
+    decoder::decode(bytes, None)
 }
 
 /// The lines that are not empty, with their numbers from 1.
@@ -458,18 +361,6 @@ fn header_of<'a, H: Deserialize<'a>>(
     Ok(header)
 }
 
-fn look_up(
-    processes: &[Arc<Process>],
-    index: Option<u32>,
-    line: usize,
-) -> Result<Option<Arc<Process>>, CodecError> {
-    let Some(index) = index else { return Ok(None) };
-    match processes.get(index as usize) {
-        Some(process) => Ok(Some(Arc::clone(process))),
-        None => Err(CodecError::Reference { line, index }),
-    }
-}
-
 /// One event as a line of JSON, without the line's end; its process and the ancestors stand inside.
 ///
 /// # Errors
@@ -487,7 +378,6 @@ pub fn event_to_json(event: &Event) -> Result<String, CodecError> {
 /// [`CodecError::Line`].
 pub fn event_from_json(json: &str) -> Result<Event, CodecError> {
     let fail = |source| CodecError::Line { line: 1, source };
-    let mut line: OwnedEventLine<'_, OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
-    let process = line.process.take().map(OwnedLineage::join);
-    line.into_event(process).map_err(fail)
+    let line: OwnedEventLine<OwnedLineage> = serde_json::from_str(json).map_err(fail)?;
+    line.into_event(|lineage| Ok(lineage.join()))
 }

@@ -3,12 +3,15 @@
 //! Every id that leaves a host can be derived again from what it names, so that a redelivery, a restart
 //! or a replay gives the same one.
 
+pub(crate) mod text;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+pub(crate) use text::uuid_text;
 use uuid::Uuid;
 
 /// Namespace of every name-based id made here; a random UUID drawn once for Lavender.
@@ -138,60 +141,8 @@ subject_name! {
     AgentId, "agent id"
 }
 
-macro_rules! uuid_text {
-    ($name:ident, $what:literal, $accept:expr) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0.hyphenated(), f)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                let refuse = |why: String| IdError::Uuid { what: $what, text: shown(text), why };
-                let uuid = Uuid::parse_str(text).map_err(|error| refuse(error.to_string()))?;
-                let accept: fn(&Uuid) -> Result<(), &'static str> = $accept;
-                accept(&uuid).map_err(|why| refuse(why.to_owned()))?;
-                Ok(Self(uuid))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = IdError;
-
-            fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.to_string()
-            }
-        }
-
-        impl $name {
-            /// The 128 bits of the UUID.
-            pub const fn as_u128(self) -> u128 {
-                self.0.as_u128()
-            }
-        }
-    };
-}
-
-pub(crate) use uuid_text;
-
 /// One boot of a host: the kernel's `/proc/sys/kernel/random/boot_id`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootId(Uuid);
 
 uuid_text!(BootId, "boot id", |_| Ok(()));
@@ -320,8 +271,7 @@ impl FromStr for Origin {
 ///
 /// The sequence counts up by one per agent and boot, so anyone downstream can prove that nothing is
 /// missing, or say exactly how much is. Made by [`Origin::event`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Uuid);
 
 uuid_text!(EventId, "event id", v8::check);
@@ -433,8 +383,7 @@ impl Sequencer {
 /// assert_eq!(id.tgid(), 4242);
 /// assert_eq!(id.start_ns(), 1_234_567_890);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId(Uuid);
 
 uuid_text!(ProcessId, "process id", v8::check);
@@ -506,8 +455,7 @@ impl fmt::Display for ExecId {
 
 /// An alert, derived from its rule and its evidence: the same cause gives the same id, whoever computes
 /// it and however often.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(Uuid);
 
 uuid_text!(AlertId, "alert id", |_| Ok(()));
@@ -554,8 +502,7 @@ impl AlertId {
 }
 
 /// What the alerts of one process tree have in common, derived from the tree: the same wherever it is computed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IncidentId(Uuid);
 
 uuid_text!(IncidentId, "incident id", |_| Ok(()));

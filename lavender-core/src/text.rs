@@ -8,7 +8,7 @@ use std::ops::Deref;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -144,31 +144,48 @@ impl Serialize for ByteString {
 
 impl<'de> Deserialize<'de> for ByteString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Written::deserialize(deserializer)?.0 {
+            Cow::Borrowed(bytes) => Self::from(bytes),
+            Cow::Owned(bytes) => Self::from(bytes),
+        })
+    }
+}
+
+/// The bytes of a [`ByteString`] where they are written, if they stand there as they are.
+pub(crate) struct Written<'a>(pub(crate) Cow<'a, [u8]>);
+
+impl<'de> Deserialize<'de> for Written<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextOrBase64;
 
         impl<'de> Visitor<'de> for TextOrBase64 {
-            type Value = ByteString;
+            type Value = Written<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string, or an object with the one key `base64`")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteString, E> {
-                Ok(ByteString::from(text))
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Written<'de>, E> {
+                Ok(Written(Cow::Borrowed(text.as_bytes())))
             }
 
-            fn visit_string<E: de::Error>(self, text: String) -> Result<ByteString, E> {
-                Ok(ByteString::from(text))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Written<'de>, E> {
+                Ok(Written(Cow::Owned(text.into())))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByteString, A::Error> {
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Written<'de>, E> {
+                Ok(Written(Cow::Owned(text.into_bytes())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written<'de>, A::Error> {
                 let Some((key, encoded)) = map.next_entry::<Cow<'_, str>, String>()? else {
                     return Err(de::Error::missing_field("base64"));
                 };
                 if key != "base64" {
                     return Err(de::Error::unknown_field(&key, &["base64"]));
                 }
-                STANDARD.decode(encoded).map(ByteString::from).map_err(de::Error::custom)
+                let bytes = STANDARD.decode(encoded).map_err(de::Error::custom)?;
+                Ok(Written(Cow::Owned(bytes)))
             }
         }
 
@@ -309,6 +326,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for MarkedOrBare<T> {
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
         Self::bare(value)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        T::deserialize(BorrowedStrDeserializer::new(text)).map(Captured::complete)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

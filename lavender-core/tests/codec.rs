@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lavender_core::codec::{self, CodecError};
+use lavender_core::codec::{self, BatchDecoder, CodecError};
 use lavender_core::event::{
     Arguments, Bpf, BpfCommand, BpfMapType, BpfProgramType, Container, CredCall, CredChange,
     Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
@@ -363,6 +363,22 @@ proptest! {
     }
 
     #[test]
+    fn what_is_remembered_changes_nothing(events in events(), at: prop::sample::Index, byte: u8, cut: bool) {
+        let whole = codec::encode_batch(&identity(), &events).unwrap();
+        let mut damaged = whole.clone();
+        let at = at.index(whole.len());
+        if cut { damaged.truncate(at) } else { damaged[at] = byte }
+        let mut decoder = BatchDecoder::new();
+        for wire in [&whole, &damaged, &whole, &damaged] {
+            let (fresh, remembered) = (codec::decode_batch(wire), decoder.decode(wire));
+            prop_assert_eq!(fresh.is_ok(), remembered.is_ok());
+            if let (Ok(fresh), Ok(remembered)) = (fresh, remembered) {
+                prop_assert_eq!(fresh, remembered);
+            }
+        }
+    }
+
+    #[test]
     fn one_event_comes_back_as_it_was(events in events()) {
         for event in events {
             let line = codec::event_to_json(&event).unwrap();
@@ -442,6 +458,74 @@ fn a_line_of_processes_without_end_is_refused() {
         wire.push_str(&serde_json::json!({ "process": process, "parent": parent }).to_string());
     }
     assert!(matches!(refused(&wire), CodecError::Ancestors { line: 67 }), "{}", refused(&wire));
+}
+
+/// Batches of lines that are written by hand, read by one that remembers.
+fn remembering(lines: &[&[String]]) -> Vec<Result<Vec<Arc<Event>>, CodecError>> {
+    let mut decoder = BatchDecoder::new();
+    let event = r#"{"id":"00000000-0000-8000-8000-000000000001","kind":"fork","observed_at":1,"boot_time":2,"process":1,"data":{}}"#;
+    let mut read = |lines: &&[String]| {
+        let header = HEADER.replace("\"processes\":0", &format!("\"processes\":{}", lines.len()));
+        let wire = format!("{header}\n{}\n{event}", lines.join("\n"));
+        decoder.decode(wire.as_bytes()).map(|(_, events)| events)
+    };
+    lines.iter().map(&mut read).collect()
+}
+
+#[test]
+fn a_process_is_known_again_by_its_text_and_its_parent() {
+    let line = |pid: u32, ending: &str| {
+        let mut process = family_of_one();
+        process["pid"] = pid.into();
+        format!("{{\"process\":{process}{ending}}}")
+    };
+    let (init, other) = (line(1, ""), line(2, ""));
+    let child = |ending: &str| line(3, ending);
+    let process_of = |read: &Result<Vec<Arc<Event>>, CodecError>| {
+        Arc::clone(read.as_ref().unwrap()[0].process.as_ref().unwrap())
+    };
+    let read = remembering(&[
+        &[init.clone(), child(",\"parent\":0")],
+        // The same two, elsewhere in the batch.
+        &[init.clone(), child(",\"parent\":0"), other.clone()],
+        &[other, child(",\"parent\":0")],
+        &[init.clone(), child("")],
+        &[init.clone(), child(",\"parent\":0")],
+        // None of these can be read, whatever is remembered.
+        &[init.clone(), child(",\"parent\":00")],
+        &[init.clone(), child(",\"parent\":0,\"parent\":0")],
+        &[init.clone(), child(",\"parent\":7")],
+        &[init, child(",\"parent\":0}")],
+    ]);
+    let first = process_of(&read[0]);
+    assert_eq!(first.parent.as_ref().unwrap().pid, 1);
+    assert!(Arc::ptr_eq(&first, &process_of(&read[1])));
+    assert_eq!(process_of(&read[2]).parent.as_ref().unwrap().pid, 2);
+    assert_eq!(process_of(&read[3]).parent, None);
+    assert!(Arc::ptr_eq(&first, &process_of(&read[4])));
+    for bad in &read[5..] {
+        assert!(bad.is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_kind_may_stand_behind_the_data() {
+    let line = |fields: &str| {
+        let line = format!(
+            r#"{{"id":"00000000-0000-8000-8000-000000000001","observed_at":1,"boot_time":2,{fields}}}"#
+        );
+        codec::event_from_json(&line)
+    };
+    let data = r#""data":{"code":3}"#;
+    let exit = line(&format!(r#""kind":"exit",{data}"#)).unwrap();
+    assert_eq!(exit.kind(), EventKind::Exit);
+    assert_eq!(line(&format!(r#"{data},"kind":"exit""#)).unwrap(), exit);
+    for twice in [r#""kind":"exit""#, data] {
+        assert!(line(&format!(r#""kind":"exit",{data},{twice}"#)).is_err(), "{twice}");
+    }
+    for missing in [r#""kind":"exit""#, data] {
+        assert!(line(missing).is_err(), "{missing}");
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const DAYS: u32 = 30;
 const ROUNDS: u32 = 40;
 const BATCH: u64 = 2_000;
+/// Of so many agents events are appended at once.
+const AT_ONCE: usize = 4;
 
 fn main() -> Outcome<ExitCode> {
     let mut arguments = std::env::args().skip(1);
@@ -136,14 +138,21 @@ async fn fill_alerts(store: &dyn Store, samples: &mut [Sample], count: u64) -> O
 async fn fill_events(store: &dyn Store, samples: &mut [Sample], count: u64) -> Outcome<()> {
     let began = Instant::now();
     let each = count / (u64::from(DAYS) * AGENTS);
+    let each = usize::try_from(each)?;
     for day in 0..DAYS {
-        for sample in samples.iter_mut() {
-            sample.set_now(START.saturating_add(DAY * day));
-            let events = sample.busy(usize::try_from(each)?);
-            store.append(sample.source(), &events).await?;
+        for (first, some) in (0..).step_by(AT_ONCE).zip(samples.chunks_mut(AT_ONCE)) {
+            let append = async |(number, sample): (usize, &mut Sample)| {
+                sample.set_now(START.saturating_add(DAY * day));
+                let mut events = sample.busy(each);
+                // Rare: one agent in fifty.
+                events.extend((number % 50 == 0).then(|| sample.heartbeat()));
+                store.append(sample.source(), &events).await
+            };
+            let appended = (first..).zip(some.iter_mut()).map(append);
+            futures_util::future::try_join_all(appended).await?;
         }
     }
-    let stored = each * AGENTS * u64::from(DAYS);
+    let stored = each as u64 * AGENTS * u64::from(DAYS);
     println!("{stored} events in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
 }
@@ -196,9 +205,14 @@ async fn time_alerts(store: &dyn Store, sample: &Sample) -> Outcome<Duration> {
         ),
         ("alerts: agent", AlertQuery { agent: agent.clone(), ..base.clone() }),
         (
-            "alerts: agent, min_severity critical",
-            AlertQuery { agent, min_severity: critical, ..base.clone() },
+            "alerts: agent, status rare",
+            AlertQuery { agent: agent.clone(), status: rare, ..base.clone() },
         ),
+        (
+            "alerts: agent, min_severity critical",
+            AlertQuery { agent: agent.clone(), min_severity: critical, ..base.clone() },
+        ),
+        ("alerts: agent, rule", AlertQuery { agent, rule: rule.clone(), ..base.clone() }),
         ("alerts: rule", AlertQuery { rule: rule.clone(), ..base.clone() }),
         ("alerts: rule, status rare", AlertQuery { rule, status: rare, ..base.clone() }),
         ("alerts: technique", AlertQuery { technique: technique.clone(), ..base.clone() }),
@@ -238,6 +252,7 @@ async fn time_events(store: &dyn Store, sample: &mut Sample) -> Outcome<Duration
         ("events", base.clone()),
         ("events: agent", EventQuery { agent: agent.clone(), ..base.clone() }),
         ("events: kind", EventQuery { kind: Some(EventKind::NetConnect), ..base.clone() }),
+        ("events: kind, rare", EventQuery { kind: Some(EventKind::Heartbeat), ..base.clone() }),
         ("events: agent, kind", EventQuery { agent, kind: Some(EventKind::Exec), ..base.clone() }),
         ("events: process", EventQuery { process, ..base.clone() }),
         ("events: response_to", EventQuery { response_to, ..base }),

@@ -1,5 +1,6 @@
 //! Processes, as the databases keep them: what is remembered of those that are stored, and what is shown.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -49,7 +50,7 @@ impl<R: Copy> StoredProcesses<R> {
 }
 
 /// The command line as it can be shown and searched; cut where it is longer than a column should be.
-pub(crate) fn command_line(process: &Process) -> String {
+pub(crate) fn command_line(process: &Process) -> Cow<'_, str> {
     let whole = process.arguments.value.command_line();
-    String::from_utf8_lossy(&whole[..whole.len().min(COMMAND_LINE_BYTES)]).into_owned()
+    String::from_utf8_lossy(&whole[..whole.len().min(COMMAND_LINE_BYTES)])
 }

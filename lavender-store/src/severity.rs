@@ -1,20 +1,21 @@
-//! Lists of alerts that are so bad or worse.
+//! Lists of alerts: what leads to those of them that are asked for.
 
 use lavender_core::store::AlertQuery;
 use lavender_core::{AlertStatus, Severity};
 
-/// The pairs of status and severity that a query selects, where these are what leads to its alerts.
+/// The pairs of status and severity that a query selects, where an index has its alerts by these.
 ///
-/// Within a pair the index has the order of time, so a page is merged from the heads of a few pairs, and what is rare is
-/// found at once. `None` where an agent, a rule, a technique or an incident leads, or nothing is left out.
+/// Within a pair the index has the order of time, so a page is merged from the heads of at most twenty, and what is rare
+/// is found at once. `None` where an incident leads, of which there are few alerts, or nothing but time.
 pub(crate) fn pairs(query: &AlertQuery) -> Option<Vec<(AlertStatus, Severity)>> {
-    let least = query.min_severity.filter(|least| *least > Severity::Informational)?;
     query.tenant.as_ref()?;
-    let narrower = query.agent.is_some()
+    let least = query.min_severity.unwrap_or(Severity::Informational);
+    let narrowed = query.agent.is_some()
         || query.rule.is_some()
         || query.technique.is_some()
-        || query.incident.is_some();
-    if narrower {
+        || query.status.is_some()
+        || least > Severity::Informational;
+    if query.incident.is_some() || !narrowed {
         return None;
     }
     let statuses = AlertStatus::ALL

@@ -51,8 +51,8 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
     let first = Connection::open(directory.path().join("lavender.db")).unwrap();
     first
         .execute_batch(
-            "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_status; DROP INDEX alerts_tenant_agent;
-             DROP INDEX alerts_tenant_rule; DROP INDEX alerts_tenant_severity; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
+            "DROP INDEX alerts_tenant; DROP INDEX alerts_tenant_agent; DROP INDEX alerts_tenant_rule;
+             DROP INDEX alerts_tenant_severity; DROP TABLE alert_techniques; DROP TABLE agent_transitions;
              DROP TABLE tokens; DROP TABLE audit; DROP TABLE feed; DROP TABLE commands;
              DROP TABLE rulesets; DROP TABLE publications;
              DROP TABLE alert_slots; DROP TABLE alert_days;
@@ -197,6 +197,10 @@ async fn retention_drops_whole_days_and_keeps_alerts() {
     }
     let alert = sample.alert(&events[0][0], "r", Severity::High);
     store.insert(&[Arc::clone(&alert)]).await.unwrap();
+    let span = TimeRange { from: START, to: START.saturating_add(day * 4) };
+    let query = StatisticsQuery::new(span, day);
+    let counted = store.statistics(&sample.source().tenant, &query).await.unwrap();
+    assert_eq!(counted.agents.len(), 1);
 
     // In the middle of the third day: the two before it were over.
     assert_eq!(store.retain(START.saturating_add(day * 2)).await.unwrap(), 2);
@@ -207,6 +211,9 @@ async fn retention_drops_whole_days_and_keeps_alerts() {
     let losses = LossQuery { time: TimeRange::ALL, agent: None };
     assert_eq!(store.losses(&losses).await.unwrap()[0].count, 20);
     assert_eq!(store.alert(alert.id).await.unwrap(), Some(alert), "it holds its process itself");
+    // Alerts are kept, and so are their counts.
+    let still = store.statistics(&sample.source().tenant, &query).await.unwrap();
+    assert_eq!(still, counted);
     let gone = events[0][0].process.as_ref().unwrap().exec_id;
     assert_eq!(store.process(gone).await.unwrap(), None);
     assert_eq!(store.last_sequence(sample.origin()).await.unwrap(), Some(84));

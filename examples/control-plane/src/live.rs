@@ -1,8 +1,11 @@
 //! The live stream: each client follows the feed in the store by itself, at its own pace.
 //!
-//! Nothing is queued for a client but the page that it reads just now, so a slow one costs no memory and holds up
-//! nobody; and what it reads next stands in the store behind what it has read, so nothing is missed between a list and
-//! the stream, or over a reconnection. Who falls too far behind is told how much they missed.
+//! Nothing is queued for a client but the page that it reads just now, and one page serves all who are at the same place:
+//! a slow one costs little memory and holds up nobody. What it reads next stands in the store behind what it has read, so
+//! nothing is missed between a list and the stream, or over a reconnection. Who falls too far behind is told how much they
+//! missed.
+
+mod pages;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,19 +16,18 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use futures_util::Stream;
 use lavender_core::event::EventKind;
-use lavender_core::store::{EventQuery, FeedChange, FeedItem, FeedPosition, TimeRange, TokenId};
+use lavender_core::store::{EventQuery, FeedPosition, TimeRange, TokenId};
 use lavender_core::{AgentId, Result, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
+use self::pages::Change;
+pub(crate) use self::pages::Pages;
 use crate::access::Caller;
 use crate::plane::ControlPlane;
-use crate::view::{AlertSummary, EventView, TransitionView};
-
-/// How many changes are read at once.
-const PAGE: u32 = 100;
+use crate::view::EventView;
 
 /// How many changes a client may be behind before the rest is skipped.
 const BEHIND_MAX: u64 = 1_000;
@@ -209,22 +211,15 @@ impl Follower {
                 return Ok(());
             }
         }
-        let items = store.feed(&self.tenant, self.place.feed, PAGE).await?;
-        if items.is_empty() {
+        let page = self.plane.feed_pages().read(store, &self.tenant, self.place.feed).await?;
+        if page.is_empty() {
             self.place.feed = end;
         }
-        for FeedItem { position, change } in items {
-            self.place.feed = position;
-            match change {
-                FeedChange::AlertRaised(record) => {
-                    self.say("alert_raised", &AlertSummary::from(&record));
-                }
-                FeedChange::AlertStatus(record) => {
-                    self.say("alert_status", &AlertSummary::from(&record));
-                }
-                FeedChange::AgentLiveness(transition) => {
-                    self.say("agent_liveness", &TransitionView::from(transition));
-                }
+        for Change { position, message } in &*page {
+            self.place.feed = *position;
+            if let Some((name, json)) = message {
+                let id = self.place.to_string();
+                self.pending.push_back(Event::default().event(name).id(id).data(json));
             }
         }
         Ok(())

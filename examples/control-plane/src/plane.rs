@@ -14,6 +14,7 @@ use crate::access::Gate;
 use crate::command::Commanding;
 use crate::delivery::Sent;
 use crate::limit::Limits;
+use crate::live::Pages;
 use crate::metrics::Metrics;
 use crate::rulesets::{HandedOver, RulesetSink};
 
@@ -75,6 +76,7 @@ struct Parts {
     metrics: Metrics,
     feed_end: watch::Sender<FeedPosition>,
     sent: Sent,
+    feed_pages: Pages,
     live: Arc<Semaphore>,
     tests: Arc<Semaphore>,
     handed_over: HandedOver,
@@ -90,6 +92,7 @@ impl ControlPlane {
             metrics: Metrics::default(),
             feed_end: watch::Sender::default(),
             sent: Sent::default(),
+            feed_pages: Pages::default(),
             live: Arc::new(Semaphore::new(options.live_clients)),
             tests: Arc::new(Semaphore::new(1)),
             handed_over: HandedOver::default(),
@@ -133,6 +136,11 @@ impl ControlPlane {
     /// Which commands were handed over.
     pub(crate) fn sent(&self) -> &Sent {
         &self.0.sent
+    }
+
+    /// What those who follow the feed read of it.
+    pub(crate) fn feed_pages(&self) -> &Pages {
+        &self.0.feed_pages
     }
 
     /// The seats of the live stream.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CodecError, Lineage, OwnedLineage, VERSION, header_of, lines_of, none, push_line};
+use super::{CodecError, Lineage, OwnedLineage, VERSION, header_of, lines_of, push_line};
 use crate::alert::{AgentIdentity, Alert, AlertStatus};
 use crate::event::EventKind;
 use crate::id::{AlertId, EventId, IncidentId};
@@ -39,9 +39,9 @@ struct AlertLine<S, R, K, P, E> {
     repeats: Option<Repeats>,
     event_kind: EventKind,
     rule: R,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     risk: Option<K>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     process: Option<P>,
     evidence: E,
     certainty: Certainty,

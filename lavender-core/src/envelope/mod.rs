@@ -29,7 +29,7 @@ use self::body::{compress, decompress};
 pub use self::headers::names;
 pub use self::pieces::{Piece, Pieces};
 use crate::alert::AgentIdentity;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, BatchDecoder, CodecError};
 use crate::event::Event;
 use crate::id::{EventId, Origin};
 use crate::time::Timestamp;
@@ -232,10 +232,32 @@ impl Envelope {
     ///
     /// When it is larger, is damaged, or says otherwise than the headers.
     pub fn decode_within(&self, plain_bytes_max: usize) -> Result<Message, EnvelopeError> {
+        self.open(plain_bytes_max, codec::decode_batch)
+    }
+
+    /// Opens the body as [`decode_within`](Self::decode_within) does, by a decoder that remembers processes of bodies
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn decode_with(
+        &self,
+        decoder: &mut BatchDecoder,
+        plain_bytes_max: usize,
+    ) -> Result<Message, EnvelopeError> {
+        self.open(plain_bytes_max, |plain| decoder.decode(plain))
+    }
+
+    fn open(
+        &self,
+        plain_bytes_max: usize,
+        decode_batch: impl FnOnce(&[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), CodecError>,
+    ) -> Result<Message, EnvelopeError> {
         let plain = decompress(self.encoding, &self.body, plain_bytes_max)?;
         let (source, payload) = match self.content {
             Content::Events { .. } => {
-                let (source, events) = codec::decode_batch(&plain)?;
+                let (source, events) = decode_batch(&plain)?;
                 self.check_events(&events)?;
                 (source, Payload::Events(events))
             }

@@ -1,12 +1,14 @@
 //! Processes: who did it, and where that came from.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ExecId, ProcessId};
-use crate::text::{ByteString, Captured};
+use crate::text::{ByteString, Captured, Written};
 
 /// A process as it was at an event: its program, arguments, identity and descent.
 ///
@@ -186,8 +188,8 @@ impl Arguments {
     }
 }
 
-impl std::fmt::Debug for Arguments {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(self.iter().map(|argument| argument.escape_ascii().to_string()))
             .finish()
@@ -203,7 +205,26 @@ impl Serialize for Arguments {
 
 impl<'de> Deserialize<'de> for Arguments {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from_list(Vec::<ByteString>::deserialize(deserializer)?))
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Arguments;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of arguments")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Arguments, A::Error> {
+                let mut raw = Vec::new();
+                while let Some(Written(argument)) = list.next_element()? {
+                    raw.extend_from_slice(&argument);
+                    raw.push(0);
+                }
+                Ok(Arguments::new(&raw))
+            }
+        }
+
+        deserializer.deserialize_seq(List)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, Result};
@@ -25,8 +27,10 @@ pub struct WriterOptions {
     /// How many failures in a row are borne before the writer gives up with the store's error. What it
     /// could not store stays with the transport.
     pub max_failures: u32,
-    /// The most messages that are stored at once.
+    /// The most messages that are taken at once.
     pub messages: usize,
+    /// The most agents whose messages are stored at once. A store that can joins what comes at once in one commit.
+    pub agents: usize,
 }
 
 impl Default for WriterOptions {
@@ -36,6 +40,7 @@ impl Default for WriterOptions {
             retry_delay_max: Duration::from_secs(5),
             max_failures: u32::MAX,
             messages: 64,
+            agents: 8,
         }
     }
 }
@@ -163,9 +168,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
             if deliveries.is_empty() {
                 return Ok(report);
             }
-            for (source, items) in self.to.by_source(&deliveries) {
-                self.to.store(&source, &items, &mut report).await?;
-            }
+            self.to.store_all(self.to.by_source(&deliveries), &mut report).await?;
             acknowledge(deliveries).await;
         }
     }
@@ -189,6 +192,27 @@ impl<T: Send + Sync + 'static> Destination<T> {
             groups[place].1.extend_from_slice(items);
         }
         groups
+    }
+
+    /// Stores what is of several agents, of some at once.
+    async fn store_all(
+        &self,
+        groups: Vec<(AgentIdentity, Vec<Arc<T>>)>,
+        report: &mut WriterReport,
+    ) -> Result<()> {
+        let store = async |(source, items): (AgentIdentity, Vec<Arc<T>>)| {
+            let mut of_agent = WriterReport::default();
+            self.store(&source, &items, &mut of_agent).await.map(|()| of_agent)
+        };
+        let at_once = self.options.agents.max(1);
+        let mut stored = pin!(stream::iter(groups).map(store).buffer_unordered(at_once));
+        while let Some(of_agent) = stored.next().await {
+            let WriterReport { stored, duplicates, failures } = of_agent?;
+            report.stored += stored;
+            report.duplicates += duplicates;
+            report.failures += failures;
+        }
+        Ok(())
     }
 
     async fn store(

@@ -1,5 +1,6 @@
 //! Alerts and what was done about them.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -114,6 +115,7 @@ async fn write(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<HashS
 async fn note_techniques(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Result<()> {
     let (mut tenants, mut techniques, mut times) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ids, mut names) = (Vec::new(), Vec::new());
+    let (mut statuses, mut severities) = (Vec::new(), Vec::new());
     for alert in alerts {
         for (technique, named) in crate::feed::techniques(&alert.rule) {
             tenants.push(alert.source.tenant.as_str());
@@ -121,6 +123,8 @@ async fn note_techniques(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Re
             times.push(alert.observed_at.as_nanos());
             ids.push(Uuid::from_u128(alert.id.as_u128()));
             names.push(named);
+            statuses.push(alert.status.as_str());
+            severities.push(alert.severity as i16);
         }
     }
     if ids.is_empty() {
@@ -128,11 +132,14 @@ async fn note_techniques(transaction: &Transaction<'_>, alerts: &[&Alert]) -> Re
     }
     let insert = transaction
         .prepare_cached(
-            "INSERT INTO lavender.alert_techniques (tenant, technique, observed_at, alert_id, named)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::boolean[])",
+            "INSERT INTO lavender.alert_techniques (tenant, technique, observed_at, alert_id, named, status, severity)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::boolean[], $6::text[],
+                 $7::smallint[])",
         )
         .await?;
-    transaction.execute(&insert, &[&tenants, &techniques, &times, &ids, &names]).await?;
+    let columns: [&(dyn ToSql + Sync); 7] =
+        [&tenants, &techniques, &times, &ids, &names, &statuses, &severities];
+    transaction.execute(&insert, &columns).await?;
     Ok(())
 }
 
@@ -171,7 +178,8 @@ pub(super) const COLUMNS: &str =
 /// Whether an alert is found under a technique.
 const HAS_TECHNIQUE: &str =
     "EXISTS (SELECT FROM lavender.alert_techniques k WHERE k.tenant = a.tenant
-         AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+         AND k.technique = ? AND k.status = a.status AND k.severity = a.severity
+         AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
 
 /// Reads a page of alerts.
 pub(super) async fn read(
@@ -180,36 +188,29 @@ pub(super) async fn read(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page<AlertRecord>> {
-    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
-    // agent or a rule has is looked up there.
-    let (from, key, has_technique) = match query.technique {
-        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
-            let from =
-                "lavender.alert_techniques k JOIN lavender.alerts a ON a.alert_id = k.alert_id";
-            (from, "k", "k.technique = ?")
-        }
-        _ => ("lavender.alerts a", "a", HAS_TECHNIQUE),
+    let pairs = crate::severity::pairs(query);
+    // What an agent or a rule has is looked up among techniques; where there is neither, these lead.
+    let by_technique = pairs.is_some() && query.agent.is_none() && query.rule.is_none();
+    let (from, has_technique) = match query.technique {
+        Some(_) if by_technique => ("lavender.alert_techniques a", "a.technique = ?"),
+        _ => ("lavender.alerts a", HAS_TECHNIQUE),
     };
     let to = cursor::end(query.time.to, after);
     let mut conditions = Conditions::default();
-    conditions.and(&format!("{key}.observed_at >= ?"), query.time.from.as_nanos());
-    conditions.and(&format!("{key}.observed_at < ?"), to.as_nanos());
+    conditions.and("a.observed_at >= ?", query.time.from.as_nanos());
+    conditions.and("a.observed_at < ?", to.as_nanos());
     if let Some(after) = after {
-        conditions
-            .and(&format!("({key}.observed_at, {key}.alert_id) < (?, "), after.time.as_nanos());
+        conditions.and("(a.observed_at, a.alert_id) < (?, ", after.time.as_nanos());
         conditions.more("?)", Uuid::from_u128(after.id));
     }
     if let Some(tenant) = &query.tenant {
-        conditions.and(&format!("{key}.tenant = ?"), tenant.as_str().to_owned());
+        conditions.and("a.tenant = ?", tenant.as_str().to_owned());
     }
     if let Some(technique) = &query.technique {
         conditions.and(has_technique, escaped(technique).into_owned());
     }
     if let Some(agent) = &query.agent {
         conditions.and("a.agent = ?", agent.as_str().to_owned());
-    }
-    if let Some(status) = query.status {
-        conditions.and("a.status = ?", status.as_str());
     }
     if let Some(rule) = &query.rule {
         let rule = escaped(rule).into_owned();
@@ -219,26 +220,37 @@ pub(super) async fn read(
     if let Some(incident) = query.incident {
         conditions.and("a.incident = ?", Uuid::from_u128(incident.as_u128()));
     }
-    let pairs = crate::severity::pairs(query);
-    if let (None, Some(severity)) = (&pairs, query.min_severity) {
-        conditions.and("a.severity >= ?", severity as i16);
-    }
     let sql = match pairs {
         Some(pairs) => {
             let each = pairs.into_iter().map(|(status, severity)| {
                 format!("a.status = '{status}' AND a.severity = {}", severity as i16)
             });
-            let columns = format!("{COLUMNS}, a.observed_at AS time, a.alert_id AS id");
-            conditions.select_merged(&columns, from, each, "time DESC, id DESC")
+            let page = conditions.select_merged(
+                "a.observed_at AS time, a.alert_id AS id",
+                from,
+                each,
+                "time DESC, id DESC",
+            );
+            // Only the alerts on the page are read; `LIMIT 1` tells the server so.
+            format!(
+                "SELECT {COLUMNS} FROM ({page}) page,
+                     LATERAL (SELECT * FROM lavender.alerts WHERE alert_id = page.id LIMIT 1) a"
+            )
         }
         None => {
-            let order = format!("{key}.observed_at DESC, {key}.alert_id DESC");
-            conditions.select(COLUMNS, from, &order)
+            if let Some(status) = query.status {
+                conditions.and("a.status = ?", status.as_str());
+            }
+            if let Some(severity) = query.min_severity {
+                conditions.and("a.severity >= ?", severity as i16);
+            }
+            conditions.select(COLUMNS, from, "a.observed_at DESC, a.alert_id DESC")
         }
     };
     let select = transaction.prepare_cached(&sql).await?;
     let rows = conditions.query(transaction, &select, limit).await?;
-    let items = rows.iter().map(|row| parse(row, 0)).collect::<Result<_>>()?;
+    let mut items = rows.iter().map(|row| parse(row, 0)).collect::<Result<Vec<_>>>()?;
+    items.sort_unstable_by_key(|record| Reverse((record.alert.observed_at, record.alert.id)));
     Ok(Listing::Alerts.page(items, limit, |record: &AlertRecord| Position {
         time: record.alert.observed_at,
         id: record.alert.id.as_u128(),
@@ -325,6 +337,10 @@ pub(super) async fn apply(
         .await?;
     let row = transaction.query_one(&update, &[&key, &to.as_str(), &at.as_nanos()]).await?;
     let counted = (Timestamp::from_nanos(row.try_get(0)?), row.try_get(1)?);
+    let mark = transaction
+        .prepare_cached("UPDATE lavender.alert_techniques SET status = $2 WHERE alert_id = $1")
+        .await?;
+    transaction.execute(&mark, &[&key, &to.as_str()]).await?;
     counts::move_status(transaction, tenant, counted, *from, *to).await?;
     let note = transaction
         .prepare_cached(

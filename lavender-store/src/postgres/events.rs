@@ -1,22 +1,23 @@
-//! Events: a batch is one transaction, in which every statement takes whole columns.
+//! Events: a batch is one transaction. Its events are copied in, which is the fastest there is and fails where one of
+//! them is there already; the batch is then written again by a statement that passes over what is there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::{Client, Transaction};
-use lavender_core::event::{Event, EventData};
+use lavender_core::event::Event;
 use lavender_core::store::Inserted;
-use lavender_core::{AgentIdentity, EventId, Origin, Timestamp, codec};
+use lavender_core::{AgentIdentity, EventId, Origin, Timestamp};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::agents;
+use super::columns::Columns;
 use super::error::{PostgresError, Result};
 use super::layout::Layout;
 use super::process::NewProcesses;
 use super::schema::{self, number};
-use super::text::escaped;
 use crate::day::Day;
 use crate::process::StoredProcesses;
 use crate::sequence::origin_bits;
@@ -41,8 +42,19 @@ impl Remembered {
     }
 }
 
+/// How the rows of events are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All of them are new, or the try fails.
+    Copy,
+    /// Those that are there are passed over.
+    PassOver,
+}
+
 /// Why a try came to nothing.
 enum Failed {
+    /// One of the events is stored already, or twice in the batch.
+    Duplicate,
     /// A day was dropped or made anew meanwhile: what is remembered is not so.
     Stale,
     Error(PostgresError),
@@ -56,11 +68,13 @@ impl From<PostgresError> for Failed {
 
 impl From<tokio_postgres::Error> for Failed {
     fn from(error: tokio_postgres::Error) -> Self {
-        // The tables have no checks but the bounds of partitions.
-        if error.code() == Some(&SqlState::CHECK_VIOLATION) {
-            return Self::Stale;
+        match error.code() {
+            // The tables have no checks but the bounds of partitions.
+            Some(code) if *code == SqlState::CHECK_VIOLATION => Self::Stale,
+            // Only events are written without passing over what is there.
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => Self::Duplicate,
+            _ => Self::Error(error.into()),
         }
-        Self::Error(error.into())
     }
 }
 
@@ -80,11 +94,15 @@ pub(super) async fn append(
         return Ok(Inserted::default());
     }
     let row = agents::source(client, remembered, source).await?;
-    let mut tries = 1;
+    let (mut tries, mut way) = (1, Way::Copy);
     loop {
         let days = ensure_days(client, layout, remembered, events).await?;
-        match try_append(client, remembered, source, row, events, &days).await {
+        match try_append(client, remembered, (source, row), events, &days, way).await {
             Ok(inserted) => return Ok(inserted),
+            Err(Failed::Duplicate) if way == Way::Copy => way = Way::PassOver,
+            Err(Failed::Duplicate) => {
+                return Err(PostgresError::Busy("an event was stored by another meanwhile".into()));
+            }
             Err(Failed::Stale) if tries < TRIES => lock(remembered).clear(),
             Err(Failed::Stale) => {
                 return Err(PostgresError::Busy(
@@ -134,10 +152,10 @@ const MADE: &str = "SELECT day, made FROM lavender.days WHERE day = ANY ($1)";
 async fn try_append(
     client: &mut Client,
     remembered: &Mutex<Remembered>,
-    source: &AgentIdentity,
-    row: i32,
+    (source, row): (&AgentIdentity, i32),
     events: &[Arc<Event>],
     days: &BTreeMap<i32, i64>,
+    way: Way,
 ) -> Result<Inserted, Failed> {
     let mut order: Vec<&Arc<Event>> = events.iter().collect();
     // In the order of the key: what comes in order anyway costs a comparison each.
@@ -147,9 +165,20 @@ async fn try_append(
     let transaction = client.transaction().await?;
     // What is joined goes out together and is answered in order, so that the first error is the cause: over a
     // network, waiting is what costs.
-    let ((), ids) =
-        tokio::try_join!(biased; processes.write(&transaction), columns.write(&transaction, row))?;
-    let fresh = fresh(&order, &ids);
+    let fresh: Vec<&Event> = match way {
+        Way::Copy => {
+            tokio::try_join!(biased; processes.write(&transaction), columns.copy(&transaction, row))?;
+            order.iter().map(|event| &***event).collect()
+        }
+        Way::PassOver => {
+            let ((), ids) = tokio::try_join!(
+                biased;
+                processes.write(&transaction),
+                columns.write(&transaction, row),
+            )?;
+            fresh(&order, &ids)
+        }
+    };
     let numbers: Vec<i32> = days.keys().copied().collect();
     // From the first row that is in a partition it cannot be dropped; before that, it may have been made anew.
     let select = transaction.prepare_cached(MADE).await?;
@@ -177,116 +206,8 @@ async fn try_append(
 /// Those of the events that have been stored now, each once.
 fn fresh<'e>(order: &[&'e Arc<Event>], ids: &[Uuid]) -> Vec<&'e Event> {
     let events = order.iter().map(|event| &***event);
-    if ids.len() == order.len() {
-        return events.collect();
-    }
     let mut stored: HashSet<u128> = ids.iter().map(Uuid::as_u128).collect();
     events.filter(|event| stored.remove(&event.id.as_u128())).collect()
-}
-
-/// Events as the server takes them: column by column.
-struct Columns<'e> {
-    ids: Vec<Uuid>,
-    times: Vec<i64>,
-    boot_times: Vec<i64>,
-    sequences: Vec<i64>,
-    tids: Vec<i64>,
-    process_ids: Vec<Option<Uuid>>,
-    processes: Vec<Option<Uuid>>,
-    responses: Vec<Option<Uuid>>,
-    kinds: Vec<std::borrow::Cow<'e, str>>,
-    data: Vec<String>,
-}
-
-impl<'e> Columns<'e> {
-    fn new(
-        events: &[&'e Arc<Event>],
-        stored: &StoredProcesses<Uuid>,
-        new: &mut NewProcesses<'e>,
-    ) -> Result<Self> {
-        let digest = |event: &&'e Arc<Event>| {
-            let of_day = |process| {
-                new.digest(stored, Day::of(event.observed_at), event.observed_at, process)
-            };
-            event.process.as_ref().map(of_day).transpose()
-        };
-        let processes = events.iter().map(digest).collect::<Result<_>>()?;
-        let events = || events.iter().map(|event| &***event);
-        Ok(Self {
-            ids: events().map(|event| Uuid::from_u128(event.id.as_u128())).collect(),
-            times: events().map(|event| event.observed_at.as_nanos()).collect(),
-            boot_times: events().map(|event| event.boot_time.as_nanos().cast_signed()).collect(),
-            sequences: events().map(|event| event.id.sequence().cast_signed()).collect(),
-            tids: events().map(|event| i64::from(event.tid)).collect(),
-            process_ids: events().map(process_id).collect(),
-            processes,
-            responses: events().map(response_to).collect(),
-            kinds: events().map(kind).collect(),
-            data: events().map(data).collect::<Result<_>>()?,
-        })
-    }
-
-    /// Writes the rows; returns the ids of those that were not there.
-    async fn write(
-        &self,
-        transaction: &Transaction<'_>,
-        source: i32,
-    ) -> Result<Vec<Uuid>, tokio_postgres::Error> {
-        let insert = transaction
-            .prepare_cached(
-                "INSERT INTO lavender.events (source, event_id, observed_at, boot_time, sequence, tid, process_id,
-                     process, response_to, kind, data)
-                 SELECT $1::int, * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                     $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::text[])
-                 ON CONFLICT DO NOTHING RETURNING event_id",
-            )
-            .await?;
-        let columns: [&(dyn ToSql + Sync); 11] = [
-            &source,
-            &self.ids,
-            &self.times,
-            &self.boot_times,
-            &self.sequences,
-            &self.tids,
-            &self.process_ids,
-            &self.processes,
-            &self.responses,
-            &self.kinds,
-            &self.data,
-        ];
-        let rows = transaction.query(&insert, &columns).await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-}
-
-fn process_id(event: &Event) -> Option<Uuid> {
-    event.process.as_ref().map(|process| Uuid::from_u128(process.exec_id.process.as_u128()))
-}
-
-fn response_to(event: &Event) -> Option<Uuid> {
-    match &event.data {
-        EventData::Response(response) => {
-            response.order.cause.alert().map(|alert| Uuid::from_u128(alert.as_u128()))
-        }
-        _ => None,
-    }
-}
-
-fn kind(event: &Event) -> std::borrow::Cow<'_, str> {
-    match &event.data {
-        EventData::Unknown { kind, .. } => escaped(kind),
-        known => known.kind().as_str().into(),
-    }
-}
-
-fn data(event: &Event) -> Result<String> {
-    let data = codec::data_to_json(&event.data)
-        .map_err(|error| PostgresError::Invalid(format!("event {}: {error}", event.id)))?;
-    if data.contains('\0') {
-        let why = format!("event {}: its body is not JSON, there is a NUL in it", event.id);
-        return Err(PostgresError::Invalid(why));
-    }
-    Ok(data)
 }
 
 /// Raises the highest sequence number of each origin to what these events have.

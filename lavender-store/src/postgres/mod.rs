@@ -27,6 +27,7 @@ macro_rules! reading {
 mod access;
 mod agents;
 mod alerts;
+mod columns;
 mod command;
 mod connection;
 mod counts;

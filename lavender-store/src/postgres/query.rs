@@ -35,7 +35,8 @@ impl Conditions {
         format!("SELECT {columns} FROM {table} WHERE {sql} ORDER BY {order} LIMIT ${limit}")
     }
 
-    /// The same of several selections that share these conditions, each with one more of its own.
+    /// The first rows of several selections that share these conditions, each with one more of its own. Each is bounded
+    /// by itself, so that the server reads it in the order of its index.
     pub(super) fn select_merged(
         &self,
         columns: &str,
@@ -45,10 +46,11 @@ impl Conditions {
     ) -> String {
         let limit = self.values.len() + 1;
         let Self { sql, .. } = self;
-        let selects =
-            each.map(|own| format!("SELECT {columns} FROM {table} WHERE {sql} AND {own}"));
+        let first = format!("ORDER BY {order} LIMIT ${limit}");
+        let selects = each
+            .map(|own| format!("(SELECT {columns} FROM {table} WHERE {sql} AND {own} {first})"));
         let selects: Vec<_> = selects.collect();
-        format!("{} ORDER BY {order} LIMIT ${limit}", selects.join(" UNION ALL "))
+        format!("{} {first}", selects.join(" UNION ALL "))
     }
 
     /// The rows of a page, and one more where there are more.

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("severity.sql"),
     include_str!("pending.sql"),
     include_str!("rulesets.sql"),
+    include_str!("filters.sql"),
 ];
 
 /// The version that this code reads and writes.

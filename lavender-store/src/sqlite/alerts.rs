@@ -1,5 +1,6 @@
 //! Alerts and what was done about them.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use lavender_core::store::{
@@ -74,13 +75,15 @@ pub(super) fn insert(connection: &Connection, alerts: &[Arc<Alert>]) -> Result<I
 /// Notes under which techniques an alert is found.
 fn note_techniques(connection: &Connection, alert: &Alert) -> Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO alert_techniques (tenant, technique, observed_at, alert_id, named)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO alert_techniques (tenant, technique, status, severity, observed_at, alert_id, named)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (technique, named) in crate::feed::techniques(&alert.rule) {
         insert.execute(params![
             alert.source.tenant.as_str(),
             technique,
+            alert.status.as_str(),
+            alert.severity as u8,
             alert.observed_at.as_nanos(),
             alert.id.as_u128().to_be_bytes(),
             named,
@@ -95,7 +98,8 @@ pub(super) const COLUMNS: &str =
 
 /// Whether an alert is found under a technique.
 const HAS_TECHNIQUE: &str = "EXISTS (SELECT 1 FROM alert_techniques k WHERE k.tenant = a.tenant
-     AND k.technique = ? AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
+     AND k.technique = ? AND k.status = a.status AND k.severity = a.severity
+     AND k.observed_at = a.observed_at AND k.alert_id = a.alert_id)";
 
 /// A statement with its `?` numbered, so that it may be told again with the same values.
 fn numbered(sql: &str) -> String {
@@ -104,32 +108,43 @@ fn numbered(sql: &str) -> String {
     parts.zip(1..).fold(first, |sql, (part, number)| sql + &format!("?{number}") + part)
 }
 
-/// The statement that reads a page of alerts and one more, and its values.
-fn statement(query: &AlertQuery, limit: usize, after: Option<Position>) -> (String, Vec<Value>) {
-    // Where nothing but a technique is asked for, the table of techniques leads: it lies in the order of time. What an
-    // agent or a rule has is looked up there.
-    let (from, key, technique) = match query.technique {
-        Some(_) if query.agent.is_none() && query.rule.is_none() && query.incident.is_none() => {
-            let from = "alert_techniques k CROSS JOIN alerts a ON a.alert_id = k.alert_id";
-            (from, "k", "k.technique = ?")
-        }
-        _ => ("alerts a", "a", HAS_TECHNIQUE),
+/// What leads to the alerts of a query: a table and its index, and how a technique is told there.
+fn lead(query: &AlertQuery, by_pairs: bool) -> (String, &'static str) {
+    let index = if query.incident.is_some() {
+        " INDEXED BY alerts_incident"
+    } else if query.tenant.is_none() {
+        ""
+    } else if !by_pairs {
+        " INDEXED BY alerts_tenant"
+    } else if query.rule.is_some() {
+        " INDEXED BY alerts_tenant_rule"
+    } else if query.agent.is_some() {
+        " INDEXED BY alerts_tenant_agent"
+    } else if query.technique.is_some() {
+        return ("alert_techniques a".into(), "a.technique = ?");
+    } else {
+        " INDEXED BY alerts_tenant_severity"
     };
+    (format!("alerts a{index}"), HAS_TECHNIQUE)
+}
+
+/// The statement that reads a page of alerts and one more, and its values. Its rows may come in any order.
+fn statement(query: &AlertQuery, limit: usize, after: Option<Position>) -> (String, Vec<Value>) {
+    let pairs = crate::severity::pairs(query);
+    let (from, technique) = lead(query, pairs.is_some());
     let to = cursor::end(query.time.to, after);
-    let mut conditions = format!("{key}.observed_at >= ? AND {key}.observed_at < ?");
+    let mut conditions = String::from("a.observed_at >= ? AND a.observed_at < ?");
     let mut values =
         vec![Value::Integer(query.time.from.as_nanos()), Value::Integer(to.as_nanos())];
     if let Some(after) = after {
-        conditions += &format!(" AND ({key}.observed_at, {key}.alert_id) < (?, ?)");
+        conditions += " AND (a.observed_at, a.alert_id) < (?, ?)";
         values.push(Value::Integer(after.time.as_nanos()));
         values.push(Value::Blob(after.id.to_be_bytes().to_vec()));
     }
-    let of_tenant = format!("{key}.tenant = ?");
     let texts = [
-        (&*of_tenant, query.tenant.as_ref().map(TenantId::as_str)),
+        ("a.tenant = ?", query.tenant.as_ref().map(TenantId::as_str)),
         (technique, query.technique.as_deref()),
         ("a.agent = ?", query.agent.as_ref().map(|agent| agent.as_str())),
-        ("a.status = ?", query.status.map(AlertStatus::as_str)),
         ("a.rule_id = ?", query.rule.as_deref()),
     ];
     for (condition, text) in texts {
@@ -143,21 +158,30 @@ fn statement(query: &AlertQuery, limit: usize, after: Option<Position>) -> (Stri
         values.push(Value::Blob(incident.as_u128().to_be_bytes().to_vec()));
     }
     let conditions = numbered(&conditions);
-    let select = |severity: &str| {
-        let columns = format!("{COLUMNS}, {key}.observed_at AS time, {key}.alert_id AS id");
-        format!("SELECT {columns} FROM {from} WHERE {conditions}{severity}")
+    let select = |more: &str| {
+        format!(
+            "SELECT a.observed_at AS time, a.alert_id AS id FROM {from} WHERE {conditions}{more}"
+        )
     };
-    let selects = match (crate::severity::pairs(query), query.min_severity) {
-        (Some(pairs), _) => {
+    let keys = match pairs {
+        Some(pairs) => {
             let each = pairs.into_iter().map(|(status, severity)| {
                 select(&format!(" AND a.status = '{status}' AND a.severity = {}", severity as u8))
             });
             each.collect::<Vec<_>>().join(" UNION ALL ")
         }
-        (None, Some(least)) => select(&format!(" AND a.severity >= {}", least as u8)),
-        (None, None) => select(""),
+        None => {
+            let status = query.status.map(|status| format!(" AND a.status = '{status}'"));
+            let least =
+                query.min_severity.map(|least| format!(" AND a.severity >= {}", least as u8));
+            select(&(status.unwrap_or_default() + &least.unwrap_or_default()))
+        }
     };
-    (format!("{selects} ORDER BY time DESC, id DESC LIMIT {}", limit + 1), values)
+    // Only the alerts on the page are read.
+    let page = format!("{keys} ORDER BY time DESC, id DESC LIMIT {}", limit + 1);
+    let sql =
+        format!("SELECT {COLUMNS} FROM ({page}) page CROSS JOIN alerts a ON a.alert_id = page.id");
+    (sql, values)
 }
 
 /// Reads a page of alerts.
@@ -174,6 +198,7 @@ pub(super) fn read(
     while let Some(row) = rows.next()? {
         items.push(parse(row, 0)?);
     }
+    items.sort_unstable_by_key(|record| Reverse((record.alert.observed_at, record.alert.id)));
     Ok(Listing::Alerts.page(items, limit, |record| Position {
         time: record.alert.observed_at,
         id: record.alert.id.as_u128(),
@@ -258,6 +283,9 @@ pub(super) fn apply(
         .query_row(params![key, to.as_str(), at.as_nanos()], |row| {
             Ok((Timestamp::from_nanos(row.get(0)?), row.get(1)?))
         })?;
+    connection
+        .prepare_cached("UPDATE alert_techniques SET status = ?2 WHERE alert_id = ?1")?
+        .execute(params![key, to.as_str()])?;
     counts::move_status(connection, tenant, counted, *from, *to)?;
     connection
         .prepare_cached(
@@ -304,8 +332,10 @@ pub(super) fn history(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use lavender_core::store::{AlertQuery, TimeRange};
-    use lavender_core::{AlertStatus, Severity, TenantId};
+    use lavender_core::{AgentId, AlertStatus, BootId, IncidentId, ProcessId, Severity, TenantId};
     use rusqlite::{Connection, params_from_iter};
 
     fn plan(query: &AlertQuery) -> Vec<String> {
@@ -317,19 +347,46 @@ mod tests {
         rows.collect::<Result<_, _>>().unwrap()
     }
 
+    /// What is asked for, by which index it must be found, and how many spans of it.
+    fn filters() -> Vec<(AlertQuery, &'static str, usize)> {
+        let all = AlertQuery::new(TimeRange::ALL);
+        let tenant = Some(TenantId::new("acme").unwrap());
+        let (status, min_severity) = (Some(AlertStatus::Open), Some(Severity::High));
+        let (agent, rule) = (Some(AgentId::new("web-1").unwrap()), Some("rule".into()));
+        let technique: Option<Arc<str>> = Some("T1059".into());
+        let base = AlertQuery { tenant, ..all.clone() };
+        let of_agent = AlertQuery { agent, ..base.clone() };
+        let of_rule = AlertQuery { rule, ..base.clone() };
+        let of_technique = AlertQuery { technique: technique.clone(), ..base.clone() };
+        let incident = Some(IncidentId::of_tree(ProcessId::new(BootId::from_u128(7), 1, 1)));
+        vec![
+            (all, "alerts_observed_at", 1),
+            (base.clone(), "alerts_tenant", 1),
+            (AlertQuery { status, ..base.clone() }, "alerts_tenant_severity", 5),
+            (AlertQuery { min_severity, ..base.clone() }, "alerts_tenant_severity", 8),
+            (AlertQuery { status, min_severity, ..base.clone() }, "alerts_tenant_severity", 2),
+            (of_agent.clone(), "alerts_tenant_agent", 20),
+            (AlertQuery { status, min_severity, ..of_agent.clone() }, "alerts_tenant_agent", 2),
+            (AlertQuery { technique, ..of_agent }, "alerts_tenant_agent", 20),
+            (of_rule.clone(), "alerts_tenant_rule", 20),
+            (AlertQuery { status, ..of_rule }, "alerts_tenant_rule", 5),
+            (of_technique.clone(), "PRIMARY KEY", 20),
+            (AlertQuery { min_severity, ..of_technique.clone() }, "PRIMARY KEY", 8),
+            (AlertQuery { status, min_severity, ..of_technique }, "PRIMARY KEY", 2),
+            (AlertQuery { incident, status, ..base }, "alerts_incident", 1),
+        ]
+    }
+
     #[test]
-    fn what_is_so_bad_or_worse_is_merged_from_an_index() {
-        let mut query = AlertQuery::new(TimeRange::ALL);
-        query.tenant = Some(TenantId::new("acme").unwrap());
-        query.min_severity = Some(Severity::High);
-        for (status, parts) in [(None, 8), (Some(AlertStatus::Open), 2)] {
-            query.status = status;
+    fn each_filter_reads_an_index_in_the_order_of_time() {
+        for (query, index, spans) in filters() {
             let plan = plan(&query);
-            let by_index = plan.iter().filter(|line| line.contains("INDEX alerts_tenant_severity"));
-            assert_eq!(by_index.count(), parts, "{plan:?}");
-            let sorted =
-                plan.iter().any(|line| line.contains("B-TREE") || line.starts_with("SCAN"));
-            assert!(!sorted, "{plan:?}");
+            let keys = plan.iter().filter(|line| line.contains(&format!(" {index} (")));
+            assert_eq!(keys.count(), spans, "{index}: {plan:#?}");
+            let through_all = |line: &&String| {
+                line.contains("B-TREE") || line.starts_with("SCAN a") && !line.contains("INDEX")
+            };
+            assert_eq!(plan.iter().find(through_all), None, "{plan:#?}");
         }
     }
 }

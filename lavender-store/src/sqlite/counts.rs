@@ -15,6 +15,18 @@ const ADD_TO_DAY: &str = "INSERT INTO alert_days (tenant, dimension, day, value,
      VALUES (?1, ?2, ?3, ?4, ?5)
      ON CONFLICT DO UPDATE SET alerts = alerts + excluded.alerts";
 
+/// What slots have, but for those that lie in two buckets.
+const SLOTS: &str =
+    "SELECT (slot * ?5 - ?4) / ?6 AS bucket, severity, status, sum(alerts) FROM alert_slots
+     WHERE tenant = ?1 AND slot >= ?2 AND slot < ?3
+         AND (slot * ?5 - ?4) / ?6 = (slot * ?5 + ?5 - 1 - ?4) / ?6
+     GROUP BY bucket, severity, status";
+/// What a span has, alert by alert.
+const EACH: &str = "SELECT (observed_at - ?4) / ?5 AS bucket, severity, status, count(*)
+     FROM alerts INDEXED BY alerts_tenant
+     WHERE tenant = ?1 AND observed_at >= ?2 AND observed_at < ?3
+     GROUP BY bucket, severity, status";
+
 /// Counts new alerts, inside the transaction that stores them.
 pub(super) fn add(connection: &Connection, added: &Added<'_>) -> Result<()> {
     let mut to_slot = connection.prepare_cached(ADD_TO_SLOT)?;
@@ -63,24 +75,14 @@ pub(super) fn buckets(
         cells.add(row.get(0)?, severity, status, row.get::<_, i64>(3)?.cast_unsigned());
         Ok(())
     };
-    // A slot that lies in two buckets is one of the spans below.
-    let mut slots = connection.prepare_cached(
-        "SELECT (slot * ?5 - ?4) / ?6 AS bucket, severity, status, sum(alerts) FROM alert_slots
-         WHERE tenant = ?1 AND slot >= ?2 AND slot < ?3
-             AND (slot * ?5 - ?4) / ?6 = (slot * ?5 + ?5 - 1 - ?4) / ?6
-         GROUP BY bucket, severity, status",
-    )?;
+    let mut slots = connection.prepare_cached(SLOTS)?;
     let (first, end) = (split.units.start, split.units.end);
     let mut rows = slots.query(params![tenant, first, end, from, SLOT_NS, bucket])?;
     while let Some(row) = rows.next()? {
         add(row)?;
     }
-    let mut each = connection.prepare_cached(
-        "SELECT (observed_at - ?4) / ?5 AS bucket, severity, status, count(*)
-         FROM alerts INDEXED BY alerts_tenant
-         WHERE tenant = ?1 AND observed_at >= ?2 AND observed_at < ?3
-         GROUP BY bucket, severity, status",
-    )?;
+    // A slot that lies in two buckets is one of these spans.
+    let mut each = connection.prepare_cached(EACH)?;
     for span in split.rows.iter().filter(|span| !span.is_empty()) {
         let mut rows = each.query(params![tenant, span.start, span.end, from, bucket])?;
         while let Some(row) = rows.next()? {
@@ -90,13 +92,8 @@ pub(super) fn buckets(
     Ok(cells.statistics(query.time.from, bucket))
 }
 
-/// The values that have the most alerts, the first the most.
-pub(super) fn top(
-    connection: &Connection,
-    dimension: Dimension,
-    tenant: &TenantId,
-    query: &StatisticsQuery,
-) -> Result<Vec<(String, u64)>> {
+/// The values of a dimension that have the most alerts: from days, and from the edges beside them.
+fn top_of(dimension: Dimension) -> String {
     let each = match dimension {
         Dimension::Agent => "agent, 1 FROM alerts INDEXED BY alerts_tenant WHERE true",
         Dimension::Rule => "rule_id, 1 FROM alerts INDEXED BY alerts_tenant WHERE true",
@@ -104,14 +101,24 @@ pub(super) fn top(
             "technique, 1 FROM alert_techniques INDEXED BY alert_techniques_named WHERE named = 1"
         }
     };
-    let mut select = connection.prepare_cached(&format!(
+    format!(
         "SELECT value, sum(counted) AS alerts FROM (
              SELECT value, alerts AS counted FROM alert_days
                  WHERE tenant = ?1 AND dimension = ?2 AND day >= ?3 AND day < ?4
              UNION ALL SELECT {each} AND tenant = ?1 AND observed_at >= ?5 AND observed_at < ?6
              UNION ALL SELECT {each} AND tenant = ?1 AND observed_at >= ?7 AND observed_at < ?8
          ) GROUP BY value ORDER BY alerts DESC, value LIMIT ?9"
-    ))?;
+    )
+}
+
+/// The values that have the most alerts, the first the most.
+pub(super) fn top(
+    connection: &Connection,
+    dimension: Dimension,
+    tenant: &TenantId,
+    query: &StatisticsQuery,
+) -> Result<Vec<(String, u64)>> {
+    let mut select = connection.prepare_cached(&top_of(dimension))?;
     let split = Split::days(query.time);
     let span = |number: usize| split.rows.get(number).cloned().unwrap_or(0..0);
     let (before, after) = (span(0), span(1));
@@ -132,4 +139,36 @@ pub(super) fn top(
         )?
         .collect::<Result<_, _>>()?;
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params_from_iter;
+
+    use super::*;
+
+    #[test]
+    fn statistics_read_counts_and_indexes_and_no_alerts() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&mut connection).unwrap();
+        let of_alerts = "alerts USING COVERING INDEX alerts_tenant (tenant=? AND observed_at>? AND observed_at<?)";
+        let of_techniques = "alert_techniques USING COVERING INDEX alert_techniques_named (tenant=? AND observed_at>? AND observed_at<?)";
+        let of_days = "alert_days USING PRIMARY KEY (tenant=? AND dimension=? AND day>? AND day<?)";
+        let of_slots = "alert_slots USING PRIMARY KEY (tenant=? AND slot>? AND slot<?)";
+        for (sql, reads) in [
+            (SLOTS.to_owned(), vec![of_slots]),
+            (EACH.to_owned(), vec![of_alerts]),
+            (top_of(Dimension::Agent), vec![of_days, of_alerts, of_alerts]),
+            (top_of(Dimension::Rule), vec![of_days, of_alerts, of_alerts]),
+            (top_of(Dimension::Technique), vec![of_days, of_techniques, of_techniques]),
+        ] {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let values = vec![0; explain.parameter_count()];
+            let lines = explain.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
+            let lines: Vec<String> = lines.collect::<std::result::Result<_, _>>().unwrap();
+            let found: Vec<_> =
+                lines.iter().filter_map(|line| line.strip_prefix("SEARCH ")).collect();
+            assert_eq!(found, reads, "{lines:#?}");
+        }
+    }
 }

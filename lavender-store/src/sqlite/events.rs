@@ -214,6 +214,8 @@ struct Filter {
     values: Vec<Value>,
     /// In which process's rows of a day to look; the day's table stands in the condition.
     by_process: bool,
+    /// Which index of a day leads. SQLite, which does not count, would have to guess.
+    index: &'static str,
 }
 
 impl Filter {
@@ -223,6 +225,7 @@ impl Filter {
             Value::Integer(query.time.to.as_nanos()),
         ];
         let mut conditions = String::from("observed_at >= ? AND observed_at < ?");
+        let mut index = "time";
         if let Some(after) = after {
             conditions += " AND (observed_at, event_id) > (?, ?)";
             values.push(Value::Integer(after.time.as_nanos()));
@@ -232,11 +235,12 @@ impl Filter {
             let rows = agents::sources(connection, query.tenant.as_ref(), query.agent.as_ref())?;
             if let [row] = rows[..] {
                 // In the order of time already, by the index over source and time.
+                index = "source";
                 conditions += " AND source = ?";
                 values.push(Value::Integer(row));
             } else {
-                // Of many sources, what is wanted is found sooner along the index over time.
-                conditions += " AND +source IN (SELECT value FROM json_each(?))";
+                // Of many sources, what is wanted is found sooner along an index over time.
+                conditions += " AND source IN (SELECT value FROM json_each(?))";
                 values.push(Value::Text(format!("{rows:?}")));
             }
         }
@@ -248,32 +252,43 @@ impl Filter {
                 conditions += &format!(" AND kind NOT IN ({})", known.join(", "));
             }
             Some(kind) => {
+                if index == "time" {
+                    index = "kind";
+                }
                 conditions += " AND kind = ?";
                 values.push(Value::Text(kind.as_str().to_owned()));
             }
         }
         if let Some(alert) = query.response_to {
+            index = "response";
             conditions += &format!(" AND kind = 'response' AND {} = ?", schema::ANSWERED_ALERT);
             values.push(Value::Text(alert.to_string()));
         }
         if let Some(process) = query.process {
+            index = "process";
             values.push(Value::Blob(process.as_u128().to_be_bytes().to_vec()));
         }
-        Ok(Self { conditions, values, by_process: query.process.is_some() })
+        Ok(Self { conditions, values, by_process: query.process.is_some(), index })
     }
 
-    fn rows(&self, connection: &Connection, day: Day, limit: usize) -> Result<Vec<Row>> {
+    /// The statement that reads so many rows of a day.
+    fn select(&self, day: Day, limit: usize) -> String {
         let name = day.name();
         let by_process = if self.by_process {
             format!(" AND process IN (SELECT process FROM processes_{name} WHERE process_id = ?)")
         } else {
             String::new()
         };
-        let mut select = connection.prepare_cached(&format!(
+        format!(
             "SELECT event_id, source, observed_at, boot_time, kind, tid, process, data
-             FROM events_{name} WHERE {}{by_process} ORDER BY observed_at, event_id LIMIT {limit}",
-            self.conditions
-        ))?;
+             FROM events_{name} INDEXED BY events_{name}_{} WHERE {}{by_process}
+             ORDER BY observed_at, event_id LIMIT {limit}",
+            self.index, self.conditions
+        )
+    }
+
+    fn rows(&self, connection: &Connection, day: Day, limit: usize) -> Result<Vec<Row>> {
+        let mut select = connection.prepare_cached(&self.select(day, limit))?;
         let rows = select
             .query_map(params_from_iter(&self.values), |row| {
                 Ok(Row {
@@ -323,4 +338,49 @@ impl Row {
 fn data(kind: String, json: String) -> EventData {
     codec::data_from_json(&kind, &json)
         .unwrap_or_else(|_| EventData::Unknown { kind: kind.into(), body: json.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use lavender_core::store::TimeRange;
+    use lavender_core::{AgentId, AlertId, BootId, ProcessId, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn each_filter_reads_an_index_of_the_day() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let (day, tenant) = (Day(19_675), TenantId::new("acme").unwrap());
+        schema::create_day(&connection, day).unwrap();
+        for agent in ["web-1", "web-2"] {
+            let (agent, host) = (AgentId::new(agent).unwrap(), "host".into());
+            let source = AgentIdentity { tenant: tenant.clone(), agent, host };
+            agents::source(&connection, &mut HashMap::new(), &source).unwrap();
+        }
+        let base = EventQuery { tenant: Some(tenant), ..EventQuery::new(TimeRange::ALL) };
+        let agent = Some(AgentId::new("web-1").unwrap());
+        let kind = Some(EventKind::ModuleLoad);
+        let process = Some(ProcessId::new(BootId::from_u128(7), 1, 1));
+        let response_to = Some(AlertId::new("rule", &[]));
+        let of_kind = EventQuery { kind, ..base.clone() };
+        for (query, index, in_order) in [
+            (base.clone(), "_time (observed_at>? AND observed_at<?)", true),
+            (EventQuery { agent: agent.clone(), ..base.clone() }, "_source (source=? AND ", true),
+            (EventQuery { agent, ..of_kind.clone() }, "_source (source=? AND ", true),
+            (of_kind.clone(), "_kind (kind=? AND observed_at>? AND observed_at<?)", true),
+            (EventQuery { process, ..of_kind }, "_process (process=?)", false),
+            (EventQuery { response_to, ..base }, "_response (<expr>=?)", false),
+        ] {
+            let filter = Filter::new(&connection, &query, None).unwrap();
+            let sql = format!("EXPLAIN QUERY PLAN {}", filter.select(day, 100));
+            let mut explain = connection.prepare(&sql).unwrap();
+            let rows = explain.query_map(params_from_iter(&filter.values), |row| row.get(3));
+            let plan: Vec<String> = rows.unwrap().collect::<std::result::Result<_, _>>().unwrap();
+            let by = |line: &&String| line.starts_with("SEARCH events_") && line.contains(index);
+            assert!(plan.iter().any(|line| by(&line)), "{index}: {plan:#?}");
+            let sorted = plan.iter().any(|line| line.ends_with("TREE FOR ORDER BY"));
+            assert_eq!(sorted, !in_order, "{plan:#?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lavender_core::ExecId;
 use lavender_core::event::Process;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::error::{Result, SqliteError};
 use crate::day::Day;
@@ -17,6 +17,8 @@ pub(super) struct ProcessWriter<'a> {
     day: Day,
     find: CachedStatement<'a>,
     insert: CachedStatement<'a>,
+    /// The last one's body, whose room the next one takes.
+    body: Vec<u8>,
 }
 
 impl<'a> ProcessWriter<'a> {
@@ -25,16 +27,16 @@ impl<'a> ProcessWriter<'a> {
         Ok(Self {
             day,
             find: connection.prepare_cached(&format!(
-                "SELECT process FROM processes_{name}
-                 WHERE process_id = ?1 AND generation = ?2 AND digest = ?3 AND parent IS ?4
-                     AND body = ?5"
+                "SELECT process, parent IS ?4 AND body = ?5 FROM processes_{name}
+                 WHERE process_id = ?1 AND generation = ?2 AND digest = ?3"
             ))?,
             insert: connection.prepare_cached(&format!(
-                "INSERT INTO processes_{name}
+                "INSERT OR IGNORE INTO processes_{name}
                      (process_id, generation, digest, parent, pid, uid, user, executable,
                       command_line, container_id, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
             ))?,
+            body: Vec::with_capacity(1_024),
         })
     }
 
@@ -72,35 +74,44 @@ impl<'a> ProcessWriter<'a> {
         process: &Process,
         parent: Option<i64>,
     ) -> Result<i64> {
-        let body = serde_json::to_string(process)
+        self.body.clear();
+        serde_json::to_writer(&mut self.body, process)
+            .map_err(|error| SqliteError::Invalid(format!("process {}: {error}", process.pid)))?;
+        let body = str::from_utf8(&self.body)
             .map_err(|error| SqliteError::Invalid(format!("process {}: {error}", process.pid)))?;
         let mut hasher = DefaultHasher::new();
         hasher.write(body.as_bytes());
         hasher.write_i64(parent.unwrap_or(0));
-        let digest = hasher.finish().cast_signed();
+        let mut digest = hasher.finish().cast_signed();
         let id = process.exec_id.process.as_u128().to_be_bytes();
         let generation = process.exec_id.generation;
-        let found = self
-            .find
-            .query_row(params![id, generation, digest, parent, body], |row| row.get(0))
-            .optional()?;
-        if let Some(row) = found {
-            return Ok(row);
+        loop {
+            let added = self.insert.execute(params![
+                id,
+                generation,
+                digest,
+                parent,
+                process.pid,
+                process.credentials.uid,
+                process.user.as_deref(),
+                process.executable.path.value.to_string_lossy(),
+                command_line(process),
+                process.container.as_ref().map(|container| &*container.id),
+                body,
+            ])?;
+            if added == 1 {
+                return Ok(connection.last_insert_rowid());
+            }
+            let (row, same): (i64, bool) =
+                self.find.query_row(params![id, generation, digest, parent, body], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            if same {
+                return Ok(row);
+            }
+            // Another state that has the same digest: whoever looked for one found it.
+            digest = digest.wrapping_add(1);
         }
-        self.insert.execute(params![
-            id,
-            generation,
-            digest,
-            parent,
-            process.pid,
-            process.credentials.uid,
-            process.user.as_deref(),
-            process.executable.path.value.to_string_lossy(),
-            command_line(process),
-            process.container.as_ref().map(|container| &*container.id),
-            body,
-        ])?;
-        Ok(connection.last_insert_rowid())
     }
 }
 

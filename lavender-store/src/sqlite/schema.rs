@@ -9,7 +9,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -121,7 +121,12 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("pending.sql"),
     // Rulesets.
     include_str!("rulesets.sql"),
+    // Alerts of an agent, a rule or a technique that are rare.
+    include_str!("filters.sql"),
 ];
+
+/// The first version whose days have these indexes.
+const VERSION_OF_DAY_INDEXES: i64 = 9;
 
 /// The version that this code reads and writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -144,6 +149,15 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     }
     for migration in MIGRATIONS.iter().skip(version as usize) {
         transaction.execute_batch(migration)?;
+    }
+    if version < VERSION_OF_DAY_INDEXES {
+        for day in days(&transaction)? {
+            let name = day.name();
+            transaction.execute_batch(&format!(
+                "DROP INDEX IF EXISTS processes_{name}_id; DROP INDEX IF EXISTS events_{name}_kind; {}",
+                day_indexes(day)
+            ))?;
+        }
     }
     if version < VERSION || application != APPLICATION_ID {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -176,7 +190,6 @@ pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
              container_id TEXT,
              body TEXT NOT NULL
          ) STRICT;
-         CREATE INDEX processes_{name}_id ON processes_{name} (process_id, generation, digest);
 
          CREATE TABLE events_{name} (
              event_id BLOB NOT NULL,
@@ -195,10 +208,21 @@ pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
          CREATE INDEX events_{name}_process ON events_{name} (process)
              WHERE process IS NOT NULL;
          CREATE INDEX events_{name}_response ON events_{name} ({ANSWERED_ALERT})
-             WHERE kind = 'response';"
+             WHERE kind = 'response';
+         {}",
+        day_indexes(day)
     ))?;
     connection.execute("INSERT INTO days (day) VALUES (?1)", [day.0])?;
     create_view(connection)
+}
+
+/// The indexes of a day that its tables did not have from the beginning.
+fn day_indexes(day: Day) -> String {
+    let name = day.name();
+    format!(
+        "CREATE UNIQUE INDEX processes_{name}_id ON processes_{name} (process_id, generation, digest);
+         CREATE INDEX events_{name}_kind ON events_{name} (kind, observed_at);"
+    )
 }
 
 /// Drops the tables of one day.

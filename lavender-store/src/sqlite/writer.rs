@@ -168,6 +168,15 @@ impl Thread {
         // Dropped without a commit, it is taken back.
         let mut transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let [request] = group {
+            // Nothing else is to be kept when it fails. A savepoint would copy every page that it changes.
+            request.apply(&transaction, remembered);
+            if let Some(error) = request.failed() {
+                return Err(error);
+            }
+            transaction.commit()?;
+            return Ok(());
+        }
         for request in group {
             let savepoint = transaction.savepoint()?;
             request.apply(&savepoint, remembered);

@@ -99,9 +99,7 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
             "DROP TABLE lavender.alert_techniques, lavender.agent_transitions, lavender.tokens,
                  lavender.audit, lavender.feed, lavender.alert_slots, lavender.alert_days,
                  lavender.commands, lavender.rulesets, lavender.publications;
-             DROP INDEX lavender.alerts_tenant_status_observed_at_alert_id_idx,
-                 lavender.alerts_tenant_agent_observed_at_alert_id_idx,
-                 lavender.alerts_tenant_md5_observed_at_alert_id_idx,
+             DROP INDEX lavender.alerts_tenant_agent, lavender.alerts_tenant_rule,
                  lavender.alerts_tenant_observed_at_severity_status_agent_idx,
                  lavender.alerts_tenant_status_severity_observed_at_alert_id_idx;
              ALTER TABLE lavender.alerts DROP COLUMN revision, DROP COLUMN updated_at;
@@ -338,12 +336,18 @@ async fn retention_drops_whole_days_and_others_notice() {
     }
     let alert = sample.alert(&events[0][0], "r", Severity::High);
     store.insert(&[Arc::clone(&alert)]).await.unwrap();
+    let span = TimeRange { from: START, to: START.saturating_add(day * 4) };
+    let query = StatisticsQuery::new(span, day);
+    let counted = store.statistics(&source.tenant, &query).await.unwrap();
+    assert_eq!(counted.agents.len(), 1);
     assert_eq!(store.retain(START.saturating_add(day * 2)).await.unwrap(), 2);
     assert_eq!(store.retain(START.saturating_add(day * 2)).await.unwrap(), 0);
     assert_eq!(all(&store).await, events[2..].concat());
     let losses = LossQuery { time: TimeRange::ALL, agent: None };
     assert_eq!(store.losses(&losses).await.unwrap()[0].count, 20);
     assert_eq!(store.alert(alert.id).await.unwrap(), Some(alert));
+    // Alerts are kept, and so are their counts.
+    assert_eq!(store.statistics(&source.tenant, &query).await.unwrap(), counted);
     let gone = events[0][0].process.as_ref().unwrap().exec_id;
     assert_eq!(store.process(gone).await.unwrap(), None);
     assert_eq!(store.last_sequence(sample.origin()).await.unwrap(), Some(84));

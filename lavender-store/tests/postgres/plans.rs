@@ -9,8 +9,8 @@ use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
 use lavender_core::store::{
     AccessStore as _, AlertQuery, AuditQuery, EventQuery, FeedPosition, FeedStore as _,
-    FleetStore as _, LossQuery, PutMode, TimeRange, TokenId, TokenQuery, TransitionQuery,
-    TriageStore as _,
+    FleetStore as _, LossQuery, PutMode, StatisticsQuery, TimeRange, TokenId, TokenQuery,
+    TransitionQuery, TriageStore as _,
 };
 use lavender_core::{
     AlertId, AlertStatus, AlertStore as _, EventStore as _, Severity, StateStore as _,
@@ -113,6 +113,10 @@ async fn each_query_goes_by_an_index_and_to_its_days() {
             SELECT gen_random_uuid(), 'acme', 'viewer', 'n', 'h', 'ana', n FROM generate_series(1, 3000) AS n;
         INSERT INTO lavender.agent_transitions (tenant, agent, to_state, reason, at)
             SELECT 'acme', 'web-' || n % 50, 'online', 'heard', n FROM generate_series(1, 3000) AS n;
+        INSERT INTO lavender.alert_slots
+            SELECT 'acme', n, 1, 'open', 1 FROM generate_series(1, 9000) AS n;
+        INSERT INTO lavender.alert_days
+            SELECT 'acme', 'rule', n, sha256('r'), 'r', 1 FROM generate_series(1, 9000) AS n;
         ANALYZE";
     connect(&url).await.batch_execute(many).await.unwrap();
     let mut log = Log { server: &server, read: 0 };
@@ -220,13 +224,35 @@ async fn within_a_tenant(store: &PostgresStore, sample: &Sample, log: &mut Log<'
         6
     );
     log.goes_by("alerts_");
-    let technique = Some("T1003".into());
-    store.triage(tenant, &AlertQuery { technique, ..query.clone() }).await.unwrap();
-    log.goes_by("alert_techniques_pkey");
-    let technique = Some("T1059.004".into());
-    let after = page.next;
-    store.triage(tenant, &AlertQuery { technique, after, ..query }).await.unwrap();
-    log.goes_by("alert_techniques_pkey");
+    for (technique, status, min_severity, after) in [
+        ("T1003", None, None, None),
+        ("T1059.004", None, None, page.next),
+        ("T1059.004", Some(AlertStatus::Dismissed), None, None),
+        ("T1059.004", None, Some(Severity::Critical), None),
+    ] {
+        let technique = Some(technique.into());
+        let filter = AlertQuery { technique, status, min_severity, after, ..query.clone() };
+        store.triage(tenant, &filter).await.unwrap();
+        log.goes_by("alert_techniques_pkey");
+    }
+    let (status, critical) = (Some(AlertStatus::Dismissed), Some(Severity::Critical));
+    let of_agent = AlertQuery { agent: Some(agent.clone()), ..query.clone() };
+    for (status, min_severity) in [(None, None), (status, None), (None, critical)] {
+        let filter = AlertQuery { status, min_severity, ..of_agent.clone() };
+        store.triage(tenant, &filter).await.unwrap();
+        log.goes_by("on alerts ");
+    }
+    let rule = Some("rule-7".into());
+    store.triage(tenant, &AlertQuery { rule, status, ..query }).await.unwrap();
+    log.goes_by("alerts_tenant_rule");
+
+    let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+    let week = TimeRange { from: START, to: START.saturating_add(DAY * 7) };
+    store.statistics(tenant, &StatisticsQuery::new(week, hours(24))).await.unwrap();
+    let plans = log.goes_by("alert_slots_pkey");
+    for index in ["alert_days_pkey", "alert_techniques_tenant_observed_at_technique_idx"] {
+        assert!(plans.contains(index), "{index}: {plans}");
+    }
     let alert = page.items[0].alert.id;
     store.alert_record(tenant, alert).await.unwrap().unwrap();
     log.goes_by("alerts_pkey");

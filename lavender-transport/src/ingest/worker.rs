@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lavender_core::codec::BatchDecoder;
 use lavender_core::envelope::{Content, Envelope};
 use lavender_core::transport::{Ack as _, Subscription, Topic};
 use lavender_core::{Clock, Result, StateStore, Timestamp};
@@ -107,6 +108,7 @@ impl Ingest {
         let dead_letters = DeadLetters::new(Arc::clone(&output), rate, Arc::clone(&clock));
         let bench = Bench {
             checks: options.checks,
+            decoder: BatchDecoder::new(),
             pace,
             dead_letters,
             clock,
@@ -184,6 +186,7 @@ async fn read(
 #[derive(Debug)]
 struct Bench {
     checks: Checks,
+    decoder: BatchDecoder,
     pace: Option<Pace>,
     dead_letters: DeadLetters,
     clock: Arc<dyn Clock>,
@@ -295,7 +298,7 @@ impl Bench {
         {
             return held_up(verdict, &envelope, agent);
         }
-        let checked = match self.checks.check(&envelope, now) {
+        let checked = match self.checks.check_with(&mut self.decoder, &envelope, now) {
             Ok(checked) => checked,
             Err(refusal) => return Judgement::NoGood(refusal.to_string()),
         };

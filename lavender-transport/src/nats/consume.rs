@@ -7,7 +7,8 @@ use async_nats::jetstream::{self, consumer::Consumer as Durable, consumer::pull}
 use async_nats::{HeaderMap, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use lavender_core::envelope::{Envelope, EnvelopeError};
+use lavender_core::codec::BatchDecoder;
+use lavender_core::envelope::{Envelope, EnvelopeError, MAX_BODY_BYTES};
 use lavender_core::transport::{Consumer, Delivery};
 use lavender_core::{ErrorKind, Result, async_trait};
 use tokio::sync::{mpsc, watch};
@@ -304,15 +305,26 @@ fn status_of(status: StatusCode, text: &str) -> Option<Status> {
 
 /// Reads messages of one durable, opened. What cannot be read, or was tried too often, is put aside.
 #[derive(Debug)]
-pub(super) struct JetStreamConsumer(pub(super) EnvelopeConsumer);
+pub(super) struct JetStreamConsumer {
+    envelopes: EnvelopeConsumer,
+    decoder: BatchDecoder,
+}
 
 impl JetStreamConsumer {
-    fn open(&self, delivery: EnvelopeDelivery) -> Option<Delivery> {
-        let attempts = self.0.options.attempts;
+    pub(super) fn new(envelopes: EnvelopeConsumer) -> Self {
+        Self { envelopes, decoder: BatchDecoder::new() }
+    }
+
+    fn open(&mut self, delivery: EnvelopeDelivery) -> Option<Delivery> {
+        let attempts = self.envelopes.options.attempts;
         let reason = if delivery.attempt > attempts {
             format!("it was delivered {attempts} times and never done with")
         } else {
-            match delivery.envelope().and_then(|envelope| envelope.decode()) {
+            let decoder = &mut self.decoder;
+            let opened = delivery
+                .envelope()
+                .and_then(|envelope| envelope.decode_with(decoder, MAX_BODY_BYTES));
+            match opened {
                 Ok(message) => {
                     let EnvelopeDelivery { attempt, ack, .. } = delivery;
                     return Some(Delivery { message, attempt, ack: Box::new(ack) });
@@ -334,7 +346,7 @@ impl JetStreamConsumer {
 impl Consumer for JetStreamConsumer {
     async fn next(&mut self, max: usize) -> Result<Vec<Delivery>> {
         loop {
-            let deliveries = self.0.next(max).await?;
+            let deliveries = self.envelopes.next(max).await?;
             if deliveries.is_empty() {
                 return Ok(Vec::new());
             }

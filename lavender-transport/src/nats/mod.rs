@@ -276,7 +276,7 @@ impl Publisher for JetStream {
 impl Subscriber for JetStream {
     async fn subscribe(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         let consumer = self.subscribe_envelopes(subscription).await?;
-        Ok(Box::new(JetStreamConsumer(consumer)))
+        Ok(Box::new(JetStreamConsumer::new(consumer)))
     }
 }
 
