@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 34] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/fleet.js", SCRIPT, include_bytes!("../ui/fleet.js")),
     ("/format.js", SCRIPT, include_bytes!("../ui/format.js")),
     ("/help.js", SCRIPT, include_bytes!("../ui/help.js")),
+    ("/kernel.js", SCRIPT, include_bytes!("../ui/kernel.js")),
     ("/list.js", SCRIPT, include_bytes!("../ui/list.js")),
     ("/live.js", SCRIPT, include_bytes!("../ui/live.js")),
     ("/overview.js", SCRIPT, include_bytes!("../ui/overview.js")),

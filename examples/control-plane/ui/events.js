@@ -3,6 +3,7 @@
 import { readAll } from "./api.js";
 import { el, field, input, select, show } from "./dom.js";
 import { base, clock, words } from "./format.js";
+import { kernelCall } from "./kernel.js";
 import { VirtualList } from "./list.js";
 import { follow, live } from "./live.js";
 import { facts } from "./parts.js";
@@ -28,6 +29,8 @@ const brief = (value) => (typeof value === "object" && value !== null ? JSON.str
 function what({ kind, event }) {
   const { data = {}, process } = event;
   if (kind === "exec" || kind === "fork" || kind === "exit") return commandLine(process);
+  const call = kernelCall(kind, data);
+  if (call) return call.map(brief).join(" ");
   if (typeof data.path === "string") return data.path;
   return Object.entries(data ?? {}).map(([name, value]) => `${name}=${brief(value)}`).join(" ");
 }

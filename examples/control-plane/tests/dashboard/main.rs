@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::command::CommandResult;
+use lavender_core::event::{
+    BpfCommand, BpfMapType, BpfProgramType, MemoryProtection, NamespaceTypes,
+};
 use lavender_core::store::{CommandQuery, LivenessTimes, Publication};
 use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
 use serde_json::{Value, json};
@@ -33,6 +36,10 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
             let command = [HOSTILE, HOSTILE];
             let alert = stage.raise(0, now, HOSTILE, Severity::Critical, HOSTILE, &command).await;
             json!({"id": alert.id.to_string(), "text": HOSTILE})
+        }
+        "kernel" => {
+            stage.call_kernel(now).await;
+            json!({})
         }
         "heard" => {
             for agent in 0..stage.agents.len() {
@@ -125,6 +132,7 @@ scenarios! {
     a_cut_stream_goes_on_where_it_was(2, 3);
     hostile_names_stay_text(2, 1);
     events_are_shown_as_they_happen(3, 3);
+    what_the_kernel_numbers_is_shown_in_words(1, 0);
     rules_are_uploaded_tested_and_published(3, 12);
     those_who_cannot_see_it_can_use_it(12, 60);
     what_a_role_may_not_do_is_not_offered(2, 6);
@@ -155,4 +163,33 @@ async fn a_list_of_any_length_draws_what_can_be_seen() {
         browser.run(name, &url, &token, |_| json!({}));
     });
     stage.store.close().await.unwrap();
+}
+
+/// A table of `ui/kernel.js`, which are written as JSON.
+fn table(name: &str) -> Value {
+    let text = include_str!("../../ui/kernel.js");
+    let (_, rest) = text.split_once(&format!("const {name} = ")).unwrap();
+    let (table, _) = rest.split_once(';').unwrap();
+    serde_json::from_str(table).unwrap()
+}
+
+#[test]
+fn numbers_are_called_what_rules_call_them() {
+    let told = |show: fn(u32) -> String| -> Vec<String> {
+        (0..1_000).filter(|number| show(*number) != number.to_string()).map(show).collect()
+    };
+    assert_eq!(table("PROGRAM_TYPES"), json!(told(|number| BpfProgramType(number).to_string())));
+    assert_eq!(table("MAP_TYPES"), json!(told(|number| BpfMapType(number).to_string())));
+    let commands = table("COMMANDS");
+    for number in 0..1_000 {
+        let name = BpfCommand(number).to_string();
+        let shown = commands.get(number.to_string()).and_then(Value::as_str);
+        assert_eq!(shown.unwrap_or(&number.to_string()), name);
+    }
+    let bits = |names: fn(u32) -> Vec<&'static str>| -> Value {
+        let bits = (0..32).map(|bit| 1_u32 << bit).filter(|bit| !names(*bit).is_empty());
+        bits.map(|bit| json!([names(bit)[0], bit])).collect()
+    };
+    assert_eq!(table("NAMESPACES"), bits(|bit| NamespaceTypes(bit).names().collect()));
+    assert_eq!(table("PROTECTIONS"), bits(|bit| MemoryProtection(bit).names().collect()));
 }

@@ -272,6 +272,16 @@ def events_are_shown_as_they_happen(url):
         assert re.search(r'"observed_at": \d{18}\d', shown.locator("pre").inner_text())
 
 
+def what_the_kernel_numbers_is_shown_in_words(url):
+    with dashboard(url) as tab:
+        page = tab.open("#/events")
+        expect(page.locator(".state")).to_have_attribute("data-state", "live")
+        ask("kernel")
+        for line in ("prog_load lsm hide", "mount overlay overlay on", "clone time|mnt|cgroup|uts|ipc|user|pid|net",
+                     "setns failed (-22)", "pkey_mprotect read|write|execute", "mmap failed (-13)"):
+            expect(page.locator(".event-row", has_text=line)).to_have_count(1)
+
+
 RULE = """title: Somebody reads secrets
 id: 11111111-1111-4111-8111-111111111111
 logsource: {product: linux, category: process_creation}

@@ -174,6 +174,16 @@ impl Stage {
         }
     }
 
+    /// An agent's process calls the kernel in every way that is told in numbers.
+    pub(crate) async fn call_kernel(&mut self, at: Timestamp) {
+        let sample = &mut self.agents[0];
+        sample.set_now(at);
+        let shell = sample.process();
+        let child = sample.child(&shell, "/usr/bin/id", &["id"]);
+        let events = sample.kernel_calls(&shell, &child);
+        self.store.append(&sample.source().clone(), &events).await.unwrap();
+    }
+
     /// An alert with the events around it.
     pub(crate) async fn raise(
         &mut self,
