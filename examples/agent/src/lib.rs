@@ -42,6 +42,8 @@ pub mod output;
 #[cfg(feature = "live")]
 pub mod plan;
 #[cfg(feature = "live")]
+pub mod published;
+#[cfg(feature = "live")]
 pub mod record;
 #[cfg(feature = "live")]
 pub mod released;

@@ -29,7 +29,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{evidence, isolate, live, released, store};
+use crate::{evidence, isolate, live, published, released, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -84,6 +84,7 @@ async fn watch(
     store: &Arc<dyn Store>,
 ) -> Result<(), Failure> {
     let identity = identity(&config.agent)?;
+    let published = published::resume(&**store, &identity.tenant, (rule_source, rules)).await;
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let last = store.last_sequence(origin).await.map_err(|e| Failure::new(Exit::Store, e))?;
@@ -96,7 +97,7 @@ async fn watch(
     let telemetry = &config.sensor.telemetry;
     let plan = plan::plan(telemetry, &rules.rules());
     let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
-    let in_use = (rule_source.clone(), rules.clone());
+    let in_use = (rule_source.clone(), rules.clone(), published);
     let reload = RuleReload::new(in_use, telemetry.clone(), sensor.plan_handle());
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
@@ -145,11 +146,12 @@ async fn watch(
     }
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
-    let _reload = Background(reload_on_hangup(reload)?);
+    let _reload = Background(reload_on_hangup(reload.clone())?);
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
-    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone(), own);
+    let shown =
+        control_plane(config.clone(), Arc::clone(store), rules.clone(), reload.clone(), own);
     let _control_plane = Background(tokio::spawn(shown));
     let state_file = config.response.isolate.state_file.as_ref().into();
     let _released = Background(tokio::spawn(released::tell(state_file, told)));
