@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use crate::config::{AgentConfig, Config, TransportUrl};
 use crate::exit::{Exit, Failure};
 use crate::plan::RuleReload;
-use crate::published::{Published, put_in_use};
+use crate::published::{Published, follows_fleet, put_in_use};
 
 /// The most commands, and reports of them, that wait within the process.
 const COMMANDS_WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
@@ -120,8 +120,11 @@ pub async fn control_plane(
         }
         None => (Commanding::default(), None),
     };
-    let sink = InProcess { tenant: config.agent.tenant_id, reload };
-    let rulesets: Option<Arc<dyn RulesetSink>> = Some(Arc::new(sink));
+    // Where a fleet publishes, this host does not.
+    let rulesets = (!follows_fleet(&config)).then(|| {
+        let sink = InProcess { tenant: config.agent.tenant_id.clone(), reload };
+        Arc::new(sink) as Arc<dyn RulesetSink>
+    });
     let options = Options { liveness, rules, commanding, rulesets, ..Options::default() };
     let plane = ControlPlane::new(store, options);
     let taking = async {
