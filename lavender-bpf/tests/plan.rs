@@ -2,6 +2,7 @@
 #![cfg(all(feature = "load", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
+#![allow(unsafe_code, reason = "acts of a process of the test's own")]
 
 mod support;
 
@@ -61,6 +62,13 @@ fn opened(
     opens
 }
 
+/// What the plan has left out, where it is any.
+fn counted(watch: &Watch) -> BTreeMap<EventKind, u64> {
+    let mut counts = watch.sensor.filtered().unwrap();
+    counts.retain(|_, count| *count > 0);
+    counts
+}
+
 /// The same acts are seen by a sensor of everything and by one with a plan: the latter delivers what the plan lets through as it
 /// is evaluated here, and counts the rest. The root of a mount, whose name is not its own, it may deliver as well.
 fn agrees(plan: &SensorPlan) {
@@ -75,7 +83,7 @@ fn agrees(plan: &SensorPlan) {
         planned.poll();
     }
     assert_eq!(child.try_wait(), Some(0));
-    let left_out = planned.sensor.filtered().unwrap();
+    let left_out = counted(&planned);
     let (all, planned) = (all.finish(), planned.finish());
     assert!(all.lost.is_empty() && planned.lost.is_empty());
     let is_mount = |event: &lavender_core::event::Event| matches!(&event.data, EventData::FileOpen(open) if open.path.value == "/proc");
@@ -149,29 +157,33 @@ fn what_nothing_needs_is_not_attached_and_a_new_plan_is_taken_while_it_runs() {
         assert_eq!(watch.until_ended(child), 0);
         watch.poll();
     };
-    assert_eq!(attached(&watch), [true, false, false, false, false]);
+    // One program is for all system calls; it and that of signals see what is done to the agent.
+    assert_eq!(attached(&watch), [true, true, true, true, false]);
     act(&mut watch);
+    let kinds = watch.sensor.filtered().unwrap();
+    assert_eq!(kinds.get(&EventKind::NetConnect), Some(&0), "it is told that none of it comes");
+    assert_eq!(kinds.get(&EventKind::Exec), None);
 
     let mut opens = SensorPlan::default();
     opens.select_all(EventKind::FileOpen);
     watch.sensor.apply_plan(&opens).unwrap();
-    // One program is for all system calls.
-    assert_eq!(attached(&watch), [true, true, true, false, false]);
+    assert_eq!(watch.sensor.filtered().unwrap().get(&EventKind::FileOpen), None);
     File::create(base.join("between")).unwrap();
     act(&mut watch);
 
     let mut connects = SensorPlan::default();
     connects.select(EventKind::NetConnect, Cases::ALL, [EventKey::DestinationPort(1)]);
-    connects.select_all(EventKind::Signal);
+    connects.select_all(EventKind::IoUring);
     watch.sensor.apply_plan(&connects).unwrap();
-    assert_eq!(attached(&watch), [true, true, true, true, false]);
+    assert_eq!(attached(&watch), [true; 5]);
     act(&mut watch);
 
     connects = SensorPlan::default();
     connects.select(EventKind::NetConnect, Cases::ALL, [EventKey::DestinationPort(2)]);
     watch.sensor.apply_plan(&connects).unwrap();
     act(&mut watch);
-    assert_eq!(watch.sensor.filtered().unwrap(), BTreeMap::from([(EventKind::NetConnect, 1)]));
+    assert_eq!(attached(&watch), [true, true, true, true, false]);
+    assert_eq!(counted(&watch), BTreeMap::from([(EventKind::NetConnect, 1)]));
 
     let seen = watch.finish();
     let opens = opened(&seen, |_| true);
@@ -183,4 +195,49 @@ fn what_nothing_needs_is_not_attached_and_a_new_plan_is_taken_while_it_runs() {
     assert_eq!(of_kind(&seen.events, EventKind::NetConnect).count(), 1);
     assert_eq!(of_kind(&seen.events, EventKind::Exit).count(), 4, "process life is always seen");
     assert!(seen.lost.is_empty(), "{:?}", seen.lost);
+}
+
+#[test]
+fn what_is_done_to_the_agent_comes_whatever_the_plan_says() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let mut watch =
+        Watch::with(builder().with_included_cgroup(&group.folder).with_plan(SensorPlan::default()));
+    let agent = std::process::id() as libc::pid_t;
+    let child = group.fork(|| {
+        // SAFETY: plain calls. The signal is one that is ignored unless it is asked for; the write has no bytes.
+        let other = unsafe { libc::fork() };
+        if other == 0 {
+            // SAFETY: ends the process without running what belongs to the parent.
+            unsafe { libc::_exit(i32::from(libc::sleep(60) > 0)) }
+        }
+        for target in [agent, other] {
+            // SAFETY: as above.
+            unsafe {
+                assert_eq!(libc::kill(target, libc::SIGURG), 0);
+                libc::process_vm_writev(target, std::ptr::null(), 0, std::ptr::null(), 0, 0);
+            }
+        }
+        // SAFETY: its own child.
+        assert_eq!(unsafe { libc::kill(other, libc::SIGKILL) }, 0);
+    });
+    assert_eq!(watch.until_ended(child), 0);
+    let filtered = counted(&watch);
+    let seen = watch.finish();
+    for kind in [EventKind::Signal, EventKind::ProcessVmWrite] {
+        let targets: Vec<_> = of_kind(&seen.events, kind)
+            .map(|event| match &event.data {
+                EventData::Signal(signal) => signal.target.exec_id.process.tgid(),
+                EventData::ProcessVmWrite(write) => {
+                    write.target.as_ref().unwrap().exec_id.process.tgid()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(targets, [agent as u32], "{kind}");
+    }
+    let expected = [(EventKind::Signal, 2), (EventKind::ProcessVmWrite, 1)];
+    assert_eq!(filtered, BTreeMap::from(expected));
 }

@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_control_plane::keys::{self, KeyError};
-use lavender_control_plane::{Commanding, ControlPlane, Options, serve, take_reports, welcome};
+use lavender_control_plane::{
+    Commanding, ControlPlane, Options, RulesetSink, serve, take_reports, welcome,
+};
 use lavender_core::command::{CommandSink, CommandSource, KeyId, Signer, Verifier};
-use lavender_core::store::LivenessTimes;
-use lavender_core::{AgentIdentity, Clock as _, SystemClock, TenantId};
+use lavender_core::ruleset::Ruleset;
+use lavender_core::store::{LivenessTimes, Publication};
+use lavender_core::{AgentIdentity, Clock as _, SystemClock, TenantId, async_trait};
 use lavender_detect::RuleHandle;
 use lavender_store::Store;
 use lavender_transport::MemoryCommands;
@@ -21,6 +24,8 @@ use tokio::net::TcpListener;
 
 use crate::config::{AgentConfig, Config, TransportUrl};
 use crate::exit::{Exit, Failure};
+use crate::plan::RuleReload;
+use crate::published::{Published, follows_fleet, put_in_use};
 
 /// The most commands, and reports of them, that wait within the process.
 const COMMANDS_WAITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
@@ -87,6 +92,7 @@ pub async fn control_plane(
     config: Config,
     store: Arc<dyn Store>,
     rules: RuleHandle,
+    reload: RuleReload,
     own: Option<OwnCommands>,
 ) {
     let wanted = &config.control_plane;
@@ -114,7 +120,12 @@ pub async fn control_plane(
         }
         None => (Commanding::default(), None),
     };
-    let options = Options { liveness, rules, commanding, ..Options::default() };
+    // Where a fleet publishes, this host does not.
+    let rulesets = (!follows_fleet(&config)).then(|| {
+        let sink = InProcess { tenant: config.agent.tenant_id.clone(), reload };
+        Arc::new(sink) as Arc<dyn RulesetSink>
+    });
+    let options = Options { liveness, rules, commanding, rulesets, ..Options::default() };
     let plane = ControlPlane::new(store, options);
     let taking = async {
         match reports {
@@ -128,6 +139,30 @@ pub async fn control_plane(
         ),
         Err(error) = taking => tracing::warn!(%error, "results of commands are taken no longer"),
         else => {}
+    }
+}
+
+/// Puts what is published in use in this process.
+#[derive(Debug)]
+struct InProcess {
+    /// The tenant of the agent.
+    tenant: TenantId,
+    reload: RuleReload,
+}
+
+#[async_trait]
+impl RulesetSink for InProcess {
+    async fn publish(
+        &self,
+        tenant: &TenantId,
+        publication: &Publication,
+        rules: &Ruleset,
+    ) -> lavender_core::Result<()> {
+        if *tenant != self.tenant {
+            return Ok(());
+        }
+        let published = Published { revision: publication.revision, rules: rules.clone() };
+        put_in_use(&self.reload, published).await
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::DoctorArgs;
 use crate::config;
 use crate::exit::{Exit, Failure};
-use crate::plan;
+use crate::plan::Policy;
 use crate::rules::RuleSource;
 
 /// So many rules are named for each kind, and so many keys.
@@ -33,11 +33,36 @@ struct PlannedKind {
     wanted: bool,
     /// Whether the configuration asks for all of them, or they are always there: process life.
     all_by_policy: bool,
+    /// Which of them are delivered since they may be done against the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against_agent: Option<AgainstAgent>,
     /// The ids of the rules that need any.
     rules: Vec<String>,
     /// What of them those rules need. Without one, and with rules: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<Selection>,
+}
+
+/// Which events of a kind are delivered since they may be done against the agent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum AgainstAgent {
+    /// Those of which its own process is the target.
+    Aimed,
+    /// These; all of them where nobody can tell which are.
+    Some(Selection),
+}
+
+fn against_agent(kind: EventKind, policy: &Policy) -> Option<AgainstAgent> {
+    if is_aimed(kind) {
+        return Some(AgainstAgent::Aimed);
+    }
+    policy.against_agent().selection(kind).cloned().map(AgainstAgent::Some)
+}
+
+/// Whether sensors tell if such an event is done to the agent's own process.
+const fn is_aimed(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Signal | EventKind::Ptrace | EventKind::ProcessVmWrite)
 }
 
 impl PlanReport {
@@ -47,7 +72,7 @@ impl PlanReport {
     ///
     /// [`Exit::Configuration`] when the configuration or a rule is wrong.
     pub fn new(args: &DoctorArgs, host: &Capabilities) -> Result<Self, Failure> {
-        let (config, _) = config::load(args.config.config.as_deref())?;
+        let (config, file) = config::load(args.config.config.as_deref())?;
         let rules = RuleSource::new(&config, &args.rules).load()?;
         let watched = &config.sensor.kinds;
         let is_watched = |kind: EventKind| {
@@ -55,16 +80,18 @@ impl PlanReport {
                 || watched.is_empty()
                 || watched.iter().any(|one| kind == (*one).into())
         };
-        let policy = config.sensor.telemetry.with(SensorPlan::default());
-        let plan = plan::plan(&config.sensor.telemetry, &rules);
+        let asked = config.sensor.telemetry.with(SensorPlan::default());
+        let policy = Policy::new(&config, file.as_deref(), &args.rules);
+        let plan = policy.plan(&rules);
         let needed = rules.sensor_plan();
         let each: Vec<_> =
             rules.iter().map(|rule| (&rule.meta().id, rules.sensor_plan_of(rule))).collect();
         let kinds = Probe::ALL.into_iter().filter_map(Probe::kind).map(|kind| PlannedKind {
             kind,
-            wanted: is_watched(kind) && plan.wants(kind),
+            wanted: is_watched(kind) && (plan.wants(kind) || is_aimed(kind)),
             all_by_policy: is_process_life(kind)
-                || policy.selection(kind).is_some_and(Selection::is_all),
+                || asked.selection(kind).is_some_and(Selection::is_all),
+            against_agent: against_agent(kind, &policy),
             rules: if is_process_life(kind) {
                 Vec::new()
             } else {
@@ -83,12 +110,22 @@ impl PlanReport {
         for row in &self.kinds {
             let wanted = match (row.wanted, row.all_by_policy, &row.needed) {
                 (false, ..) => "not watched".to_owned(),
-                (true, true, _) | (true, _, None) => "all".to_owned(),
+                (true, true, _) => "all".to_owned(),
                 (true, false, Some(needed)) => shown(needed),
+                (true, false, None) => "what may be done against the agent".to_owned(),
             };
             let _ = writeln!(text, "{:<16} {wanted}", row.kind.as_str());
             if let Some(needed) = row.needed.as_ref().filter(|_| row.all_by_policy) {
                 let _ = writeln!(text, "{:<16}   of which rules need: {}", "", shown(needed));
+            }
+            if let (true, false, Some(against)) =
+                (row.wanted, row.all_by_policy, &row.against_agent)
+            {
+                let shown = match against {
+                    AgainstAgent::Aimed => "those aimed at its process".to_owned(),
+                    AgainstAgent::Some(selection) => shown(selection),
+                };
+                let _ = writeln!(text, "{:<16}   against the agent: {shown}", "");
             }
             if !row.rules.is_empty() {
                 let (count, some) = (row.rules.len(), some_of(row.rules.iter()));

@@ -34,13 +34,19 @@ pub mod identity;
 #[cfg(feature = "live")]
 pub mod isolate;
 #[cfg(feature = "live")]
+pub mod kept_rules;
+#[cfg(feature = "live")]
 pub mod live;
 pub mod logging;
 #[cfg(feature = "live")]
 mod measure;
 pub mod output;
 #[cfg(feature = "live")]
+mod own_files;
+#[cfg(feature = "live")]
 pub mod plan;
+#[cfg(feature = "live")]
+pub mod published;
 #[cfg(feature = "live")]
 pub mod record;
 #[cfg(feature = "live")]

@@ -11,6 +11,7 @@ use lavender_store::Store;
 
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::plan::RuleReload;
 
 /// There are none.
 #[derive(Clone, Debug)]
@@ -42,6 +43,7 @@ pub fn control_plane(
     _config: Config,
     _store: Arc<dyn Store>,
     _rules: RuleHandle,
+    _reload: RuleReload,
     _own: Option<OwnCommands>,
 ) -> impl Future<Output = ()> + Send {
     ready(())

@@ -9,6 +9,10 @@ use lavender_core::{AgentIdentity, Publisher, Sequencer};
 
 use crate::config::TransportConfig;
 use crate::exit::Failure;
+#[cfg(feature = "live")]
+use crate::kept_rules::Kept;
+#[cfg(feature = "live")]
+use crate::plan::RuleReload;
 
 impl TransportConfig {
     /// Nothing can be wrong: there is `memory:` only.
@@ -46,6 +50,17 @@ impl Fleet {
 
     /// Never called.
     pub fn commands(&self, _identity: &AgentIdentity) -> Box<dyn CommandSource> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[cfg(feature = "live")]
+    pub fn follow_rules(
+        &self,
+        _identity: &AgentIdentity,
+        _reload: RuleReload,
+        _kept: Kept,
+    ) -> std::future::Ready<()> {
         match self.0 {}
     }
 

@@ -1,39 +1,81 @@
 //! Which events leave the kernel: what the rules in use need, and what the configuration asks for beside it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lavender_bpf::PlanHandle;
 use lavender_core::SensorPlan;
+use lavender_core::event::RulesetHealth;
+use lavender_core::ruleset::Ruleset;
 use lavender_detect::{RuleHandle, RuleSet};
+use tokio::sync::watch;
 
-use crate::config::Telemetry;
+use crate::config::{Config, Telemetry};
 use crate::exit::{Exit, Failure};
+use crate::own_files::own_files;
+use crate::published::Published;
 use crate::rules::RuleSource;
 
-/// The sensor's plan for these rules.
-pub fn plan(telemetry: &Telemetry, rules: &RuleSet) -> SensorPlan {
-    if telemetry.is_all() { SensorPlan::everything() } else { telemetry.with(rules.sensor_plan()) }
+/// What leaves the kernel whatever the rules are: what the configuration asks for, and what may be done against the agent.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    telemetry: Telemetry,
+    against_agent: SensorPlan,
 }
 
-/// Loads the rules again, and has the sensor go by what the new ones need. Cloning gives another handle on the same.
+impl Policy {
+    /// As configured, by this file and by folders of rules from the command line.
+    pub fn new(config: &Config, file: Option<&Path>, more_dirs: &[PathBuf]) -> Self {
+        let own = own_files(config, file, more_dirs);
+        Self {
+            telemetry: config.sensor.telemetry.clone(),
+            against_agent: SensorPlan::against_agent(own),
+        }
+    }
+
+    /// The sensor's plan for these rules.
+    pub fn plan(&self, rules: &RuleSet) -> SensorPlan {
+        if self.telemetry.is_all() {
+            return SensorPlan::everything();
+        }
+        let mut plan = self.telemetry.with(rules.sensor_plan());
+        plan.merge(&self.against_agent);
+        plan
+    }
+
+    /// What may be done against the agent.
+    pub const fn against_agent(&self) -> &SensorPlan {
+        &self.against_agent
+    }
+}
+
+/// How much of a fault is told.
+const FAULT_CHARS: usize = 300;
+
+/// Puts other rules in use, and has the sensor go by what they need. Cloning gives another handle on the same.
 #[derive(Clone, Debug)]
 pub struct RuleReload {
     source: RuleSource,
     rules: RuleHandle,
-    telemetry: Telemetry,
+    policy: Policy,
     sensor: PlanHandle,
-    /// Whoever reloads: two at once could leave the plan of one with the rules of the other.
-    alone: Arc<Mutex<()>>,
+    /// The published rules in use. Held by whoever puts rules in use: two at once could leave the plan of one with the
+    /// rules of the other.
+    published: Arc<Mutex<Option<Published>>>,
+    health: watch::Sender<RulesetHealth>,
 }
 
 impl RuleReload {
-    /// Of these rules and this sensor.
+    /// Of these rules, of which some may be published ones, and this sensor.
     pub fn new(
-        (source, rules): (RuleSource, RuleHandle),
-        telemetry: Telemetry,
+        (source, rules, published): (RuleSource, RuleHandle, Option<Published>),
+        policy: Policy,
         sensor: PlanHandle,
     ) -> Self {
-        Self { source, rules, telemetry, sensor, alone: Arc::default() }
+        let in_use = published.as_ref().map(Published::in_use);
+        let (health, _) = watch::channel(RulesetHealth { in_use, fault: None });
+        let published = Arc::new(Mutex::new(published));
+        Self { source, rules, policy, sensor, published, health }
     }
 
     /// Loads the rules again and puts them in the place of those in use; how many there are. What they need is let
@@ -46,23 +88,65 @@ impl RuleReload {
     ///
     /// Those of [`RuleSource::load`]; [`Exit::Failure`] when the sensor does not take the plan.
     pub fn reload(&self) -> Result<usize, Failure> {
-        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = self.try_reload().inspect_err(|error| {
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = published.as_ref().map(|published| &published.rules);
+        let count = self.exchange(rules).inspect_err(|error| {
             tracing::error!(%error, "the rules are not taken, those in use stay");
         })?;
         tracing::info!(rules = count, "the rules are loaded again");
         Ok(count)
     }
 
-    fn try_reload(&self) -> Result<usize, Failure> {
-        let rules = self.source.load()?;
+    /// Puts a published ruleset in use beside the rules of the host's own files, in the same way. One with a revision
+    /// that is not higher than that in use changes nothing.
+    ///
+    /// Reads and compiles files, and waits for the sensor.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reload`](Self::reload); the rules in use stay then.
+    pub fn publish(&self, new: Published) -> Result<(), Failure> {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.as_ref().is_some_and(|last| last.revision >= new.revision) {
+            return Ok(());
+        }
+        let count = self.exchange(Some(&new.rules)).inspect_err(|error| {
+            let (revision, digest) = (new.revision, new.rules.digest());
+            tracing::error!(revision, %digest, %error, "published rules are not taken, those in use stay");
+            self.tell(Some(&format!("revision {revision}: {error}")));
+        })?;
+        let (revision, digest) = (new.revision, new.rules.digest());
+        self.health.send_replace(RulesetHealth { in_use: Some(new.in_use()), fault: None });
+        *published = Some(new);
+        tracing::info!(revision, %digest, rules = count, "published rules are in use");
+        Ok(())
+    }
+
+    /// Has heartbeats tell why what was published is not in use; `None`: it is.
+    pub fn tell(&self, fault: Option<&str>) {
+        let fault = fault.map(|why| why.chars().take(FAULT_CHARS).collect::<String>().into());
+        self.health.send_modify(|health| health.fault = fault);
+    }
+
+    /// The revision of the published rules in use.
+    pub fn revision(&self) -> Option<u64> {
+        self.health.borrow().in_use.map(|in_use| in_use.revision)
+    }
+
+    /// Which published rules are in use.
+    pub fn health(&self) -> watch::Receiver<RulesetHealth> {
+        self.health.subscribe()
+    }
+
+    fn exchange(&self, published: Option<&Ruleset>) -> Result<usize, Failure> {
+        let rules = self.source.load_with(published)?;
         let count = rules.len();
-        if self.telemetry.is_all() {
+        if self.policy.telemetry.is_all() {
             self.rules.swap(rules);
             return Ok(count);
         }
-        let next = plan(&self.telemetry, &rules);
-        let mut both = plan(&self.telemetry, &self.rules.rules());
+        let next = self.policy.plan(&rules);
+        let mut both = self.policy.plan(&self.rules.rules());
         both.merge(&next);
         self.apply(both)?;
         self.rules.swap(rules);

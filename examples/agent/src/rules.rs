@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lavender_core::Detector;
+use lavender_core::ruleset::Ruleset;
 use lavender_detect::correlate::{CorrelatingDetector, CorrelatorOptions};
 use lavender_detect::novelty::NoveltyOptions;
 use lavender_detect::{
@@ -58,6 +59,15 @@ impl RuleSource {
     ///
     /// [`Exit::Configuration`], with every fault by file and line.
     pub fn load(&self) -> Result<RuleSet, Failure> {
+        self.load_with(None)
+    }
+
+    /// The same with a published ruleset, whose rules take the place of those with the same id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_with(&self, published: Option<&Ruleset>) -> Result<RuleSet, Failure> {
         let mut builder = RuleSetBuilder::new().with_placeholders(self.placeholders.clone());
         if self.builtin {
             builder.add_builtin();
@@ -65,6 +75,10 @@ impl RuleSource {
         for folder in &self.dirs {
             check_folder(folder)?;
             builder.add_dir(folder);
+        }
+        builder.replace_earlier();
+        for file in published.into_iter().flat_map(Ruleset::files) {
+            builder.add_file_of_set(file.name(), file.text());
         }
         let loaded = builder.build().map_err(|error| Failure::new(Exit::Configuration, error))?;
         if loaded.rules.is_empty() {

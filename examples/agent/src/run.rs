@@ -24,12 +24,13 @@ use crate::control_plane::{OwnCommands, control_plane};
 use crate::exit::{Exit, Failure};
 use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
-use crate::plan::{self, RuleReload};
+use crate::kept_rules::Kept;
+use crate::plan::{Policy, RuleReload};
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{evidence, isolate, live, released, store};
+use crate::{evidence, isolate, live, published, released, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -38,7 +39,7 @@ use crate::{evidence, isolate, live, released, store};
 /// When it cannot start, cannot go on, or could not store everything.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let (mut config, path) = config::load(args.config.config.as_deref())?;
-    if let Some(path) = path {
+    if let Some(path) = &path {
         tracing::info!("configured by {}", path.display());
     }
     config.store.url = args.store.clone().unwrap_or(config.store.url);
@@ -61,7 +62,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let rules = rule_source.open()?;
     live::check()?;
     let store = store::open(&config.store.url)?;
-    let result = watch(&args, &config, isolator, &rule_source, &rules, &store).await;
+    let policy = Policy::new(&config, path.as_deref(), &args.rules);
+    let rules = (&rule_source, &rules, policy);
+    let result = watch(&args, &config, isolator, rules, &store).await;
     let closed = tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await;
     if let Ok(Err(error)) = closed {
         tracing::error!(%error, "the store did not close in order");
@@ -79,11 +82,12 @@ async fn watch(
     args: &RunArgs,
     config: &Config,
     isolator: Isolator,
-    rule_source: &RuleSource,
-    rules: &RuleHandle,
+    (rule_source, rules, policy): (&RuleSource, &RuleHandle, Policy),
     store: &Arc<dyn Store>,
 ) -> Result<(), Failure> {
     let identity = identity(&config.agent)?;
+    let published =
+        published::resume(config, (&**store, &identity.tenant), (rule_source, rules)).await;
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let last = store.last_sequence(origin).await.map_err(|e| Failure::new(Exit::Store, e))?;
@@ -93,11 +97,10 @@ async fn watch(
 
     let who = (identity.clone(), boot, sequencer.clone());
     let (ring, evidence_stage) = evidence::evidence(&config.evidence).unzip();
-    let telemetry = &config.sensor.telemetry;
-    let plan = plan::plan(telemetry, &rules.rules());
+    let plan = policy.plan(&rules.rules());
     let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
-    let in_use = (rule_source.clone(), rules.clone());
-    let reload = RuleReload::new(in_use, telemetry.clone(), sensor.plan_handle());
+    let in_use = (rule_source.clone(), rules.clone(), published);
+    let reload = RuleReload::new(in_use, policy, sensor.plan_handle());
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
         Arc::clone(&transport) as Arc<dyn Transport>,
@@ -129,6 +132,7 @@ async fn watch(
     });
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
+    let who_follows = identity.clone();
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), publisher)
         .with_telemetry_topic(topic)
         .with_agent_start(start)
@@ -138,18 +142,25 @@ async fn watch(
         .with_checkpoint(Checkpoint::new(store.clone(), store.clone(), store.clone()))
         .with_idle_after(IDLE_AFTER)
         .with_responder(responder)
-        .with_responses(responses);
+        .with_responses(responses)
+        .with_ruleset(reload.health());
     let mut pipeline = with_stages(pipeline, config)?;
     if let Some(stage) = evidence_stage {
         pipeline = pipeline.with_alert_stage(stage);
     }
 
     let (shutdown, asked) = shutdown(args.duration, backend.reader_gone())?;
-    let _reload = Background(reload_on_hangup(reload)?);
+    let _reload = Background(reload_on_hangup(reload.clone())?);
+    let follow = fleet.as_ref().filter(|_| published::follows_fleet(config)).map(|fleet| {
+        let kept = Kept::new(config.rules.published_dir.as_ref(), &who_follows.tenant);
+        fleet.follow_rules(&who_follows, reload.clone(), kept)
+    });
+    let _published = follow.map(|follow| Background(tokio::spawn(follow)));
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));
-    let shown = control_plane(config.clone(), Arc::clone(store), rules.clone(), own);
+    let shown =
+        control_plane(config.clone(), Arc::clone(store), rules.clone(), reload.clone(), own);
     let _control_plane = Background(tokio::spawn(shown));
     let state_file = config.response.isolate.state_file.as_ref().into();
     let _released = Background(tokio::spawn(released::tell(state_file, told)));

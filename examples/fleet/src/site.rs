@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lavender_core::{AgentId, TenantId};
-use lavender_transport::nats::command_permissions;
+use lavender_transport::nats::{command_permissions, ruleset_permissions};
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair as CertificateKey};
 
@@ -55,11 +55,15 @@ impl Site {
             let agent = agent.as_ref();
             let id = AgentId::new(agent).map_err(invalid)?;
             let tenant = TenantId::new(TENANT).map_err(invalid)?;
-            let commands = command_permissions(&tenant, &id);
+            let more: Vec<String> = command_permissions(&tenant, &id)
+                .into_iter()
+                .chain(ruleset_permissions(&tenant))
+                .map(|subject| format!("{subject:?}"))
+                .collect();
             let may = format!(
                 "permissions {{ publish: [\"telemetry.raw.{TENANT}.{agent}\", \"alerts.{TENANT}.{agent}\", \
                  \"heartbeat.{TENANT}.{agent}\", {}], subscribe: [\"_INBOX.{TENANT}.{agent}.>\"] }}",
-                commands.map(|subject| format!("{subject:?}")).join(", ")
+                more.join(", ")
             );
             users.push_str(&site.user(agent, &may)?);
         }

@@ -58,6 +58,13 @@ static __always_inline void count_filtered(u32 kind)
 		counters->kinds[kind]++;
 }
 
+/* A function of its own: where records are put into the rings, the stack has no room for what this has on it. */
+static __noinline int count_unwanted(u32 kind)
+{
+	count_filtered(kind);
+	return 0;
+}
+
 /* Whether any record of a kind is needed: a call may be watched for another. */
 static __always_inline bool wants_kind(u32 kind)
 {

@@ -156,18 +156,23 @@ static __noinline int is_over_limit(struct record_header *header, u32 ring_index
 /* Puts a record into a ring, unless nothing needs its kind, or its process or control group is over a limit. */
 static __always_inline void emit(void *ring, u32 ring_index, struct record_header *record, u64 length)
 {
-	if (ring_index != RING_PROCESS &&
-	    (!wants_kind(record->kind) || (config.limits.burst_ns && is_over_limit(record, ring_index))))
-		return;
+	if (ring_index != RING_PROCESS) {
+		if (!wants_kind(record->kind)) {
+			count_unwanted(record->kind);
+			return;
+		}
+		if (config.limits.burst_ns && is_over_limit(record, ring_index))
+			return;
+	}
 	output(ring, ring_index, record, length);
 }
 
-/* As `emit`, of what is done to a process. */
+/* As `emit`, of what is done to a process: to the agent's own whatever the plan and the limits say. */
 static __always_inline void emit_aimed(void *ring, u32 ring_index, struct record_header *record, u64 length,
 				       u32 target_tgid)
 {
-	if (!wants_kind(record->kind) ||
-	    (target_tgid != self_tgid && config.limits.burst_ns && is_over_limit(record, ring_index)))
-		return;
-	output(ring, ring_index, record, length);
+	if (target_tgid != self_tgid)
+		emit(ring, ring_index, record, length);
+	else
+		output(ring, ring_index, record, length);
 }

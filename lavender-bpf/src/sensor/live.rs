@@ -14,7 +14,7 @@ use super::filtered::Filtered;
 use super::losses::{Losses, Lost};
 use super::misses::Misses;
 use super::object::{Loaded, load_what_loads, reason};
-use super::plan::Planned;
+use super::plan::{Planned, left_out};
 use super::rings::Rings;
 use super::throttled::Throttled;
 use super::{SensorBuilder, SensorError, snapshot};
@@ -153,6 +153,7 @@ impl Sensor {
         let filtered = Arc::new(Filtered::new(loaded.map("filtered").map_err(failed)?));
         let mut planned = Planned::new(&loaded).map_err(failed)?;
         planned.apply(&mut loaded, &builder.plan).map_err(refused)?;
+        filtered.set_kinds(left_out(&loaded.probes, &builder.plan));
         let stats = Arc::new(SharedStats::default());
         let capture = begin_capture(&mut builder, &stats)?;
         let evidence = builder.evidence.take();
@@ -199,7 +200,9 @@ impl Sensor {
     ///
     /// When the kernel does not take it. What the plan before needs is delivered all the same.
     pub fn apply_plan(&mut self, plan: &SensorPlan) -> Result<(), SensorError> {
-        self.planned.apply(&mut self.loaded, plan).map_err(refused)
+        self.planned.apply(&mut self.loaded, plan).map_err(refused)?;
+        self.filtered.set_kinds(left_out(&self.loaded.probes, plan));
+        Ok(())
     }
 
     /// Whether the hook of a probe is attached now: not where its plan needs nothing that is seen there.
@@ -207,8 +210,8 @@ impl Sensor {
         self.loaded.is_attached(probe)
     }
 
-    /// How many events of each kind the plan has left out so far. Kinds of which nothing is needed are not watched, and
-    /// not counted.
+    /// How many events of each kind the plan has left out so far: of every kind of which it does not need all. What the
+    /// kernel was not even asked to watch is not counted, so that a kind of which nothing is needed may have none.
     ///
     /// # Errors
     ///

@@ -3,6 +3,8 @@
 //! Whatever the probes see of a change that is half made lets through what the plan before or the plan after lets through:
 //! first all that either needs goes on, then keys are exchanged, and only then is what the new plan leaves out held back.
 
+use std::collections::BTreeSet;
+
 use lavender_core::event::EventKind;
 use lavender_core::{EventKey, SensorPlan};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
@@ -133,9 +135,44 @@ fn selected(plan: &SensorPlan, record: u16) -> (Selected, Vec<(PlanKey, u8)>) {
     (selected, keys)
 }
 
-/// Whether a probe has anything to see by a plan. The process table lives on some whatever it says.
+/// Whether a probe has anything to see by a plan. Whatever it says, the process table lives on some, and what others see may
+/// be done to the agent itself.
 pub(super) fn is_needed(probe: Probe, plan: &SensorPlan) -> bool {
-    probe.kind().is_none_or(|kind: EventKind| plan.wants(kind))
+    let of_plan = |kind| plan.wants(kind);
+    match probe {
+        Probe::ProcessFork | Probe::ProcessExec | Probe::ProcessExit | Probe::Snapshot => true,
+        Probe::Signal | Probe::Ptrace | Probe::ProcessVmWrite => true,
+        Probe::FileOpen => of_plan(EventKind::FileOpen),
+        Probe::FileDelete => of_plan(EventKind::FileDelete),
+        Probe::FileRename => of_plan(EventKind::FileRename),
+        Probe::FileLink => of_plan(EventKind::FileLink),
+        Probe::FileMode => of_plan(EventKind::FileMode),
+        Probe::NetConnect => of_plan(EventKind::NetConnect),
+        Probe::NetBind => of_plan(EventKind::NetBind),
+        Probe::NetListen => of_plan(EventKind::NetListen),
+        Probe::NetAccept => of_plan(EventKind::NetAccept),
+        Probe::NetSend => of_plan(EventKind::NetSend),
+        Probe::DnsQuery => of_plan(EventKind::DnsQuery),
+        Probe::ExecFailed => of_plan(EventKind::ExecFailed),
+        Probe::IoUring => of_plan(EventKind::IoUring),
+        Probe::MemfdCreate => of_plan(EventKind::MemfdCreate),
+        Probe::ModuleLoad => of_plan(EventKind::ModuleLoad),
+        Probe::CredChange => of_plan(EventKind::CredChange),
+        Probe::Bpf => of_plan(EventKind::Bpf),
+        Probe::Mount => of_plan(EventKind::Mount),
+        Probe::NsChange => of_plan(EventKind::NsChange),
+        Probe::MemoryProtect => of_plan(EventKind::MemoryProtect),
+    }
+}
+
+/// The kinds that these probes see and of which a plan does not need everything.
+pub(super) fn left_out(probes: &[Probe], plan: &SensorPlan) -> BTreeSet<EventKind> {
+    let kinds = probes.iter().filter_map(|probe| probe.kind());
+    let is_whole = |kind: EventKind| match plan.selection(kind) {
+        Some(selection) => selection.is_all(),
+        None => plan.wants(kind),
+    };
+    kinds.filter(|kind| !is_whole(*kind)).collect()
 }
 
 fn set_bits(words: &mut [u64; 8], calls: &[usize]) {

@@ -9,9 +9,10 @@ use crate::event::{
     ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename,
     Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad,
     Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags,
-    Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Signal,
-    SignalOutcome, StopReason, SyscallResult, Terminal,
+    Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, RulesetHealth,
+    RulesetInUse, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
 };
+use crate::ruleset::RulesetDigest;
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
     Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
@@ -505,6 +506,13 @@ impl Sample {
             late: 6,
             filtered: [(EventKind::FileOpen, 7)].into(),
             spool: None,
+            ruleset: Some(RulesetHealth {
+                in_use: Some(RulesetInUse {
+                    revision: 8,
+                    digest: RulesetDigest::from_bytes([9; 32]),
+                }),
+                fault: Some("of a later one".into()),
+            }),
         };
         self.event(None, EventData::Heartbeat(data))
     }

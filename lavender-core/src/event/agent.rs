@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EventKind;
+use crate::ruleset::RulesetDigest;
 
 /// The agent started to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,13 +65,38 @@ pub struct Heartbeat {
     /// Detections since it started that came later than correlations and scores wait for.
     #[serde(default)]
     pub late: u64,
-    /// Events since the agent started that its source left out, by kind: no rule and no policy needs them. Kinds of which
-    /// nothing is needed are not watched, and so not counted.
+    /// Events since the agent started that its source left out, by kind: no rule and no policy needs them. Every kind is
+    /// there of which not all is delivered. What the kernel was not even asked to watch is not counted, so that there may be
+    /// none of a kind of which nothing is needed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filtered: BTreeMap<EventKind, u64>,
     /// How the agent's spool stands, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolHealth>,
+    /// Which published rules the agent evaluates beside its own, where it takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruleset: Option<RulesetHealth>,
+}
+
+/// Which published rules an agent evaluates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RulesetHealth {
+    /// The ruleset in use, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_use: Option<RulesetInUse>,
+    /// Why what was published later is not in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Arc<str>>,
+}
+
+/// A published ruleset in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetInUse {
+    /// The number of the publication: each is one more than the one before.
+    pub revision: u64,
+    /// Which ruleset.
+    pub digest: RulesetDigest,
 }
 
 /// How an agent's disk spool stands.

@@ -24,7 +24,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::agent::{AgentStart, AgentStop, Heartbeat, SpoolHealth, StopReason};
+pub use self::agent::{
+    AgentStart, AgentStop, Heartbeat, RulesetHealth, RulesetInUse, SpoolHealth, StopReason,
+};
 pub use self::bpf::{Bpf, BpfCommand, BpfMapType, BpfProgramType};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::credentials::{CredCall, CredChange};

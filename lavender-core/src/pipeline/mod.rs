@@ -20,7 +20,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use self::checkpoint::Checkpoint;
@@ -35,7 +35,9 @@ use self::told::next_response;
 pub use self::writer::{Writer, WriterOptions, WriterReport};
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, StopReason};
+use crate::event::{
+    AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, RulesetHealth, StopReason,
+};
 use crate::id::{EventId, Sequencer};
 use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
@@ -110,6 +112,7 @@ pub struct Pipeline {
     stages: Vec<Box<dyn AlertStage>>,
     responder: Option<Box<dyn Responder>>,
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
+    ruleset: Option<watch::Receiver<RulesetHealth>>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -158,6 +161,7 @@ impl Pipeline {
             stages: Vec::new(),
             responder: None,
             responses: None,
+            ruleset: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -202,6 +206,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_responses(mut self, responses: mpsc::Receiver<ResponseOutcome>) -> Self {
         self.responses = Some(responses);
+        self
+    }
+
+    /// Has heartbeats tell which published rules are in use.
+    #[must_use]
+    pub fn with_ruleset(mut self, ruleset: watch::Receiver<RulesetHealth>) -> Self {
+        self.ruleset = Some(ruleset);
         self
     }
 
@@ -290,6 +301,7 @@ impl Pipeline {
             judges: Judges { detectors: self.detectors, stages: self.stages },
             responder: self.responder,
             responses: self.responses,
+            ruleset: self.ruleset,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
@@ -341,6 +353,7 @@ struct Stage {
     judges: Judges,
     responder: Option<Box<dyn Responder>>,
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
+    ruleset: Option<watch::Receiver<RulesetHealth>>,
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
@@ -400,6 +413,7 @@ impl Stage {
                         late: gaps.late,
                         filtered: source.filtered(),
                         spool: None,
+                        ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
                     }))
                     .await;
                 }

@@ -15,7 +15,7 @@ use crate::event::{Event, EventKind};
 /// kernel, before they cost anything, and counted.
 ///
 /// A plan never takes away process life (`exec`, `fork`, `exit`), on which the process table rests, nor what an agent says of
-/// itself. It is coarser than the rules that it is made of and never finer: whatever a sensor cannot decide, it delivers.
+/// itself, nor what is done to its own process (`signal`, `ptrace`, `process_vm_write`). It is coarser than the rules that it is made of and never finer: whatever a sensor cannot decide, it delivers.
 ///
 /// ```
 /// use lavender_core::event::EventKind;
@@ -42,6 +42,39 @@ impl SensorPlan {
     pub fn everything() -> Self {
         let mut plan = Self::default();
         EventKind::ALL.into_iter().for_each(|kind| plan.select_all(kind));
+        plan
+    }
+
+    /// What may be done against an agent beside to its process, which sensors deliver whatever a plan says: what changes
+    /// the kernel by which it watches, and what is done to its own files. These are given by their paths from the root, folders
+    /// with a slash at the end. It is as coarse as keys are, and of what removes, renames and mounts it takes in everything.
+    ///
+    /// ```
+    /// use lavender_core::event::EventKind;
+    /// use lavender_core::SensorPlan;
+    ///
+    /// let plan = SensorPlan::against_agent(["/etc/lavender/lavender.toml", "/var/lib/lavender/spool/"]);
+    /// let opens = plan.selection(EventKind::FileOpen).unwrap();
+    /// let keys: Vec<String> = opens.keys().map(|(key, _)| key.to_string()).collect();
+    /// assert_eq!(keys, ["*/lavender.toml", "/var/lib/*"]);
+    /// assert!(plan.wants(EventKind::Bpf) && !plan.wants(EventKind::NetConnect));
+    /// ```
+    pub fn against_agent<T: AsRef<[u8]>>(own: impl IntoIterator<Item = T>) -> Self {
+        let mut plan = Self::default();
+        for kind in EventKind::ALL {
+            if may_blind(kind) {
+                plan.select_all(kind);
+            }
+        }
+        let written = Cases::of(|case| case.changes && case.succeeded);
+        for path in own {
+            let path = path.as_ref();
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            match EventKey::file_name(name).or_else(|| EventKey::folder(path)) {
+                Some(key) => plan.select(EventKind::FileOpen, written, [key]),
+                None => plan.select_cases(EventKind::FileOpen, written),
+            }
+        }
         plan
     }
 
@@ -103,17 +136,34 @@ impl SensorPlan {
 
 /// What no plan decides about: process life, and what the agent itself has to say.
 const fn is_always_there(kind: EventKind) -> bool {
+    matches!(role(kind), Role::Always)
+}
+
+/// Whether all of a kind may be done against an agent: sensors do not tell what it is done to.
+const fn may_blind(kind: EventKind) -> bool {
+    matches!(role(kind), Role::MayBlind)
+}
+
+/// What a kind is to an agent.
+enum Role {
+    /// What it rests on, and what it says itself.
+    Always,
+    /// What may be done to its files or to the kernel by which it watches, and cannot be told from what is not.
+    MayBlind,
+    /// What is done to others, or can be told to be.
+    Others,
+}
+
+const fn role(kind: EventKind) -> Role {
     use EventKind as K;
-    matches!(
-        kind,
-        K::Exec
-            | K::Fork
-            | K::Exit
-            | K::Heartbeat
-            | K::Lost
-            | K::AgentStart
-            | K::AgentStop
-            | K::Response
-            | K::Unknown
-    )
+    match kind {
+        K::Exec | K::Fork | K::Exit | K::Heartbeat | K::Lost => Role::Always,
+        K::AgentStart | K::AgentStop | K::Response | K::Unknown => Role::Always,
+        K::FileDelete | K::FileRename | K::FileLink | K::FileMode => Role::MayBlind,
+        K::ModuleLoad | K::Bpf | K::Mount | K::IoUring => Role::MayBlind,
+        K::FileOpen | K::Signal | K::Ptrace | K::ProcessVmWrite => Role::Others,
+        K::NetConnect | K::NetBind | K::NetListen | K::NetAccept | K::NetSend => Role::Others,
+        K::DnsQuery | K::ExecFailed | K::MemfdCreate | K::CredChange => Role::Others,
+        K::NsChange | K::MemoryProtect => Role::Others,
+    }
 }

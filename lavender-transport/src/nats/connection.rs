@@ -143,6 +143,25 @@ impl Connection {
         Ok(Self { client, context, notices, component, timeout: options.timeout })
     }
 
+    /// Waits until the server refuses what is published on such a subject: it says so beside the answers, and the call
+    /// itself only times out.
+    pub(super) async fn denied(&self, is_it: impl Fn(&str) -> bool) -> Error {
+        let mut denials = self.notices.denials();
+        loop {
+            match denials.recv().await {
+                Ok(denial) if is_it(&denial.subject) => {
+                    let why = format!(
+                        "the server does not let this client publish on `{}`",
+                        denial.subject
+                    );
+                    return self.error(ErrorKind::Denied, why);
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Checks a name that becomes one token of a subject.
     pub(super) fn check_name(&self, what: &str, name: &str) -> Result<()> {
         let token = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';

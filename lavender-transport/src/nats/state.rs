@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, Stream};
 use futures_util::TryStreamExt as _;
 use lavender_core::store::{PutMode, Version};
@@ -82,16 +82,49 @@ impl fmt::Debug for JetStreamState {
 }
 
 /// A stored value.
-struct Entry {
-    value: Bytes,
-    version: Version,
+pub(super) struct Entry {
+    pub(super) value: Bytes,
+    pub(super) version: Version,
     until: Option<Timestamp>,
 }
 
 impl Entry {
-    fn is_there(&self, now: Timestamp) -> bool {
+    pub(super) fn is_there(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
+}
+
+/// What a message holds; `None` for a marker, by which other tools delete.
+pub(super) fn entry(
+    connection: &Connection,
+    subject: &str,
+    found: StreamMessage,
+) -> Result<Option<Entry>> {
+    if found.headers.get("KV-Operation").is_some() {
+        return Ok(None);
+    }
+    let until = match found.headers.get(EXPIRES).map(async_nats::HeaderValue::as_str) {
+        None => None,
+        Some(text) => match text.parse() {
+            Ok(nanos) => Some(Timestamp::from_nanos(nanos)),
+            Err(_) => {
+                let why = format!("{subject}: header {EXPIRES} is `{text}`");
+                return Err(connection.error(ErrorKind::Corrupt, why));
+            }
+        },
+    };
+    Ok(Some(Entry { value: found.payload, version: Version(found.sequence), until }))
+}
+
+/// The subject of a key.
+pub(super) fn subject(connection: &Connection, prefix: &str, key: &str) -> Result<String> {
+    let mut subject = prefix.to_owned();
+    push_tokens(&mut subject, key);
+    if subject.len() > SUBJECT_MAX {
+        let why = format!("a key of {} bytes is too long for a subject", key.len());
+        return Err(connection.error(ErrorKind::Invalid, why));
+    }
+    Ok(subject)
 }
 
 impl JetStreamState {
@@ -124,13 +157,7 @@ impl JetStreamState {
     }
 
     fn subject(&self, key: &str) -> Result<String> {
-        let mut subject = self.prefix.clone();
-        push_tokens(&mut subject, key);
-        if subject.len() > SUBJECT_MAX {
-            let why = format!("a key of {} bytes is too long for a subject", key.len());
-            return Err(self.connection.error(ErrorKind::Invalid, why));
-        }
-        Ok(subject)
+        subject(&self.connection, &self.prefix, key)
     }
 
     fn failed(&self, error: impl fmt::Display) -> Error {
@@ -146,21 +173,7 @@ impl JetStreamState {
             }
             Err(error) => return Err(self.failed(error)),
         };
-        // Other tools delete by a marker.
-        if found.headers.get("KV-Operation").is_some() {
-            return Ok(None);
-        }
-        let until = match found.headers.get(EXPIRES).map(async_nats::HeaderValue::as_str) {
-            None => None,
-            Some(text) => match text.parse() {
-                Ok(nanos) => Some(Timestamp::from_nanos(nanos)),
-                Err(_) => {
-                    let why = format!("{subject}: header {EXPIRES} is `{text}`");
-                    return Err(self.connection.error(ErrorKind::Corrupt, why));
-                }
-            },
-        };
-        Ok(Some(Entry { value: found.payload, version: Version(found.sequence), until }))
+        entry(&self.connection, subject, found)
     }
 
     /// Writes if this is still the last message of the subject; `None` when it is not.
@@ -306,7 +319,7 @@ impl JetStreamState {
 
 /// Each part between slashes as a token: `=` and what follows for what cannot stand there, `_` before it all, so
 /// that no token is empty.
-fn push_tokens(subject: &mut String, key: &str) {
+pub(super) fn push_tokens(subject: &mut String, key: &str) {
     for (number, part) in key.split('/').enumerate() {
         if number > 0 {
             subject.push('.');

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::conformance::sample::Sample;
+use lavender_core::ruleset::{PublishedRulesets, RuleFile, Ruleset};
+use lavender_core::store::PutMode;
 use lavender_core::transport::{
     Message, Payload, Publisher as _, Subscriber as _, Subscription, Topic,
 };
 use lavender_core::{
-    AgentId, BootId, Clock as _, ErrorKind, Origin, Sequencer, SystemClock, TenantId,
+    AgentId, BootId, Clock as _, ErrorKind, Origin, Sequencer, StateStore as _, SystemClock,
+    TenantId,
 };
 use lavender_transport::ingest::{Ingest, IngestOptions};
 use lavender_transport::nats::{
     BucketOptions, Credentials, JetStream, JetStreamOptions, Setup, command_permissions,
+    ruleset_permissions,
 };
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use lavender_transport::{Retry, RetryOptions};
@@ -61,13 +65,16 @@ impl Site {
                     "permissions { publish: { deny: \"telemetry.accepted.>\" } }".to_owned()
                 }
                 agent => {
-                    let commands = command_permissions(
-                        &TenantId::new("acme").unwrap(),
-                        &AgentId::new(agent).unwrap(),
-                    );
+                    let (tenant, id) =
+                        (TenantId::new("acme").unwrap(), AgentId::new(agent).unwrap());
+                    let more: Vec<String> = command_permissions(&tenant, &id)
+                        .into_iter()
+                        .chain(ruleset_permissions(&tenant))
+                        .map(|subject| format!("{subject:?}"))
+                        .collect();
                     format!(
                         "permissions {{ publish: [\"telemetry.raw.acme.{agent}\", \"alerts.acme.{agent}\", {}], subscribe: [\"_INBOX_{agent}.>\"] }}",
-                        commands.map(|subject| format!("{subject:?}")).join(", ")
+                        more.join(", ")
                     )
                 }
             };
@@ -251,4 +258,38 @@ async fn a_spool_says_that_it_is_not_permitted_and_keeps_what_it_has() {
     let spool = Spooled::open(directory.path(), options, reporter, right).unwrap();
     let status = spool.close(Duration::from_secs(90)).await;
     assert_eq!((status.waiting, status.delivered, status.fault), (0, 1, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_reads_the_published_rules_of_its_tenant_and_no_others_and_changes_none() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let worker = JetStream::open(site.options("worker")).await.unwrap();
+    let bucket = Arc::new(worker.state(BucketOptions::rules()).await.unwrap());
+    let everybodys = PublishedRulesets::new(bucket);
+    let [acme, globex] = ["acme", "globex"].map(|name| TenantId::new(name).unwrap());
+    let agent = JetStream::open(site.options("web-1")).await.unwrap();
+    let reader = Arc::new(agent.published_rules().await.unwrap());
+    let own = PublishedRulesets::new(reader.clone());
+    assert_eq!(own.published(&acme).await.unwrap(), None);
+
+    let rules = Ruleset::new([RuleFile::new("a.yml", "title: A").unwrap()]).unwrap();
+    for tenant in [&acme, &globex] {
+        assert!(everybodys.publish(tenant, 1, &rules).await.unwrap());
+    }
+    let published = own.published(&acme).await.unwrap().unwrap();
+    assert_eq!(own.fetch(&acme, &published).await.unwrap(), rules);
+    for error in [
+        own.published(&globex).await.unwrap_err(),
+        own.fetch(&globex, &published).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    }
+    let error = own.publish(&acme, 2, &rules).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let writer = agent.state(BucketOptions::rules()).await.unwrap();
+    assert!(writer.put("published/acme", "{}".into(), PutMode::Create, None).await.is_err());
+    assert_eq!(everybodys.published(&acme).await.unwrap(), Some(published));
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::AbsolutePath;
+
 /// `[rules]`: which rules are loaded, and what becomes of those that could not be decided.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -13,6 +15,10 @@ pub struct RulesConfig {
     pub builtin: bool,
     /// Folders with Sigma rules: every `.yml` and `.yaml` file in them and below.
     pub dirs: Vec<PathBuf>,
+    /// Take the rules that are published for the agent's tenant, from the broker of its fleet, and add them to the others.
+    pub published: bool,
+    /// Where those are kept that were taken last: the agent starts with them while the broker is away.
+    pub published_dir: AbsolutePath,
     /// What becomes of a rule that depends on a field which was cut or could not be read.
     pub undetermined: UndeterminedPolicy,
     /// What a rule may take per event of its log source, in ns; nothing: as long as it likes.
@@ -34,6 +40,8 @@ impl Default for RulesConfig {
         Self {
             builtin: true,
             dirs: Vec::new(),
+            published: true,
+            published_dir: AbsolutePath::known("/var/lib/lavender/rules"),
             undetermined: UndeterminedPolicy::default(),
             budget_ns: None,
             over_budget: OverBudget::default(),

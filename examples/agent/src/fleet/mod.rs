@@ -8,6 +8,8 @@ mod broker;
 mod commands;
 mod options;
 mod publisher;
+#[cfg(feature = "live")]
+mod rulesets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,14 @@ use tokio::task::JoinHandle;
 use self::broker::Broker;
 use self::commands::BrokerCommands;
 use self::publisher::FleetPublisher;
+#[cfg(feature = "live")]
+use self::rulesets::Following;
 use crate::config::{TransportConfig, TransportUrl};
 use crate::exit::{Exit, Failure};
+#[cfg(feature = "live")]
+use crate::kept_rules::Kept;
+#[cfg(feature = "live")]
+use crate::plan::RuleReload;
 
 /// How long stopping waits for a broker that took nothing so far.
 const FAULT_PATIENCE: Duration = Duration::from_millis(500);
@@ -78,6 +86,19 @@ impl Fleet {
     /// What comes for this agent.
     pub fn commands(&self, identity: &AgentIdentity) -> Box<dyn CommandSource> {
         Box::new(BrokerCommands::new(self.broker.connected(), identity.clone()))
+    }
+
+    /// Follows the rules that are published in the fleet, for as long as it is polled.
+    #[cfg(feature = "live")]
+    pub fn follow_rules(
+        &self,
+        identity: &AgentIdentity,
+        reload: RuleReload,
+        kept: Kept,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (connected, tenant) = (self.broker.connected(), identity.tenant.clone());
+        let following = Following::new(connected, tenant, (reload, kept));
+        async move { match following.run().await {} }
     }
 
     /// Waits until everything is delivered, for so long at the most; not at all for a broker that is away. What is left
