@@ -40,8 +40,9 @@ const TITLE: usize = 2_000;
 /// What memory may grow by for each client that does not read: a third of what is raised meanwhile.
 const STALLED_KIB: u64 = 2 << 10;
 
-/// And for all else.
-const GROWTH_KIB: u64 = 16 << 10;
+/// And for all else, however many clients there are: what the store's connections keep of the file (16 MiB and twice
+/// 4 MiB), which fills while alerts are written, and the pages of the feed (64 of 256 KiB).
+const GROWTH_KIB: u64 = (24 + 16) << 10;
 
 struct Client(BufReader<TcpStream>);
 
