@@ -250,19 +250,20 @@ static __always_inline u64 fill_place(struct change_scratch *scratch, struct tas
 	return at + named;
 }
 
-static __always_inline void exit_change(struct task_struct *task, struct syscall *call, bool compat)
+/* False for another call. */
+static __noinline int exit_change(struct task_struct *task, struct syscall *call, bool compat)
 {
 	u32 zero = 0;
 	struct change_scratch *scratch = bpf_map_lookup_elem(&change_scratch, &zero);
 	if (!scratch)
-		return;
+		return 0;
 	struct change_record *record = &scratch->record;
 
 	__builtin_memset(record, 0, sizeof(*record));
 	scratch->files = 0;
 	u16 kind = read_change(scratch, call, compat);
 	if (!kind)
-		return;
+		return 0;
 	fill_header(&record->header, kind, task);
 	record->result = call->result;
 	u64 at = fill_place(scratch, task, 0, 0);
@@ -270,4 +271,5 @@ static __always_inline void exit_change(struct task_struct *task, struct syscall
 		at = fill_place(scratch, task, 1, at);
 	CLAMP(at, CHANGE_ROOM);
 	emit(&file_ring, RING_FILE, &record->header, sizeof(*record) + at);
+	return 1;
 }

@@ -81,17 +81,17 @@ static __always_inline u32 credentials_call_compat(u64 nr, bool *small_ids)
 }
 
 /* False for a call that is none of these. */
-static __always_inline bool exit_credentials(struct task_struct *task, struct syscall *call, bool compat)
+static __noinline int exit_credentials(struct task_struct *task, struct syscall *call, bool compat)
 {
 	bool narrow = false;
 	u32 which = compat ? credentials_call_compat(call->nr, &narrow) : credentials_call(call->nr);
 	u32 zero = 0;
 
 	if (!which)
-		return false;
+		return 0;
 	struct credentials_record *record = bpf_map_lookup_elem(&credentials_scratch, &zero);
 	if (!record)
-		return true;
+		return 1;
 	fill_header(&record->header, RECORD_CREDENTIALS, task);
 	record->result = call->result;
 	record->call = which;
@@ -103,5 +103,5 @@ static __always_inline bool exit_credentials(struct task_struct *task, struct sy
 		record->ids[index] = id;
 	}
 	emit(&network_ring, RING_NETWORK, &record->header, sizeof(*record));
-	return true;
+	return 1;
 }

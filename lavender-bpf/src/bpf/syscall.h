@@ -54,7 +54,31 @@ static __always_inline bool read_open(struct syscall *call, bool compat, struct 
 	return true;
 }
 
-/* A function of its own: what it has on the stack does not add to what its caller has. Whether it was such a call. */
+/* Functions of their own: what one has on the stack does not add to what lies below another. Whether it was such a call. */
+static __noinline int exit_open(struct task_struct *task, struct syscall *call, bool compat)
+{
+	struct open_call open = {};
+
+	if (call->nr == NR_OPENAT2)
+		exit_openat2(task, call);
+	else if (read_open(call, compat, &open))
+		emit_open(task, &open, call->result);
+	else
+		return 0;
+	return 1;
+}
+
+static __noinline int exit_connect(struct task_struct *task, struct syscall *call, bool compat)
+{
+	if (call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
+		emit_connect(task, call->argument[0], call->argument[1], call->result);
+	else if (compat && call->nr == NR32_SOCKETCALL && call->argument[0] == SOCKET_CONNECT)
+		exit_socketcall(task, call);
+	else
+		return 0;
+	return 1;
+}
+
 static __noinline int exit_socket(struct task_struct *task, struct syscall *call, bool compat)
 {
 	struct socket_call socket = {};
@@ -74,33 +98,27 @@ static __noinline int exit_socket(struct task_struct *task, struct syscall *call
 
 static __always_inline void dispatch(struct task_struct *task, struct syscall *call, bool compat)
 {
-	struct open_call open = {};
-
-	if (config.connects && call->nr == (compat ? NR32_CONNECT : NR_CONNECT))
-		emit_connect(task, call->argument[0], call->argument[1], call->result);
-	else if (config.connects && compat && call->nr == NR32_SOCKETCALL && call->argument[0] == SOCKET_CONNECT)
-		exit_socketcall(task, call);
-	else if (config.opens && call->nr == NR_OPENAT2)
-		exit_openat2(task, call);
-	else if (config.opens && read_open(call, compat, &open))
-		emit_open(task, &open, call->result);
-	else if (config.network && exit_socket(task, call, compat))
+	if (config.connects && exit_connect(task, call, compat))
 		return;
-	else if (config.failed_execs && exit_exec(task, call, compat))
+	if (config.opens && exit_open(task, call, compat))
 		return;
-	else if (config.tampering && exit_tamper(task, call, compat))
+	if (config.network && exit_socket(task, call, compat))
 		return;
-	else if (config.credentials && exit_credentials(task, call, compat))
+	if (config.failed_execs && exit_exec(task, call, compat))
 		return;
-	else if (config.bpf && exit_bpf(task, call, compat))
+	if (config.tampering && exit_tamper(task, call, compat))
 		return;
-	else if (config.mounts && exit_mount(task, call, compat))
+	if (config.credentials && exit_credentials(task, call, compat))
 		return;
-	else if (config.namespaces && exit_namespace(task, call, compat))
+	if (config.bpf && exit_bpf(task, call, compat))
 		return;
-	else if (config.memory && exit_memory(task, call, compat))
+	if (config.mounts && exit_mount(task, call, compat))
 		return;
-	else if (config.changes)
+	if (config.namespaces && exit_namespace(task, call, compat))
+		return;
+	if (config.memory && exit_memory(task, call, compat))
+		return;
+	if (config.changes)
 		exit_change(task, call, compat);
 }
 

@@ -144,7 +144,7 @@ static __always_inline u64 fill_texts(struct tamper_scratch *scratch, struct tas
 }
 
 /* False for a call that is none of these. */
-static __always_inline bool exit_tamper(struct task_struct *task, struct syscall *call, bool compat)
+static __noinline int exit_tamper(struct task_struct *task, struct syscall *call, bool compat)
 {
 	u64 nr = compat ? tamper_of_compat(call->nr) : call->nr;
 	u64 *argument = call->argument;
@@ -156,7 +156,7 @@ static __always_inline bool exit_tamper(struct task_struct *task, struct syscall
 	switch (nr) {
 	case NR_PTRACE:
 		if (!changes_target(argument[0]))
-			return true;
+			return 1;
 		kind = RECORD_PTRACE;
 		number = argument[0];
 		target = argument[1];
@@ -185,12 +185,12 @@ static __always_inline bool exit_tamper(struct task_struct *task, struct syscall
 		number = MODULE_BY_DESCRIPTOR;
 		break;
 	default:
-		return false;
+		return 0;
 	}
 	u32 zero = 0;
 	struct tamper_scratch *scratch = bpf_map_lookup_elem(&tamper_scratch, &zero);
 	if (!scratch)
-		return true;
+		return 1;
 	struct tamper_record *record = &scratch->record;
 
 	__builtin_memset(record, 0, sizeof(*record));
@@ -201,11 +201,11 @@ static __always_inline bool exit_tamper(struct task_struct *task, struct syscall
 		fill_target(record, task, target);
 	/* What a process does to its own memory needs none of this. */
 	if (kind == RECORD_VM_WRITE && record->target_tgid == record->header.tgid)
-		return true;
+		return 1;
 	if (number == MODULE_BY_DESCRIPTOR && kind == RECORD_MODULE && descriptor < 0)
 		record->header.flags |= WALK_UNREADABLE;
 	u64 at = fill_texts(scratch, task, descriptor, name);
 	CLAMP(at, TAMPER_ROOM);
 	emit_aimed(&network_ring, RING_NETWORK, &record->header, sizeof(*record) + at, record->target_tgid);
-	return true;
+	return 1;
 }
