@@ -210,7 +210,10 @@ fn find(
     events: &[Arc<Event>],
     mut is: impl FnMut(&Event) -> bool,
 ) -> Result<&Arc<Event>, Box<dyn Error>> {
-    events.iter().find(|event| is(event)).ok_or_else(|| "an expected event is missing".into())
+    events.iter().find(|event| is(event)).ok_or_else(|| {
+        let data: Vec<_> = events.iter().map(|event| &event.data).collect();
+        format!("an expected event is missing; there are: {data:?}").into()
+    })
 }
 
 fn child(port: u16) -> Result<(), Box<dyn Error>> {

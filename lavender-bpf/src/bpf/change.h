@@ -250,8 +250,8 @@ static __always_inline u64 fill_place(struct change_scratch *scratch, struct tas
 	return at + named;
 }
 
-/* False for another call. */
-static __noinline int exit_change(struct task_struct *task, struct syscall *call, bool compat)
+/* False for another call. Unlike the others it is no function of its own: on 6.1 no event came of it then. */
+static __always_inline int exit_change(struct task_struct *task, struct syscall *call, bool compat)
 {
 	u32 zero = 0;
 	struct change_scratch *scratch = bpf_map_lookup_elem(&change_scratch, &zero);
