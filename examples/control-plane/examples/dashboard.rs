@@ -39,5 +39,6 @@ async fn main() {
             }
         }
         stage.act(SystemClock.now()).await;
+        stage.call_kernel(SystemClock.now()).await;
     }
 }
