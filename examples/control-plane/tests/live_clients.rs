@@ -7,6 +7,7 @@
 //! LIVE_CLIENTS=1000 cargo nextest run -p lavender-control-plane --test live_clients --no-capture
 //! ```
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(dead_code, reason = "of a module that is another test's too, some is not needed here")]
 
 use std::net::SocketAddr;
