@@ -10,7 +10,11 @@ use crate::config::Config;
 const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// The paths of all that this configuration names, as the kernel has them; folders with a slash at the end.
-pub(crate) fn own_files(config: &Config, file: Option<&Path>, more_dirs: &[PathBuf]) -> Vec<Vec<u8>> {
+pub(crate) fn own_files(
+    config: &Config,
+    file: Option<&Path>,
+    more_dirs: &[PathBuf],
+) -> Vec<Vec<u8>> {
     let response = &config.response;
     let mut files: Vec<PathBuf> = Vec::new();
     files.extend(file.map(Into::into));
