@@ -23,7 +23,8 @@ use crate::event::{Event, Process};
 /// let shell = sample.process();
 /// let mut decoder = BatchDecoder::new();
 /// let mut read = || {
-///     let batch = codec::encode_batch(sample.source(), &[sample.exec(&shell)])?;
+///     let event = sample.exec(&shell);
+///     let batch = codec::encode_batch(sample.source(), &[event])?;
 ///     decoder.decode(&batch)
 /// };
 /// let ((_, first), (_, second)) = (read()?, read()?);
