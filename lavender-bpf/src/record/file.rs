@@ -35,7 +35,7 @@ pub struct Place {
     pub walk_length: U16,
     /// Bytes of the name that the call gave, its NUL included; 0 where the walk is the file's.
     pub name_length: U16,
-    /// Bits of [`flag`] that are about walks and names.
+    /// Bits of [`flag`](super::flag) that are about walks and names.
     pub flags: U16,
     /// Zero.
     pub reserved: U16,
@@ -49,7 +49,7 @@ pub struct ChangeRecord {
     pub header: RecordHeader,
     /// What the call returned.
     pub result: I64,
-    /// Bits of [`change`].
+    /// Bits of [`change`](super::change).
     pub what: U32,
     /// The mode to set.
     pub mode: U32,

@@ -43,7 +43,8 @@ pub struct TamperRecord {
     pub target_generation: U32,
     /// The thread that was named; 0 where there is no such task.
     pub target_tid: U32,
-    /// The request of `ptrace`, the flags of a file in memory, of a module one of [`tamper`].
+    /// The request of `ptrace`, the flags of a file in memory, of a module one of
+    /// [`tamper`](super::tamper).
     pub number: U32,
     /// Bytes of the file's walk.
     pub walk_length: U16,
