@@ -90,14 +90,8 @@ fn question(id: u16, name: &str) -> Vec<u8> {
 
 /// Watches only what a child looks up. What was seen, in order.
 fn seen(act: impl FnOnce()) -> Vec<DnsQuery> {
-    let group = Group::new();
-    let mut watch = Watch::group(&group);
-    let child = group.fork(act);
-    let pid = child.pid;
-    assert_eq!(watch.until_ended(child), 0);
-    let batch = watch.finish();
-    assert_eq!(batch.lost, []);
-    of_kind(&batch.events, EventKind::DnsQuery)
+    let (pid, events) = support::seen(act);
+    of_kind(&events, EventKind::DnsQuery)
         .inspect(|event| assert_eq!(process(event).pid, pid))
         .map(|event| match &event.data {
             EventData::DnsQuery(query) => query.clone(),

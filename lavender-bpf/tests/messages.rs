@@ -16,14 +16,8 @@ use support::{Group, Watch, builder, can_run, of_kind, process};
 
 /// Watches only what a child sends. What was seen, in order.
 fn seen(act: impl FnOnce()) -> Vec<NetSend> {
-    let group = Group::new();
-    let mut watch = Watch::group(&group);
-    let child = group.fork(act);
-    let pid = child.pid;
-    assert_eq!(watch.until_ended(child), 0);
-    let batch = watch.finish();
-    assert_eq!(batch.lost, []);
-    of_kind(&batch.events, EventKind::NetSend)
+    let (pid, events) = support::seen(act);
+    of_kind(&events, EventKind::NetSend)
         .inspect(|event| assert_eq!(process(event).pid, pid))
         .map(|event| match &event.data {
             EventData::NetSend(send) => send.clone(),

@@ -54,7 +54,9 @@ static __always_inline bool read_open(struct syscall *call, bool compat, struct 
 	return true;
 }
 
-/* Functions of their own: what one has on the stack does not add to what lies below another. Whether it was such a call. */
+/* Functions of their own: what one has on the stack does not add to what lies below another. Whether it was such a call.
+ * Before 6.4 the verifier gives 512 bytes to all frames of a way down, each rounded up to 32, and the one to questions of
+ * DNS takes them all: the program's own frame must stay within 160. */
 static __noinline int exit_open(struct task_struct *task, struct syscall *call, bool compat)
 {
 	struct open_call open = {};

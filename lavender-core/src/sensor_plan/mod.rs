@@ -15,7 +15,8 @@ use crate::event::{Event, EventKind};
 /// kernel, before they cost anything, and counted.
 ///
 /// A plan never takes away process life (`exec`, `fork`, `exit`), on which the process table rests, nor what an agent says of
-/// itself, nor what is done to its own process (`signal`, `ptrace`, `process_vm_write`). It is coarser than the rules that it is made of and never finer: whatever a sensor cannot decide, it delivers.
+/// itself, nor what is done to its own process (`signal`, `ptrace`, `process_vm_write`). It is coarser than the rules that it
+/// is made of and never finer: whatever a sensor cannot decide, it delivers.
 ///
 /// ```
 /// use lavender_core::event::EventKind;
