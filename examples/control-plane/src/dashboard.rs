@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 34] = [
+const FILES: [(&str, &str, &[u8]); 37] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
@@ -25,12 +25,14 @@ const FILES: [(&str, &str, &[u8]); 34] = [
     ("/parts.css", CSS, include_bytes!("../ui/parts.css")),
     ("/charts.css", CSS, include_bytes!("../ui/charts.css")),
     ("/access.js", SCRIPT, include_bytes!("../ui/access.js")),
+    ("/actions.js", SCRIPT, include_bytes!("../ui/actions.js")),
     ("/alert.js", SCRIPT, include_bytes!("../ui/alert.js")),
     ("/alerts.js", SCRIPT, include_bytes!("../ui/alerts.js")),
     ("/api.js", SCRIPT, include_bytes!("../ui/api.js")),
     ("/app.js", SCRIPT, include_bytes!("../ui/app.js")),
     ("/audit.js", SCRIPT, include_bytes!("../ui/audit.js")),
     ("/chart.js", SCRIPT, include_bytes!("../ui/chart.js")),
+    ("/command.js", SCRIPT, include_bytes!("../ui/command.js")),
     ("/commands.js", SCRIPT, include_bytes!("../ui/commands.js")),
     ("/confirm.js", SCRIPT, include_bytes!("../ui/confirm.js")),
     ("/dom.js", SCRIPT, include_bytes!("../ui/dom.js")),
@@ -41,6 +43,7 @@ const FILES: [(&str, &str, &[u8]); 34] = [
     ("/kernel.js", SCRIPT, include_bytes!("../ui/kernel.js")),
     ("/list.js", SCRIPT, include_bytes!("../ui/list.js")),
     ("/live.js", SCRIPT, include_bytes!("../ui/live.js")),
+    ("/output.js", SCRIPT, include_bytes!("../ui/output.js")),
     ("/overview.js", SCRIPT, include_bytes!("../ui/overview.js")),
     ("/parts.js", SCRIPT, include_bytes!("../ui/parts.js")),
     ("/refresh.js", SCRIPT, include_bytes!("../ui/refresh.js")),

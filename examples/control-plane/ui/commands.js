@@ -1,40 +1,18 @@
 // Commands to an agent: which there are, giving one, what became of those that were given.
 
-import { ask, path, read } from "./api.js";
+import { ACTIONS, about } from "./actions.js";
+import { ask, path, readAll } from "./api.js";
+import { commandDetail, opener } from "./command.js";
 import { announce, el, field, select, show } from "./dom.js";
 import { confirm } from "./confirm.js";
-import { ago, moment, words } from "./format.js";
+import { ago, moment, plain, words } from "./format.js";
 import { table } from "./parts.js";
 import { Refresh } from "./refresh.js";
 import { may, role, who } from "./role.js";
+import { change } from "./route.js";
 
-/** The most that are listed. */
+/** How many are listed at first, and how many more at a time. */
 const LISTED = 20;
-
-/** How much of a file is collected at the most, in bytes, unless said. */
-const COLLECTED = 1 << 20;
-
-const PATH = { name: "path", label: "Path", placeholder: "/usr/bin/…", read: (text) => text };
-const PROCESS = { name: "process", label: "Process id", placeholder: "as its events have it", read: (text) => text };
-
-/** What an agent can be told: who may, what it needs to know, and what it does to a host, if that is to be asked. */
-const ACTIONS = {
-  __proto__: null,
-  ping: { role: "analyst" },
-  list_processes: { role: "analyst" },
-  hash_file: { role: "analyst", fields: [PATH] },
-  collect_file: { role: "admin", fields: [PATH,
-    { name: "max_bytes", label: "At most, in bytes", value: COLLECTED, pattern: "[0-9]+", read: Number }] },
-  quarantine: { role: "admin", fields: [{ ...PATH, name: "file", read: (text) => ({ path: text }) }],
-    does: "The file is moved to where nobody runs or reads it." },
-  restore: { role: "admin", fields: [{ name: "entry", label: "Entry", placeholder: "its name in quarantine", read: (text) => text }],
-    does: "The file goes back to where it was." },
-  kill: { role: "admin", fields: [PROCESS], does: "The process is killed." },
-  kill_tree: { role: "admin", fields: [PROCESS], does: "The process and everything that it started is killed." },
-  isolate: { role: "admin", does: "The host is cut off the network, but for the broker, until it is released." },
-  release: { role: "admin", does: "The host is back on the network." },
-  reload_rules: { role: "admin" },
-};
 
 /** Gives a command. What changes a host is asked for first. `target` is what it is about, in words. */
 export async function give(agent, command, target = "") {
@@ -56,17 +34,12 @@ function whyNot() {
   return undefined;
 }
 
-/** What a command was about, in one line. */
-function about({ action, ...rest }) {
-  const parts = Object.values(rest).map((value) => (typeof value === "object" ? value.path ?? JSON.stringify(value) : String(value)));
-  return [words(action), parts.length > 0 && el("span", { class: "mono quiet" }, ` ${parts.join(" ")}`)];
-}
-
-function row(given) {
+function row(given, opened) {
   return [el("time", { datetime: given.issued_at, title: moment(given.issued_at) }, ago(given.issued_at)), about(given.command),
     [el("span", { class: "outcome", "data-outcome": given.status }, words(given.status)),
-      given.failure && el("p", { class: "quiet" }, given.failure)],
-    [given.actor, given.reason && el("p", { class: "quiet" }, given.reason)]];
+      given.failure && el("p", { class: "quiet" }, plain(given.failure))],
+    [given.actor, given.reason && el("p", { class: "quiet" }, given.reason)],
+    opener(given, opened, (id) => change({ command: id === opened ? undefined : id }, false))];
 }
 
 /** The form that gives commands; `given` is told of each. */
@@ -105,19 +78,38 @@ function commandForm(agent, given) {
   return [form, error];
 }
 
-/** The commands to one agent: `{ element, leave }`. */
+/** The commands to one agent: `{ element, open, opened, leave }`. */
 export function commandsPanel(agent) {
   const giving = el("div", {});
   const list = el("div", {}, el("p", { class: "quiet" }, "Loading"));
-  const element = el("section", { class: "card stack", "aria-label": "Commands" }, el("h2", {}, "Commands"), giving, list);
+  const one = el("div", {});
+  const element = el("section", { class: "card stack", "aria-label": "Commands" }, el("h2", {}, "Commands"), giving, list, one);
+  let wanted = LISTED;
+  let known = { items: [], whole: true };
+  let loaded = false;
+  let detail;
+
+  const button = (id) => [...list.querySelectorAll("[data-command]")].find((it) => it.dataset.command === id);
+
+  function draw() {
+    const { items, whole } = known;
+    const had = document.activeElement?.dataset?.command;
+    show(list, items.length === 0 ? el("p", { class: "quiet" }, "None was given.")
+      : table("Commands given", ["When", "Command", "State", "By", "Look"], items.map((given) => row(given, detail?.id))),
+    !whole && el("button", { class: "plain", onclick: () => { wanted += LISTED; refresh.now(); } }, "Show older ones"));
+    // Whoever stands on one stays there.
+    if (had) button(had)?.focus({ preventScroll: true });
+  }
 
   async function load(signal) {
     try {
-      const { items } = await read(`agents/${encodeURIComponent(agent)}/commands`, { limit: LISTED }, signal);
-      show(list, items.length === 0 ? el("p", { class: "quiet" }, "None was given.")
-        : table("Commands given", ["When", "Command", "State", "By"], items.map(row)));
+      known = await readAll(`agents/${encodeURIComponent(agent)}/commands`, { limit: LISTED }, wanted, signal);
+      loaded = true;
+      draw();
+      const opened = known.items.find((given) => given.id === detail?.id);
+      if (opened) detail.follow(opened);
       // Whoever has given one waits for its result.
-      if (items.some((given) => given.status === "pending")) refresh.soon();
+      if (known.items.some((given) => given.status === "pending")) refresh.soon();
     } catch (problem) {
       if (problem.name === "AbortError") throw problem;
       show(list, el("p", { class: "error" }, problem.message));
@@ -125,18 +117,34 @@ export function commandsPanel(agent) {
   }
 
   const refresh = new Refresh(load);
-  const draw = () => {
+  const drawForm = () => {
     const why = whyNot();
     show(giving, why ? el("p", { class: "quiet" }, why) : commandForm(agent, () => refresh.now()));
+    if (loaded) draw();
   };
-  role.addEventListener("known", draw);
-  draw();
+  role.addEventListener("known", drawForm);
+  drawForm();
   refresh.now();
   return {
     element,
+    opened: () => detail?.id,
+    /** Shows one of them; none without an id. */
+    open(id) {
+      if (id === detail?.id) return;
+      const before = detail?.id;
+      const asked = id !== undefined && document.activeElement?.dataset?.command === id;
+      detail?.leave();
+      detail = id && commandDetail(agent, id, () => change({ command: undefined }, false));
+      show(one, detail?.element);
+      if (loaded) draw();
+      detail?.load();
+      if (asked) detail?.focus();
+      else if (!id) button(before)?.focus();
+    },
     leave() {
       refresh.stop();
-      role.removeEventListener("known", draw);
+      detail?.leave();
+      role.removeEventListener("known", drawForm);
     },
   };
 }

@@ -70,13 +70,14 @@ export function fleetPage() {
   const element = el("div", { class: "page" }, el("div", { class: "page-head" }, el("h1", {}, "Fleet"), when), body);
   let span = "24h";
   let opened;
+  let command;
   let begun = false;
   let data;
   const list = new VirtualList({
     label: "Agents", key: (agent) => agent.agent, rowHeight: () => (narrow.matches ? 52 : 30),
     row: (agent) => el("div", { class: "agent-row" }, el("span", { class: "cut" }, agent.agent), state(agent.liveness),
       line(data.known.get(agent.agent), data.from, data.to), el("span", { class: "quiet" }, ago(agent.last_seen))),
-    open: (agent) => change({ agent: agent.agent }, false),
+    open: (agent) => change({ agent: agent.agent, command: undefined }, false),
   });
   const chart = el("div", {});
   const one = el("div", {});
@@ -126,14 +127,16 @@ export function fleetPage() {
     const agent = opened && data?.agents.items.find((known) => known.agent === opened);
     show(one, agent && agentCard(agent, data.transitions.items, close));
     // What is typed there stays when the rest is drawn anew.
-    if (commands?.agent === agent?.agent) return;
-    commands?.leave();
-    commands = agent && { agent: agent.agent, ...commandsPanel(agent.agent) };
-    show(orders, commands?.element);
+    if (commands?.agent !== agent?.agent) {
+      commands?.leave();
+      commands = agent && { agent: agent.agent, ...commandsPanel(agent.agent) };
+      show(orders, commands?.element);
+    }
+    commands?.open(command);
   }
 
   function close() {
-    change({ agent: undefined }, false);
+    change({ agent: undefined, command: undefined }, false);
     list.element.focus();
   }
 
@@ -147,6 +150,7 @@ export function fleetPage() {
     update(parameters) {
       const wanted = SPANS[parameters.span] ? parameters.span : "24h";
       opened = parameters.agent;
+      command = parameters.command;
       drawOne();
       if (begun && wanted === span) return;
       begun = true;
@@ -161,6 +165,7 @@ export function fleetPage() {
         list.step(event.key === "j" ? 1 : -1);
         list.element.focus({ preventScroll: true });
       } else if (event.key === "Enter" && !event.target.closest("button, a") && list.current()) list.open(list.current());
+      else if (event.key === "Escape" && commands?.opened()) change({ command: undefined }, false);
       else if (event.key === "Escape" && opened) close();
       else return false;
       return true;

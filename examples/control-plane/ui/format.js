@@ -10,6 +10,18 @@ export function words(name) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** Text that somebody else chose, with what is not seen, or turns around what is, written out; lines stay lines if wanted. */
+export function plain(text, lines = false) {
+  return String(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (letter) =>
+    (lines && (letter === "\n" || letter === "\t") ? letter : `\\u{${letter.codePointAt(0).toString(16)}}`));
+}
+
+/** The bytes that base64 stands for. */
+export const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+/** What the kernel has as bytes, to be read: a text, or base64 of what is none. */
+export const textOf = (value) => plain(typeof value === "string" ? value : new TextDecoder().decode(bytesOf(value.base64)));
+
 /** Milliseconds of a time as the API has it. */
 export const millis = (time) => Date.parse(time);
 

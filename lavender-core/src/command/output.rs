@@ -71,6 +71,26 @@ pub enum CommandOutput {
     },
 }
 
+impl CommandOutput {
+    /// The name of its kind.
+    ///
+    /// ```
+    /// use lavender_core::command::CommandOutput;
+    ///
+    /// assert_eq!(CommandOutput::Rules { rules: 7 }.as_str(), "rules");
+    /// ```
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tree { .. } => "tree",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Processes { .. } => "processes",
+            Self::Digest { .. } => "digest",
+            Self::File { .. } => "file",
+            Self::Rules { .. } => "rules",
+        }
+    }
+}
+
 /// A process that runs. Its arguments are not told: they may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunningProcess {

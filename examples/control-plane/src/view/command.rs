@@ -40,6 +40,9 @@ pub struct CommandView {
     /// Why it was refused, or what went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The kind of what it gave, where it gave something: `tree`, `quarantined`, `processes`, `digest`, `file` or `rules`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_kind: Option<&'static str>,
     /// What it gave: `kind`, and what belongs to that. In lists it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -68,6 +71,7 @@ impl CommandView {
             key: command.key.to_string(),
             finished_at: issued.result.as_ref().map(|(_, at)| Time(*at)),
             failure,
+            output_kind: given(issued).map(CommandOutput::as_str),
             output: None,
         }
     }
@@ -75,9 +79,15 @@ impl CommandView {
     /// The same with what it gave.
     #[must_use]
     pub fn with_output(mut self, issued: &IssuedCommand) -> Self {
-        if let Some((CommandOutcome::Done { output }, _)) = &issued.result {
-            self.output.clone_from(output);
-        }
+        self.output = given(issued).cloned();
         self
+    }
+}
+
+/// What a command gave, where it did.
+const fn given(issued: &IssuedCommand) -> Option<&CommandOutput> {
+    match &issued.result {
+        Some((CommandOutcome::Done { output }, _)) => output.as_ref(),
+        _ => None,
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use lavender_control_plane::Commanding;
 use lavender_core::command::{
-    CommandAction, CommandId, CommandOutcome, CommandResult, CommandSink, Executed, KeyId, Signer,
-    Verifier,
+    CommandAction, CommandId, CommandOutcome, CommandOutput, CommandResult, CommandSink, Executed,
+    FileContent, KeyId, Signer, Verifier,
 };
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::store::Role;
@@ -111,6 +111,34 @@ async fn what_is_sent_is_admitted_by_the_agent_that_it_is_for_and_its_result_sho
     let stranger = plane.token("globex", Role::Admin).await;
     plane.get(&path, &stranger).await.is_problem(StatusCode::NOT_FOUND);
     plane.get(PATH, &stranger).await.is_problem(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_gave_is_for_who_may_give_it() {
+    let plane = plane(signing(None)).await;
+    let admin = plane.token("acme", Role::Admin).await;
+    let body =
+        json!({"command": {"action": "collect_file", "path": "/etc/passwd", "max_bytes": 9}});
+    let given = give(&plane, &admin, &body).await.json();
+    let id = given["command"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(given["command"].get("output_kind"), None);
+    let content = FileContent::new(&b"root:x:0:"[..]);
+    let result = CommandResult {
+        command: id.parse().unwrap(),
+        tenant: TenantId::new("acme").unwrap(),
+        agent: AgentId::new("web-1").unwrap(),
+        outcome: CommandOutcome::done(CommandOutput::File { content, bytes: 900 }),
+        finished_at: START,
+    };
+    assert!(plane.store.record_result(&result, START).await.unwrap());
+    for (role, may) in [(Role::Viewer, false), (Role::Analyst, false), (Role::Admin, true)] {
+        let token = plane.token("acme", role).await;
+        let listed = plane.read(PATH, &token).await["items"][0].clone();
+        assert_eq!((&listed["output_kind"], listed.get("output")), (&json!("file"), None));
+        let one = plane.read(&format!("/api/v1/commands/{id}"), &token).await;
+        let output = json!({"kind": "file", "content": "cm9vdDp4OjA6", "bytes": 900});
+        assert_eq!(one.get("output"), may.then_some(&output), "as {role}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 """What admins do with the dashboard: commands, tokens, the audit log; and what others are not offered."""
 
+import base64
 import re
 
-from page import ask, dashboard
+from page import ask, dashboard, look
 from playwright.sync_api import expect
 
 
@@ -94,6 +95,120 @@ def commands_are_given_and_their_results_shown(url):
         }""", [tab.token, tab.parameters()["alert"]])
         killed = ask("result", agent="web-1", outcome={"status": "dry_run"})
         assert killed["command"] == {"action": "kill_tree", "process": process}, killed
+
+
+def what_commands_gave_is_shown(url):
+    hostile = "<img src=x onerror=window.hacked=1>\u202e"
+    script = f"#!/bin/sh\n<script>window.hacked=1</script>\n{hostile}\n"
+    binary = bytes(range(256)) * 4
+    with dashboard(url, "admin") as tab:
+        page = tab.open("#/fleet?agent=web-1")
+        orders = page.get_by_role("region", name="Commands", exact=True)
+        given = orders.get_by_role("region", name="Commands given").locator("tbody tr")
+        one = orders.get_by_role("region", name="One command")
+
+        def give(action, output, **inputs):
+            count = given.count()
+            orders.get_by_label("Command", exact=True).select_option(action)
+            for label, value in inputs.items():
+                orders.get_by_label(label, exact=True).fill(value)
+            orders.get_by_role("button", name="Give").click()
+            expect(given).to_have_count(count + 1)
+            ask("result", agent="web-1", outcome={"status": "done", "output": output})
+            given.first.get_by_role("button", name=re.compile("^Output: ")).click()
+            expect(one.get_by_role("region", name="Output")).to_be_visible()
+
+        def downloaded():
+            with page.expect_download() as awaited:
+                one.get_by_role("button", name="Download").click()
+            with open(awaited.value.path(), "rb") as file:
+                return awaited.value.suggested_filename, file.read()
+
+        # Processes, to search through; who opened it stands there, and comes back to where they were.
+        process = "019aa0b0-0000-8000-8000-00000000{:04x}"
+        give("list_processes", {"kind": "processes", "left_out": 3, "processes": [
+            {"process": process.format(7), "parent": 0, "uid": 0, "name": "kthreadd"},
+            {"process": process.format(4242), "parent": 7, "uid": 33, "name": hostile, "executable": {"base64": "L3RtcC//"}},
+            *({"process": process.format(10_000 + number), "parent": 1, "uid": 0, "name": f"worker-{number}", "executable": "/usr/bin/sh"}
+              for number in range(400))]})
+        expect(one.get_by_role("heading", name="List processes")).to_be_focused()
+        rows = one.get_by_role("region", name="Processes", exact=True).locator("tbody tr")
+        expect(rows).to_have_count(300)
+        expect(rows.nth(0)).to_contain_text("7")
+        assert rows.nth(1).locator("td").all_inner_texts() == [
+            "4242", "7", "33", hostile.replace("\u202e", "\\u{202e}"), "/tmp/\ufffd", process.format(4242)]
+        expect(one).to_contain_text("402 of 402 processes; there was no room for 3 more.")
+        one.get_by_role("button", name="Show more").click()
+        expect(rows).to_have_count(402)
+        one.get_by_label("Search processes").fill("WORKER-39")
+        expect(rows).to_have_count(11)
+        expect(one.get_by_role("list", name="History")).to_contain_text("given by")
+        page.reload()
+        expect(rows).to_have_count(300)
+        one.get_by_role("button", name="Close the command").click()
+        expect(one).to_have_count(0)
+        assert "command" not in tab.parameters()
+        expect(given.first.get_by_role("button")).to_be_focused()
+        given.first.get_by_role("button").click()
+        page.keyboard.press("Escape")
+        expect(one).to_have_count(0)
+        expect(page.locator("#agent")).to_be_visible()
+
+        # Files are text or digits here, and bytes once they are kept, under a name that nothing opens.
+        give("collect_file", {"kind": "file", "content": base64.b64encode(script.encode()).decode(), "bytes": len(script.encode())},
+             Path="/srv/../<b>x</b>.html")
+        expect(one.get_by_label("Content", exact=True)).to_have_text(script.replace("\u202e", "\\u{202e}"))
+        assert downloaded() == ("b_.html.collected", script.encode())
+        give("collect_file", {"kind": "file", "content": base64.b64encode(binary).decode(), "bytes": 5000}, Path="/usr/bin/id")
+        digits = one.get_by_label("Content in hexadecimal")
+        expect(digits).to_contain_text("00000040  40 41 42")
+        expect(digits).not_to_contain_text("00000200")
+        expect(one).to_contain_text("the first 1,024 of 5,000 bytes")
+        assert downloaded() == ("id.collected", binary)
+        for action, output, inputs, told in [
+            ("hash_file", {"kind": "digest", "sha256": "ab" * 32, "bytes": 12_345}, {"Path": "/usr/bin/id"}, "ab" * 32),
+            ("reload_rules", {"kind": "rules", "rules": 1_234}, {}, "1,234"),
+        ]:
+            give(action, output, **inputs)
+            expect(one.get_by_role("region", name="Output")).to_contain_text(told)
+        for scheme, width in [("light", 1280), ("dark", 400)]:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            for number in [2, 4, 0]:
+                given.nth(number).get_by_role("button").click()
+                expect(one.get_by_role("region", name="Output")).to_be_visible()
+                assert not (bad := look(page, "what a command gave", scheme, width)), bad
+
+        # Why one was refused, and who has waited sees it where it is shown.
+        orders.get_by_label("Command", exact=True).select_option("ping")
+        orders.get_by_role("button", name="Give").click()
+        expect(given).to_have_count(6)
+        given.first.get_by_role("button", name=re.compile("^Details: ping")).click()
+        expect(one.get_by_role("list", name="History")).to_contain_text("Pending until")
+        ask("result", agent="web-1", outcome={"status": "refused", "reason": f"not here {hostile}"})
+        expect(one.get_by_role("list", name="History")).to_contain_text("Refused")
+        expect(one.get_by_role("list", name="History")).to_contain_text("not here <img")
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, main b, main script").count() == 0
+        # What is of another agent is not shown as of this one.
+        other = tab.parameters()["command"]
+        page.goto(f"{url}/#/fleet?agent=db-1&command={other}")
+        expect(one).to_contain_text("It is for another agent.")
+        # Older ones come when they are asked for.
+        ask("orders", agent="db-1", count=30)
+        page.reload()
+        expect(given).to_have_count(20)
+        orders.get_by_role("button", name="Show older ones").click()
+        expect(given).to_have_count(30)
+
+    # Who may not give such a command does not read what it gave.
+    with dashboard(url, "analyst") as tab:
+        page = tab.open("#/fleet?agent=web-1")
+        given = page.get_by_role("region", name="Commands given").locator("tbody tr")
+        given.filter(has_text="/usr/bin/id").filter(has_text="Collect file").get_by_role("button", name=re.compile("^Details")).click()
+        expect(page.get_by_role("region", name="One command")).to_contain_text("takes the role admin")
+        given.filter(has_text="Hash file").get_by_role("button", name=re.compile("^Output")).click()
+        expect(page.get_by_role("region", name="One command")).to_contain_text("ab" * 32)
 
 
 def tokens_are_made_and_taken_back(url):

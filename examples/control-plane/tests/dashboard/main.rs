@@ -7,11 +7,11 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::command::CommandResult;
+use lavender_core::command::{CommandAction, CommandResult, KeyId, Signer};
 use lavender_core::event::{
     BpfCommand, BpfMapType, BpfProgramType, MemoryProtection, NamespaceTypes,
 };
-use lavender_core::store::{CommandQuery, LivenessTimes, Publication};
+use lavender_core::store::{CommandQuery, IssuedCommand, LivenessTimes, Publication};
 use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -78,6 +78,17 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
                 "reason": given.reason.as_deref(),
             })
         }
+        "orders" => {
+            let agent = AgentId::new(asked["agent"].as_str().unwrap()).unwrap();
+            let signer = Signer::generate(KeyId::new("test").unwrap()).unwrap();
+            for _ in 0..asked["count"].as_u64().unwrap() {
+                let (to, action) = (agent.clone(), CommandAction::Ping);
+                let minute = Duration::from_secs(60);
+                let signed = signer.order(Default::default(), to, action, now, minute).unwrap();
+                stage.store.issue(&IssuedCommand::new(signed, "somebody", None)).await.unwrap();
+            }
+            json!({})
+        }
         "published" => {
             let last = stage.store.published_ruleset(&Default::default()).await.unwrap().unwrap();
             json!({"revision": last.revision, "reason": last.reason.as_deref()})
@@ -137,6 +148,7 @@ scenarios! {
     those_who_cannot_see_it_can_use_it(12, 60);
     what_a_role_may_not_do_is_not_offered(2, 6);
     commands_are_given_and_their_results_shown(4, 12);
+    what_commands_gave_is_shown(2, 6);
     tokens_are_made_and_taken_back(1, 3);
     what_was_changed_is_told(2, 8);
 }

@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from contextlib import contextmanager
+from importlib import resources
 
 from playwright.sync_api import expect, sync_playwright
 
@@ -86,3 +87,16 @@ def dashboard(url, role=None, **options):
         yield opened
         opened.check()
         context.close()
+
+
+def look(page, place, scheme, width):
+    """What axe finds to be serious."""
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator("[aria-busy], main :text-is('Loading')")).to_have_count(0)
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    across = page.evaluate("document.documentElement.scrollWidth")
+    assert across <= width, f"{place}, {width}: it is {across} wide"
+    return [(place, scheme, width, rule["id"], [node["html"] for node in rule["nodes"][:3]])
+            for rule in found if rule["impact"] in ("serious", "critical")]

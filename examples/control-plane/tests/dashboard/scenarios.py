@@ -3,28 +3,14 @@
 import json
 import re
 import sys
-from importlib import resources
 
 # What admins do; found by name below.
 from administration import (  # noqa: F401
     commands_are_given_and_their_results_shown, tokens_are_made_and_taken_back, what_a_role_may_not_do_is_not_offered,
-    what_was_changed_is_told,
+    what_commands_gave_is_shown, what_was_changed_is_told,
 )
-from page import PAGES, ask, dashboard
+from page import PAGES, ask, dashboard, look
 from playwright.sync_api import expect
-
-
-def look(page, place, scheme, width):
-    """What axe finds to be serious."""
-    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
-    expect(page.locator("h1")).to_be_visible()
-    expect(page.locator("[aria-busy], main :text-is('Loading')")).to_have_count(0)
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-    across = page.evaluate("document.documentElement.scrollWidth")
-    assert across <= width, f"{place}, {width}: it is {across} wide"
-    return [(place, scheme, width, rule["id"], [node["html"] for node in rule["nodes"][:3]])
-            for rule in found if rule["impact"] in ("serious", "critical")]
 
 
 def who_has_no_token_is_asked_for_one(url):
