@@ -29,7 +29,7 @@ pub use self::access::{
     TokenQuery,
 };
 #[cfg(feature = "command")]
-pub use self::command::{CommandQuery, CommandStatus, CommandStore, IssuedCommand};
+pub use self::command::{CommandQuery, CommandStatus, CommandStore, IssuedCommand, PendingQuery};
 pub use self::feed::{FeedChange, FeedItem, FeedPosition, FeedStore};
 pub use self::fleet::{
     AgentFacts, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason, LivenessTimes,

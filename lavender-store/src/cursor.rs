@@ -10,6 +10,12 @@ pub(crate) struct Position {
     pub(crate) id: u128,
 }
 
+/// Where reading forward goes on that passes over what is not behind this moment.
+pub(crate) fn behind(moment: Timestamp, after: Option<Position>) -> Position {
+    let moment = Position { time: moment, id: u128::MAX };
+    after.map_or(moment, |after| after.max(moment))
+}
+
 /// The end of a span of time that is read from the newest on, behind a place in it: databases begin there, and not at
 /// the end of the span.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -27,6 +33,7 @@ pub(crate) enum Listing {
     Tokens,
     Audit,
     Commands,
+    Pending,
     Rulesets,
     Publications,
 }
@@ -40,6 +47,7 @@ impl Listing {
             Self::Tokens => "k",
             Self::Audit => "u",
             Self::Commands => "c",
+            Self::Pending => "w",
             Self::Rulesets => "r",
             Self::Publications => "p",
         }

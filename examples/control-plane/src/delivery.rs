@@ -1,33 +1,19 @@
 //! Commands on their way to agents, and what agents report of them.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lavender_core::command::{
-    CommandId, CommandRefusal, CommandReport, CommandResult, ReportDelivery, ReportSource,
+    CommandRefusal, CommandReport, CommandResult, ReportDelivery, ReportSource,
 };
-use lavender_core::store::IssuedCommand;
+use lavender_core::store::{IssuedCommand, PendingQuery};
 use lavender_core::{Bytes, ErrorKind, Result};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::plane::ControlPlane;
-
-/// The most commands that are looked at together.
-const PENDING: u32 = 1_000;
+use crate::sent::Claim;
 
 /// How long a report waits that could not be stored.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// The commands that were handed over since the start, or never can be, as long as they are pending.
-#[derive(Debug, Default)]
-pub(crate) struct Sent(Mutex<HashSet<CommandId>>);
-
-impl Sent {
-    fn lock(&self) -> MutexGuard<'_, HashSet<CommandId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What became of handing a command over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,25 +26,31 @@ pub(crate) enum Handed {
     Never,
 }
 
-/// Hands a command over.
+/// Hands a command over, unless somebody else does so at this moment or has done so.
 pub(crate) async fn send(plane: &ControlPlane, issued: &IssuedCommand) -> Handed {
     let Some(sink) = &plane.options().commanding.sink else { return Handed::Never };
+    let claim = match plane.sent().claim(issued) {
+        Ok(claim) => claim,
+        Err(handed) => return handed,
+    };
     let command = issued.command();
     let bytes = Bytes::from(issued.signed().to_bytes());
-    let error = match sink.publish(&command.tenant, &command.agent, bytes).await {
-        Ok(()) => {
-            plane.sent().lock().insert(command.id);
-            return Handed::Over;
-        }
-        Err(error) => error,
+    let Err(error) = sink.publish(&command.tenant, &command.agent, bytes).await else {
+        settle(plane, claim);
+        return Handed::Over;
     };
     tracing::warn!("command {} could not be sent: {error}", command.id);
     if error.is_retryable() {
         return Handed::NotYet;
     }
     // Said once.
-    plane.sent().lock().insert(command.id);
+    settle(plane, claim);
     Handed::Never
+}
+
+fn settle(plane: &ControlPlane, claim: Claim<'_>) {
+    let forgotten = claim.settle();
+    plane.metrics().commands_forgotten.inc_by(forgotten);
 }
 
 /// Hands over, for ever, what is pending and was not: since the broker was away, or the control plane was stopped.
@@ -70,26 +62,27 @@ pub(crate) async fn resend(plane: &ControlPlane) {
         if plane.options().commanding.sink.is_none() {
             continue;
         }
-        let pending = match plane.store().pending_commands(plane.now(), PENDING).await {
-            Ok(pending) => pending,
-            Err(error) => {
-                tracing::warn!("pending commands could not be looked at: {error}");
-                continue;
-            }
-        };
-        let unsent: Vec<IssuedCommand> = {
-            let mut sent = plane.sent().lock();
-            let ids: HashSet<CommandId> =
-                pending.iter().map(|issued| issued.command().id).collect();
-            sent.retain(|id| ids.contains(id));
-            let is_unsent = |issued: &IssuedCommand| !sent.contains(&issued.command().id);
-            pending.into_iter().filter(is_unsent).collect()
-        };
-        for issued in unsent {
+        if let Err(error) = hand_over(plane).await {
+            tracing::warn!("pending commands could not be looked at: {error}");
+        }
+    }
+}
+
+/// Goes once through all that is pending, by pages, so that nothing is forgotten however much expires before it.
+async fn hand_over(plane: &ControlPlane) -> Result<()> {
+    let (now, mut pass) = (plane.now(), plane.sent().begin_pass());
+    let mut query = PendingQuery::default();
+    loop {
+        let page = plane.store().pending_commands(now, &query).await?;
+        for issued in plane.sent().unsent(&mut pass, page.items, page.next.is_none()) {
             // Others would meet the same.
             if send(plane, &issued).await == Handed::NotYet {
-                break;
+                return Ok(());
             }
+        }
+        match page.next {
+            None => return Ok(()),
+            next => query.after = next,
         }
     }
 }

@@ -41,6 +41,7 @@ pub mod problem;
 mod routes;
 mod rulesets;
 pub mod run;
+mod sent;
 mod serve;
 pub mod view;
 mod watch;

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub command_results: Counter,
     /// What agents refused, or reported otherwise than first.
     pub command_refusals: Counter,
+    /// Commands that are handed over again, since there was no room to remember that they were.
+    pub commands_forgotten: Counter,
     /// Published rulesets that were taken to where rules are evaluated.
     pub rulesets_handed_over: Counter,
     /// Tries to take a published ruleset there that failed.
@@ -53,6 +55,10 @@ impl Default for Metrics {
             counter("command_results", "Results of commands that agents reported");
         let command_refusals =
             counter("command_refusals", "What agents refused or reported otherwise than first");
+        let commands_forgotten = counter(
+            "commands_forgotten",
+            "Commands that are handed over again since there was no room to remember that they were",
+        );
         let rulesets_handed_over = counter(
             "rulesets_handed_over",
             "Published rulesets that were taken to where rules are evaluated",
@@ -75,6 +81,7 @@ impl Default for Metrics {
             sweep_failures,
             command_results,
             command_refusals,
+            commands_forgotten,
             rulesets_handed_over,
             ruleset_failures,
             live_clients,

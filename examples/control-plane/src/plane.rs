@@ -12,11 +12,11 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Gate;
 use crate::command::Commanding;
-use crate::delivery::Sent;
 use crate::limit::Limits;
 use crate::live::Pages;
 use crate::metrics::Metrics;
 use crate::rulesets::{HandedOver, RulesetSink};
+use crate::sent::Sent;
 
 /// How a control plane behaves.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::command::{
 };
 use crate::store::{
     AccessStore, AuditEntry, AuditQuery, CommandQuery, CommandStatus, CommandStore, Cursor,
-    IssuedCommand, TimeRange,
+    IssuedCommand, PendingQuery, TimeRange,
 };
 use crate::{AgentId, ErrorKind, TenantId, Timestamp};
 
@@ -185,6 +185,19 @@ async fn a_result_comes_from_whom_it_was_given_to(store: &(impl CommandStore + A
 }
 
 async fn what_is_pending_is_found_whoever_it_is_for(store: &(impl CommandStore + AccessStore)) {
+    let all = async |second, limit| {
+        let mut query = PendingQuery { limit, after: None };
+        let mut read = Vec::new();
+        loop {
+            let page = store.pending_commands(after(second), &query).await.unwrap();
+            assert!(page.items.len() <= limit as usize);
+            read.extend(page.items);
+            match page.next {
+                None => return read,
+                Some(next) => query.after = Some(next),
+            }
+        }
+    };
     let mut made = Vec::new();
     for (number, of, to) in [(40, "command-late", "web-1"), (41, "command-early", "web-2")] {
         let command = issued(of, to, number, 5_000 - number, CommandAction::Ping);
@@ -192,16 +205,55 @@ async fn what_is_pending_is_found_whoever_it_is_for(store: &(impl CommandStore +
         made.push(command);
     }
     made.reverse();
-    let pending = async |second| store.pending_commands(after(second), 1_000).await.unwrap();
-    assert_eq!(pending(5_000).await, made, "the one that expires first, first");
-    assert_eq!(store.pending_commands(after(5_000), 1).await.unwrap(), made[..1]);
-    assert_eq!(pending(5_019).await, made[1..], "the first has expired");
-    assert_eq!(pending(5_020).await, []);
+    assert_eq!(all(5_000, 1_000).await, made, "the one that expires first, first");
+    assert_eq!(all(5_019, 1_000).await, made[1..], "the first has expired");
+    assert_eq!(all(5_020, 1_000).await, []);
     let done = result(&made[0], CommandOutcome::DONE, 5_001);
     assert!(store.record_result(&done, after(5_001)).await.unwrap());
-    assert_eq!(pending(5_002).await, made[1..]);
-    let error = store.pending_commands(after(0), 0).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(all(5_002, 1_000).await, made[1..]);
+
+    // However many expire before it, and at the same moment, each comes once.
+    let mut made: Vec<IssuedCommand> = (60..80)
+        .map(|number| {
+            issued("command-many", "web-1", number, 9_000 + number / 7, CommandAction::Ping)
+        })
+        .collect();
+    for command in made.iter().rev() {
+        store.issue(command).await.unwrap();
+    }
+    for limit in [1, 3, 7, 1_000] {
+        assert_eq!(all(9_000, limit).await, made, "by {limit}");
+    }
+    // What ends while it is read, wherever the page stands, holds up nothing behind it.
+    let mut query = PendingQuery { limit: 5, after: None };
+    let page = store.pending_commands(after(9_000), &query).await.unwrap();
+    for ended in [4, 5] {
+        let done = result(&made[ended], CommandOutcome::DONE, 9_001);
+        assert!(store.record_result(&done, after(9_001)).await.unwrap());
+    }
+    query.after = page.next;
+    let page = store.pending_commands(after(9_000), &query).await.unwrap();
+    assert_eq!(page.items, made[6..11]);
+    query.after = page.next;
+    let late = store.pending_commands(after(9_070), &query).await.unwrap();
+    let good = |issued: &&IssuedCommand| issued.command().expires_at > after(9_070);
+    let behind: Vec<_> = made[11..].iter().filter(good).take(5).cloned().collect();
+    assert!(!behind.is_empty());
+    assert_eq!(late.items, behind, "what has expired meanwhile is passed over");
+    made.drain(4..=5);
+    assert_eq!(all(9_000, 1_000).await, made);
+
+    for query in [
+        PendingQuery { limit: 0, after: None },
+        PendingQuery { limit: 1_001, after: None },
+        PendingQuery {
+            after: Some(Cursor("c.1.00000000000000000000000000000001".into())),
+            limit: 1,
+        },
+    ] {
+        let error = store.pending_commands(after(0), &query).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{query:?}");
+    }
 }
 
 async fn a_refusal_is_audited_and_changes_no_command(store: &(impl CommandStore + AccessStore)) {

@@ -181,6 +181,22 @@ impl CommandQuery {
     }
 }
 
+/// Which commands to read that are to be brought to agents.
+#[derive(Clone, Debug)]
+pub struct PendingQuery {
+    /// The most commands on a page, 1 to 1,000.
+    pub limit: u32,
+    /// Where the page begins; `None` for the first.
+    pub after: Option<Cursor>,
+}
+
+impl Default for PendingQuery {
+    /// All of them, a thousand to the page.
+    fn default() -> Self {
+        Self { limit: 1_000, after: None }
+    }
+}
+
 /// Keeps commands.
 ///
 /// # Contract
@@ -224,12 +240,16 @@ pub trait CommandStore: fmt::Debug + Send + Sync + 'static {
     async fn record_result(&self, result: &CommandResult, at: Timestamp) -> Result<bool>;
 
     /// Reads commands, of whichever tenant, of which nothing is heard and that are in their time at `now`: those that
-    /// expire first, first, up to `limit` (at most 1,000). For who brings them to agents.
+    /// expire first, first (by `expires_at`, then by id). For who brings them to agents.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
-    async fn pending_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<IssuedCommand>>;
+    /// When the store cannot be read, or the cursor is not one of its own.
+    async fn pending_commands(
+        &self,
+        now: Timestamp,
+        query: &PendingQuery,
+    ) -> Result<Page<IssuedCommand>>;
 
     /// Audits what an agent refused, `at` which moment it was told. It changes no command.
     ///

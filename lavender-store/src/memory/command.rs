@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lavender_core::command::{CommandId, CommandRefusal, CommandResult};
-use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
+use lavender_core::store::{
+    AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page, PendingQuery,
+};
 use lavender_core::{ErrorKind, Result, TenantId, Timestamp, async_trait};
 
 use super::{Kept, MemoryStore, fail};
@@ -21,6 +23,12 @@ pub(super) struct Commands {
 fn position(issued: &IssuedCommand) -> Position {
     let command = issued.command();
     Position { time: command.issued_at, id: command.id.as_u128() }
+}
+
+/// By what pending commands are ordered.
+fn expiry(issued: &IssuedCommand) -> Position {
+    let command = issued.command();
+    Position { time: command.expires_at, id: command.id.as_u128() }
 }
 
 impl Commands {
@@ -101,18 +109,20 @@ impl CommandStore for MemoryStore {
         self.kept()?.record_result(result, at)
     }
 
-    async fn pending_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<IssuedCommand>> {
-        let limit = cursor::limit(limit)?;
+    async fn pending_commands(
+        &self,
+        now: Timestamp,
+        query: &PendingQuery,
+    ) -> Result<Page<IssuedCommand>> {
+        let limit = cursor::limit(query.limit)?;
+        let after = cursor::behind(now, Listing::Pending.position(query.after.as_ref())?);
         let kept = self.kept()?;
-        let pending = kept
-            .commands
-            .by_time
-            .values()
-            .filter(|issued| issued.result.is_none() && issued.command().expires_at > now);
-        let mut pending: Vec<_> = pending.cloned().collect();
-        pending.sort_by_key(|issued| (issued.command().expires_at, issued.command().id));
-        pending.truncate(limit);
-        Ok(pending)
+        let pending = kept.commands.by_time.values();
+        let mut pending: Vec<&IssuedCommand> =
+            pending.filter(|issued| issued.result.is_none() && expiry(issued) > after).collect();
+        pending.sort_by_key(|issued| expiry(issued));
+        let items = pending.into_iter().take(limit + 1).cloned().collect();
+        Ok(Listing::Pending.page(items, limit, expiry))
     }
 
     async fn record_refusal(&self, refusal: &CommandRefusal, at: Timestamp) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use deadpool_postgres::Client;
 use lavender_core::command::{CommandId, CommandRefusal, CommandResult, SignedCommand};
-use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
+use lavender_core::store::{
+    AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page, PendingQuery,
+};
 use lavender_core::{AgentId, TenantId, Timestamp, async_trait};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -99,15 +101,24 @@ async fn list(
     Ok(Listing::Commands.page(items, limit, position))
 }
 
-async fn pending(client: &Client, now: Timestamp, limit: usize) -> Result<Vec<IssuedCommand>> {
+async fn pending(client: &Client, after: Position, limit: usize) -> Result<Page<IssuedCommand>> {
     let select = client
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM lavender.commands WHERE outcome IS NULL AND expires_at > $1
-             ORDER BY expires_at, command_id LIMIT $2"
+            "SELECT {COLUMNS} FROM lavender.commands
+             WHERE outcome IS NULL AND (expires_at, command_id) > ($1, $2)
+             ORDER BY expires_at, command_id LIMIT $3"
         ))
         .await?;
-    let rows = client.query(&select, &[&now.as_nanos(), &(limit as i64)]).await?;
-    rows.iter().map(parse).collect()
+    let (time, id) = (after.time.as_nanos(), Uuid::from_u128(after.id));
+    let rows = client.query(&select, &[&time, &id, &(limit as i64 + 1)]).await?;
+    let items = rows.iter().map(parse).collect::<Result<_>>()?;
+    Ok(Listing::Pending.page(items, limit, expiry))
+}
+
+/// By what pending commands are ordered.
+fn expiry(issued: &IssuedCommand) -> Position {
+    let command = issued.command();
+    Position { time: command.expires_at, id: command.id.as_u128() }
 }
 
 async fn refuse(client: &mut Client, refusal: &CommandRefusal, at: Timestamp) -> Result<()> {
@@ -190,10 +201,11 @@ impl CommandStore for PostgresStore {
     async fn pending_commands(
         &self,
         now: Timestamp,
-        limit: u32,
-    ) -> lavender_core::Result<Vec<IssuedCommand>> {
-        let limit = cursor::limit(limit)?;
-        with!(self, |client| pending(&client, now, limit))
+        query: &PendingQuery,
+    ) -> lavender_core::Result<Page<IssuedCommand>> {
+        let limit = cursor::limit(query.limit)?;
+        let after = cursor::behind(now, Listing::Pending.position(query.after.as_ref())?);
+        with!(self, |client| pending(&client, after, limit))
     }
 
     async fn record_refusal(

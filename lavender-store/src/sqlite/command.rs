@@ -1,7 +1,9 @@
 //! Commands to agents, and what became of them.
 
 use lavender_core::command::{CommandId, CommandRefusal, CommandResult, SignedCommand};
-use lavender_core::store::{AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page};
+use lavender_core::store::{
+    AuditEntry, CommandQuery, CommandStore, IssuedCommand, Page, PendingQuery,
+};
 use lavender_core::{AgentId, TenantId, Timestamp, async_trait};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -88,17 +90,25 @@ fn list(
     Ok(Listing::Commands.page(items, limit, position))
 }
 
-fn pending(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<IssuedCommand>> {
+fn pending(connection: &Connection, after: Position, limit: usize) -> Result<Page<IssuedCommand>> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM commands WHERE outcome IS NULL AND expires_at > ?1
-         ORDER BY expires_at, command_id LIMIT ?2"
+        "SELECT {COLUMNS} FROM commands
+         WHERE outcome IS NULL AND (expires_at, command_id) > (?1, ?2)
+         ORDER BY expires_at, command_id LIMIT ?3"
     ))?;
-    let mut rows = select.query(params![now.as_nanos(), limit as i64])?;
+    let (time, id) = (after.time.as_nanos(), after.id.to_be_bytes());
+    let mut rows = select.query(params![time, id, limit as i64 + 1])?;
     let mut pending = Vec::new();
     while let Some(row) = rows.next()? {
         pending.push(parse(row)?);
     }
-    Ok(pending)
+    Ok(Listing::Pending.page(pending, limit, expiry))
+}
+
+/// By what pending commands are ordered.
+fn expiry(issued: &IssuedCommand) -> Position {
+    let command = issued.command();
+    Position { time: command.expires_at, id: command.id.as_u128() }
 }
 
 fn record(connection: &Connection, result: &CommandResult, at: Timestamp) -> Result<bool> {
@@ -170,10 +180,11 @@ impl CommandStore for SqliteStore {
     async fn pending_commands(
         &self,
         now: Timestamp,
-        limit: u32,
-    ) -> lavender_core::Result<Vec<IssuedCommand>> {
-        let limit = cursor::limit(limit)?;
-        self.read(move |connection| pending(connection, now, limit)).await
+        query: &PendingQuery,
+    ) -> lavender_core::Result<Page<IssuedCommand>> {
+        let limit = cursor::limit(query.limit)?;
+        let after = cursor::behind(now, Listing::Pending.position(query.after.as_ref())?);
+        self.read(move |connection| pending(connection, after, limit)).await
     }
 
     async fn record_refusal(

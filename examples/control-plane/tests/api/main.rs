@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod commands;
+mod delivery;
 mod fleet;
 mod guard;
 mod live;
