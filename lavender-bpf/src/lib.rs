@@ -95,7 +95,7 @@ pub mod support;
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
-pub use crate::command::{CommandCounts, CommandJournal, HostExecutor, JournalError, ReloadRules};
+pub use crate::command::{CommandJournal, HostExecutor, JournalError, ReloadRules};
 #[cfg(target_os = "linux")]
 pub use crate::enforce::{
     BreakerOptions, Enforcer, EnforcerOptions, Isolation, IsolationConfig, IsolationCounts,

@@ -12,16 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enforcement::{TRIES, Victim, armed, enforcer, id_of};
-use lavender_bpf::{
-    CommandCounts, CommandJournal, EnforcerOptions, HostExecutor, ReloadRules, SharedEnforcer,
-};
+use lavender_bpf::{CommandJournal, EnforcerOptions, HostExecutor, ReloadRules, SharedEnforcer};
 use lavender_core::command::{
     CommandAction, CommandExecutor, CommandId, CommandOutcome, CommandOutput, CommandRefusal,
     CommandReport, KeyId, Signer, Verifier,
 };
 use lavender_core::{
-    AgentId, ByteString, Clock as _, FileTarget, Outcome, ResponseAction, ResponseCause,
-    ResponseOutcome, SystemClock, TenantId, Timestamp,
+    AgentId, ByteString, Clock as _, CommandCounts, CommandsRefused, FileTarget, Outcome,
+    ResponseAction, ResponseCause, ResponseOutcome, SystemClock, TenantId, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -121,7 +119,6 @@ fn what_is_no_order_is_refused_every_time_and_ends_no_other() {
     let kill = || CommandAction::Kill { process: victim_id(&victim) };
     let stranger = Signer::from_secret(KeyId::new("ops-1").unwrap(), &[8; 32]);
     let unpinned = Signer::from_secret(KeyId::new("ops-2").unwrap(), &[7; 32]);
-    let mut refused = 0;
     for number in 0..TRIES {
         let now = SystemClock.now();
         let mut changed = order(kill());
@@ -140,7 +137,6 @@ fn what_is_no_order_is_refused_every_time_and_ends_no_other() {
             let told = refusal(&reports);
             assert_eq!((&told.tenant, &told.agent), (&tenant("acme"), &agent("web-1")), "{what}");
             assert!(done.is_empty() && !told.reason.is_empty(), "{what}");
-            refused += 1;
         }
         // These are orders, and get a result.
         let past = now.saturating_sub(Duration::from_secs(120));
@@ -151,10 +147,17 @@ fn what_is_no_order_is_refused_every_time_and_ends_no_other() {
             let [CommandReport::Result(result)] = &reports[..] else { panic!("{reports:?}") };
             let CommandOutcome::Refused { reason } = &result.outcome else { panic!("{result:?}") };
             assert!(reason.contains(why) && done.is_empty(), "{reason}");
-            refused += 1;
         }
     }
-    assert_eq!(executor.counts(), CommandCounts { refused, ..CommandCounts::default() });
+    let counts = executor.tally().counts();
+    let (refused, tries) = (counts.refused, TRIES as u64);
+    assert_eq!((counts.admitted, counts.repeated, refused.total()), (0, 0, 8 * tries));
+    // A bit that was changed may stand anywhere: it is forged, or no command, or names a key that is not pinned.
+    let rest = refused.total() - refused.malformed - refused.unknown_key - refused.forged;
+    assert_eq!(rest, 4 * tries);
+    assert!(refused.forged >= tries && refused.unknown_key >= tries && refused.malformed >= tries);
+    let CommandsRefused { wrong_tenant, wrong_agent, expired, not_yet, .. } = refused;
+    assert_eq!([wrong_tenant, wrong_agent, expired, not_yet], [tries; 4]);
     assert!(victim.lives());
 }
 
@@ -184,7 +187,7 @@ fn an_order_is_carried_out_once_whoever_repeats_it_and_whatever_is_killed() {
             assert_eq!(executor.take(&signed, attempt, &mut done), first);
             assert!(done.is_empty());
         }
-        assert_eq!(executor.counts().repeated, 3);
+        assert_eq!(executor.tally().counts().repeated, 3);
     }
     // It was reported: a delivery that was not answered comes again, and what is sent anew is refused.
     place.start(armed()).reported(&first);
@@ -197,8 +200,10 @@ fn an_order_is_carried_out_once_whoever_repeats_it_and_whatever_is_killed() {
         assert_eq!(told.claimed, Some(result.command));
         assert!(told.reason.contains("admitted before") && done.is_empty(), "{told:?}");
     }
-    assert_eq!(executor.counts().refused, TRIES as u64);
-    assert_eq!(executor.counts().admitted, 0);
+    let counts = executor.tally().counts();
+    let replayed = TRIES as u64;
+    assert_eq!(counts.refused, CommandsRefused { replayed, ..CommandsRefused::default() });
+    assert_eq!(counts.admitted, 0);
 }
 
 #[test]
@@ -229,7 +234,9 @@ fn without_a_file_that_can_be_read_nothing_is_admitted() {
         let outcome = outcome(&mut executor, CommandAction::Kill { process: victim.id() });
         let CommandOutcome::Refused { reason } = &outcome else { panic!("{outcome:?}") };
         assert!(reason.contains(file.to_str().unwrap()), "{reason}");
-        assert_eq!(executor.counts(), CommandCounts { refused: 1, ..CommandCounts::default() });
+        let refused = CommandsRefused { unkept: 1, ..CommandsRefused::default() };
+        let counts = CommandCounts { refused, ..CommandCounts::default() };
+        assert_eq!(executor.tally().counts(), counts);
         assert_eq!(fs::read(&file).unwrap(), garbled, "it is left as it was");
     }
     fs::remove_file(&file).unwrap();
@@ -350,7 +357,7 @@ fn results_that_cannot_be_read_are_no_reason_to_act_again() {
     fs::write(place.path(&format!("commands/{id}.json")), "garbled").unwrap();
     let mut executor = place.start(armed());
     let (again, done) = take(&mut executor, &signed);
-    assert!(done.is_empty() && executor.counts().admitted == 0, "{again:?}");
+    assert!(done.is_empty() && executor.tally().counts().admitted == 0, "{again:?}");
     let [CommandReport::Result(again)] = &again[..] else { panic!("{again:?}") };
     let CommandOutcome::Failed { reason } = &again.outcome else { panic!("{again:?}") };
     assert!(reason.contains("carried out before"), "{reason}");

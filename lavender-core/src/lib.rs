@@ -63,6 +63,7 @@ pub mod codec;
 #[cfg(feature = "command")]
 pub mod command;
 mod command_id;
+mod command_tally;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "envelope")]
@@ -89,6 +90,7 @@ pub use bytes::Bytes;
 
 pub use crate::alert::{AgentIdentity, Alert, AlertStatus};
 pub use crate::command_id::CommandId;
+pub use crate::command_tally::{CommandCounts, CommandTally, CommandsRefused};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::fleet::{AgentDetection, FleetDetector};
 pub use crate::id::{

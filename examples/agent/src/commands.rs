@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use lavender_bpf::{CommandJournal, HostExecutor, ReloadRules, SharedEnforcer};
 use lavender_core::command::{CommandOutput, CommandSource, Verifier};
 use lavender_core::pipeline::run_commands;
-use lavender_core::{AgentIdentity, Clock as _, ResponseOutcome, SystemClock};
+use lavender_core::{AgentIdentity, Clock as _, CommandTally, ResponseOutcome, SystemClock};
 use tokio::sync::mpsc;
 
 use crate::config::CommandsConfig;
@@ -16,6 +16,7 @@ use crate::plan::RuleReload;
 pub struct Commands {
     executor: Arc<Mutex<HostExecutor>>,
     responses: mpsc::Sender<ResponseOutcome>,
+    tally: CommandTally,
 }
 
 impl Commands {
@@ -35,7 +36,13 @@ impl Commands {
         let whose = (tenant.clone(), agent.clone());
         let executor =
             HostExecutor::new(whose, verifier, journal, enforcer, clock).with_rules(Reload(reload));
-        Self { executor: Arc::new(Mutex::new(executor)), responses }
+        let tally = executor.tally();
+        Self { executor: Arc::new(Mutex::new(executor)), responses, tally }
+    }
+
+    /// What became of what came: for heartbeats.
+    pub fn tally(&self) -> CommandTally {
+        self.tally.clone()
     }
 
     /// Takes what comes, until the source ends or the future is dropped.

@@ -145,6 +145,9 @@ async fn watch(
         .with_responses(responses)
         .with_ruleset(reload.health());
     let mut pipeline = with_stages(pipeline, config)?;
+    if let Some(commands) = &commands {
+        pipeline = pipeline.with_commands(commands.tally());
+    }
     if let Some(stage) = evidence_stage {
         pipeline = pipeline.with_alert_stage(stage);
     }

@@ -34,8 +34,8 @@ use lavender_core::pipeline::run_commands;
 use lavender_core::ruleset::PublishedRulesets;
 use lavender_core::store::{AuditAction, AuditQuery, TimeRange};
 use lavender_core::{
-    AgentId, AgentIdentity, BootId, Clock as _, Origin, Outcome, ProcessId, ResponseAction,
-    ResponseCause, Sequencer, SystemClock, TenantId,
+    AgentId, AgentIdentity, BootId, Clock as _, CommandsRefused, Origin, Outcome, ProcessId,
+    ResponseAction, ResponseCause, Sequencer, SystemClock, TenantId,
 };
 use lavender_store::Store;
 use lavender_transport::nats::{BucketOptions, JetStream, JetStreamOptions, Setup};
@@ -293,8 +293,18 @@ fn what_is_no_order_is_refused_and_audited_every_time_and_a_good_one_acts() {
     assert_eq!(refusals.len(), 6 * TRIES);
     assert!(victim.lives());
     assert_eq!(plane.command(&ping)["status"], "done", "nothing that was refused changes it");
-    let counts = executor.lock().unwrap().counts();
-    assert_eq!((counts.refused, counts.admitted), (6 * TRIES as u64, 1));
+    let counts = executor.lock().unwrap().tally().counts();
+    let tries = TRIES as u64;
+    let refused = CommandsRefused {
+        forged: tries,
+        wrong_tenant: tries,
+        wrong_agent: tries,
+        expired: tries,
+        malformed: tries,
+        replayed: tries,
+        ..CommandsRefused::default()
+    };
+    assert_eq!((counts.refused, counts.admitted), (refused, 1));
 
     // After all that, an order is an order.
     let killed = plane.give(&json!({"action": "kill", "process": victim.id()}));

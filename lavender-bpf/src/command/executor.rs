@@ -6,22 +6,11 @@ use lavender_core::command::{
     Command, CommandExecutor, CommandOutcome, CommandRefusal, CommandReport, CommandResult,
     Executed, Refusal, SignedCommand, Verifier,
 };
-use lavender_core::{AgentId, Clock, ResponseOutcome, TenantId};
+use lavender_core::{AgentId, Clock, CommandTally, ResponseOutcome, TenantId};
 
 use super::actions::{Actions, ReloadRules};
 use super::journal::{CommandJournal, JournalError, NotAdmitted};
 use crate::enforce::SharedEnforcer;
-
-/// What became of what came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CommandCounts {
-    /// Commands that were admitted, whatever came of them.
-    pub admitted: u64,
-    /// Commands that came again, and whose first result was reported again.
-    pub repeated: u64,
-    /// What was refused: forged, for another, out of its time, no command, or sent again by somebody.
-    pub refused: u64,
-}
 
 /// What is said of a command whose result cannot be read again.
 const UNREADABLE: &str = "it was carried out before, and what came of it cannot be read any more";
@@ -70,7 +59,7 @@ pub struct HostExecutor {
     journal: Result<CommandJournal, JournalError>,
     actions: Actions,
     clock: Arc<dyn Clock>,
-    counts: CommandCounts,
+    tally: CommandTally,
 }
 
 impl HostExecutor {
@@ -87,7 +76,7 @@ impl HostExecutor {
             tracing::error!(%error, "no commands are taken");
         }
         let actions = Actions::new(enforcer);
-        Self { tenant, agent, verifier, journal, actions, clock, counts: CommandCounts::default() }
+        Self { tenant, agent, verifier, journal, actions, clock, tally: CommandTally::default() }
     }
 
     /// Reads these rules again when it is told to.
@@ -97,9 +86,9 @@ impl HostExecutor {
         self
     }
 
-    /// What became of what came so far.
-    pub const fn counts(&self) -> CommandCounts {
-        self.counts
+    /// What became of what came: for heartbeats.
+    pub fn tally(&self) -> CommandTally {
+        self.tally.clone()
     }
 
     fn carry_out(
@@ -107,7 +96,7 @@ impl HostExecutor {
         command: &Command,
         responses: &mut Vec<ResponseOutcome>,
     ) -> CommandResult {
-        self.counts.admitted += 1;
+        self.tally.count(|counts| counts.admitted += 1);
         let room = self.journal.as_ref().map_or(0, CommandJournal::room);
         let outcome = self.actions.carry_out(command, room, responses);
         let (action, outcome_name) = (command.action.as_str(), outcome.as_str());
@@ -142,30 +131,34 @@ impl HostExecutor {
         let Some((first, reported)) = first else {
             let is_known = self.journal.as_ref().is_ok_and(|journal| journal.knows(command.id));
             if is_known {
-                self.counts.repeated += 1;
+                self.tally.count(|counts| counts.repeated += 1);
                 let outcome = CommandOutcome::Failed { reason: UNREADABLE.into() };
                 return vec![CommandReport::Result(self.result(command, outcome))];
             }
+            self.count(refusal);
             return vec![self.refused_command(command, refusal.to_string())];
         };
-        self.counts.repeated += 1;
+        self.tally.count(|counts| counts.repeated += 1);
         let mut reports = vec![CommandReport::Result(first)];
         if reported && attempt <= 1 {
             // No delivery that was not answered: somebody sent it again.
+            self.count(refusal);
             reports.push(self.refusal(Some(command), refusal.to_string()));
         }
         reports
     }
 
-    fn refused_command(&mut self, command: &Command, reason: String) -> CommandReport {
-        self.counts.refused += 1;
+    fn count(&self, refusal: &Refusal) {
+        self.tally.count(|counts| refusal.count(&mut counts.refused));
+    }
+
+    fn refused_command(&self, command: &Command, reason: String) -> CommandReport {
         tracing::warn!(command = %command.id, %reason, "a command is refused");
         let outcome = CommandOutcome::Refused { reason: reason.into() };
         CommandReport::Result(self.result(command, outcome))
     }
 
-    fn refusal(&mut self, claimed: Option<&Command>, reason: String) -> CommandReport {
-        self.counts.refused += 1;
+    fn refusal(&self, claimed: Option<&Command>, reason: String) -> CommandReport {
         let claimed = claimed.map(|command| command.id);
         tracing::warn!(?claimed, %reason, "what came as a command is refused");
         CommandReport::Refusal(CommandRefusal {
@@ -204,12 +197,17 @@ impl CommandExecutor for HostExecutor {
                 self.repeat_or_refuse(&command, attempt, &refusal)
             }
             (Err(NotAdmitted::Refused(refusal)), claimed) => {
+                self.count(&refusal);
                 vec![self.refusal(claimed.as_ref(), refusal.to_string())]
             }
-            (Err(NotAdmitted::Unkept(error)), Some(command)) => {
-                vec![self.refused_command(&command, error.to_string())]
+            (Err(NotAdmitted::Unkept(error)), claimed) => {
+                self.tally.count(|counts| counts.refused.unkept += 1);
+                let why = error.to_string();
+                vec![match claimed {
+                    Some(command) => self.refused_command(&command, why),
+                    None => self.refusal(None, why),
+                }]
             }
-            (Err(NotAdmitted::Unkept(error)), None) => vec![self.refusal(None, error.to_string())],
         }
     }
 

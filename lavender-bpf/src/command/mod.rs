@@ -6,5 +6,5 @@ mod inspect;
 mod journal;
 
 pub use self::actions::ReloadRules;
-pub use self::executor::{CommandCounts, HostExecutor};
+pub use self::executor::HostExecutor;
 pub use self::journal::{CommandJournal, JournalError};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::command::{Command, CommandId, Executed, KeyId, Malformed, SignedCommand};
+use crate::command_tally::CommandsRefused;
 use crate::id::{AgentId, TenantId};
 use crate::time::Timestamp;
 
@@ -82,6 +83,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Counts it among those of its kind.
+    pub const fn count(&self, refused: &mut CommandsRefused) {
+        let count = match self {
+            Self::Malformed(_) => &mut refused.malformed,
+            Self::UnknownKey { .. } => &mut refused.unknown_key,
+            Self::Forged { .. } => &mut refused.forged,
+            Self::WrongTenant { .. } => &mut refused.wrong_tenant,
+            Self::WrongAgent { .. } => &mut refused.wrong_agent,
+            Self::Lifetime { .. } => &mut refused.lifetime,
+            Self::NotYet { .. } => &mut refused.not_yet,
+            Self::Expired { .. } => &mut refused.expired,
+            Self::Replayed { .. } => &mut refused.replayed,
+            Self::TooMany { .. } => &mut refused.too_many,
+        };
+        *count += 1;
+    }
+
     /// Whether what was refused is a command all the same, signed by a pinned key and for this agent: one of which a
     /// result can be reported.
     pub const fn is_of_a_command(&self) -> bool {

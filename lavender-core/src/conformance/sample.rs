@@ -15,9 +15,10 @@ use crate::event::{
 use crate::ruleset::RulesetDigest;
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
-    Certainty, Detection, Evidence, ExecId, FileIdentity, FileTarget, Origin, Outcome, ProcessId,
-    Provenance, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget,
-    Risk, RiskContribution, RiskSequence, RuleMeta, Sequencer, Severity, TenantId, Timestamp,
+    Certainty, CommandCounts, CommandsRefused, Detection, Evidence, ExecId, FileIdentity,
+    FileTarget, Origin, Outcome, ProcessId, Provenance, ResponseAction, ResponseCause,
+    ResponseOrder, ResponseOutcome, ResponseTarget, Risk, RiskContribution, RiskSequence, RuleMeta,
+    Sequencer, Severity, TenantId, Timestamp,
 };
 
 /// When the first event of a sample happens: 2023-11-14T22:13:20Z.
@@ -512,6 +513,11 @@ impl Sample {
                     digest: RulesetDigest::from_bytes([9; 32]),
                 }),
                 fault: Some("of a later one".into()),
+            }),
+            commands: Some(CommandCounts {
+                admitted: 10,
+                repeated: 11,
+                refused: CommandsRefused { forged: 12, ..CommandsRefused::default() },
             }),
         };
         self.event(None, EventData::Heartbeat(data))

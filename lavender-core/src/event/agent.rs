@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EventKind;
+use crate::command_tally::CommandCounts;
 use crate::ruleset::RulesetDigest;
 
 /// The agent started to watch.
@@ -76,6 +77,9 @@ pub struct Heartbeat {
     /// Which published rules the agent evaluates beside its own, where it takes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruleset: Option<RulesetHealth>,
+    /// What became of what came as commands, where the agent takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<CommandCounts>,
 }
 
 /// Which published rules an agent evaluates.

@@ -34,6 +34,7 @@ pub use self::shutdown::signal;
 use self::told::next_response;
 pub use self::writer::{Writer, WriterOptions, WriterReport};
 use crate::alert::{AgentIdentity, Alert};
+use crate::command_tally::CommandTally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{
     AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, RulesetHealth, StopReason,
@@ -113,6 +114,7 @@ pub struct Pipeline {
     responder: Option<Box<dyn Responder>>,
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
     ruleset: Option<watch::Receiver<RulesetHealth>>,
+    commands: Option<CommandTally>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -162,6 +164,7 @@ impl Pipeline {
             responder: None,
             responses: None,
             ruleset: None,
+            commands: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -213,6 +216,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_ruleset(mut self, ruleset: watch::Receiver<RulesetHealth>) -> Self {
         self.ruleset = Some(ruleset);
+        self
+    }
+
+    /// Has heartbeats tell what became of what came as commands.
+    #[must_use]
+    pub fn with_commands(mut self, commands: CommandTally) -> Self {
+        self.commands = Some(commands);
         self
     }
 
@@ -302,6 +312,7 @@ impl Pipeline {
             responder: self.responder,
             responses: self.responses,
             ruleset: self.ruleset,
+            commands: self.commands,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
@@ -354,6 +365,7 @@ struct Stage {
     responder: Option<Box<dyn Responder>>,
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
     ruleset: Option<watch::Receiver<RulesetHealth>>,
+    commands: Option<CommandTally>,
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
@@ -414,6 +426,7 @@ impl Stage {
                         filtered: source.filtered(),
                         spool: None,
                         ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
+                        commands: self.commands.as_ref().map(CommandTally::counts),
                     }))
                     .await;
                 }
