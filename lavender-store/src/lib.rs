@@ -40,6 +40,7 @@ mod counts;
 mod cursor;
 mod day;
 mod feed;
+mod heartbeat;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -63,6 +63,8 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
              ALTER TABLE agents DROP COLUMN kinds;
              ALTER TABLE agents DROP COLUMN liveness;
              ALTER TABLE agents DROP COLUMN liveness_at;
+             ALTER TABLE agents DROP COLUMN heartbeat;
+             ALTER TABLE agents DROP COLUMN heartbeat_at;
              DROP INDEX alerts_incident;
              ALTER TABLE alerts DROP COLUMN incident;
              ALTER TABLE alerts DROP COLUMN score;

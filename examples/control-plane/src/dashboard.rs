@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 37] = [
+const FILES: [(&str, &str, &[u8]); 38] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
@@ -39,6 +39,7 @@ const FILES: [(&str, &str, &[u8]); 37] = [
     ("/events.js", SCRIPT, include_bytes!("../ui/events.js")),
     ("/fleet.js", SCRIPT, include_bytes!("../ui/fleet.js")),
     ("/format.js", SCRIPT, include_bytes!("../ui/format.js")),
+    ("/health.js", SCRIPT, include_bytes!("../ui/health.js")),
     ("/help.js", SCRIPT, include_bytes!("../ui/help.js")),
     ("/kernel.js", SCRIPT, include_bytes!("../ui/kernel.js")),
     ("/list.js", SCRIPT, include_bytes!("../ui/list.js")),

@@ -31,6 +31,7 @@ mod command;
 pub mod dashboard;
 mod delivery;
 pub mod extract;
+mod in_force;
 pub mod keys;
 pub mod limit;
 pub mod live;
@@ -43,6 +44,7 @@ mod rulesets;
 pub mod run;
 mod sent;
 mod serve;
+mod turns;
 pub mod view;
 mod watch;
 

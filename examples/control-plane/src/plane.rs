@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Gate;
 use crate::command::Commanding;
+use crate::in_force::InForce;
 use crate::limit::Limits;
 use crate::live::Pages;
 use crate::metrics::Metrics;
@@ -35,7 +36,7 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The most clients of the live stream at once.
     pub live_clients: usize,
-    /// The rules that are listed: those that are in use at that moment.
+    /// The rules that are listed beside those that a tenant has published: those that are in use at that moment.
     pub rules: RuleHandle,
     /// By what commands are signed, and brought to agents.
     pub commanding: Commanding,
@@ -80,6 +81,7 @@ struct Parts {
     live: Arc<Semaphore>,
     tests: Arc<Semaphore>,
     handed_over: HandedOver,
+    in_force: InForce,
 }
 
 impl ControlPlane {
@@ -96,6 +98,7 @@ impl ControlPlane {
             live: Arc::new(Semaphore::new(options.live_clients)),
             tests: Arc::new(Semaphore::new(1)),
             handed_over: HandedOver::default(),
+            in_force: InForce::default(),
             options,
         }))
     }
@@ -151,6 +154,11 @@ impl ControlPlane {
     /// The turns for testing and compiling rules: each takes a core.
     pub(crate) fn rule_tests(&self) -> &Arc<Semaphore> {
         &self.0.tests
+    }
+
+    /// The rules of what was published last.
+    pub(crate) fn in_force(&self) -> &InForce {
+        &self.0.in_force
     }
 
     /// Which published rulesets were handed over.

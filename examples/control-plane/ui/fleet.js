@@ -4,6 +4,7 @@ import { read, readAll } from "./api.js";
 import { commandsPanel } from "./commands.js";
 import { el, field, select, show } from "./dom.js";
 import { LIVENESS, SPANS, ago, clock, moment, number, spanOptions, words } from "./format.js";
+import { health, revision, revisions } from "./health.js";
 import { VirtualList } from "./list.js";
 import { live } from "./live.js";
 import { card, facts, liveness as state, table } from "./parts.js";
@@ -47,7 +48,7 @@ function capabilityTable(agents) {
     ...kinds.map((kind) => (group.kinds.has(kind) ? el("span", { class: "yes" }, "yes") : el("span", { class: "no" }, "no")))]));
 }
 
-function agentCard(agent, transitions, close) {
+function agentCard(agent, { transitions: { items: transitions }, newest }, close) {
   const own = transitions.filter((item) => item.agent === agent.agent).slice(0, 20);
   const place = card(agent.agent, facts([
     ["State", state(agent.liveness)], ["Since", agent.liveness_since && moment(agent.liveness_since)],
@@ -56,7 +57,7 @@ function agentCard(agent, transitions, close) {
     ["Last loss", agent.last_lost_at && moment(agent.last_lost_at)], ["Delivers", agent.kinds.join(", ")],
     ["Look at", [el("a", { href: href("alerts", { agent: agent.agent, status: "any" }) }, "alerts"), ", ",
       el("a", { href: href("events", { agent: agent.agent }) }, "live events")]],
-  ]), own.length > 0 && table("Transitions", ["When", "From", "To", "Why"], own.map((item) =>
+  ]), health(agent, newest), own.length > 0 && table("Transitions", ["When", "From", "To", "Why"], own.map((item) =>
     [moment(item.at), item.from ? words(item.from) : "–", state(item.to), words(item.reason)])),
   el("p", {}, el("button", { onclick: close }, "Close")));
   place.id = "agent";
@@ -76,7 +77,7 @@ export function fleetPage() {
   const list = new VirtualList({
     label: "Agents", key: (agent) => agent.agent, rowHeight: () => (narrow.matches ? 52 : 30),
     row: (agent) => el("div", { class: "agent-row" }, el("span", { class: "cut" }, agent.agent), state(agent.liveness),
-      line(data.known.get(agent.agent), data.from, data.to), el("span", { class: "quiet" }, ago(agent.last_seen))),
+      line(data.known.get(agent.agent), data.from, data.to), revision(agent, data.newest), el("span", { class: "quiet" }, ago(agent.last_seen))),
     open: (agent) => change({ agent: agent.agent, command: undefined }, false),
   });
   const chart = el("div", {});
@@ -91,9 +92,9 @@ export function fleetPage() {
     const from = to - SPANS[span].seconds * 1000;
     const time = { from: new Date(from).toISOString() };
     try {
-      const [agents, transitions, losses] = await Promise.all([readAll("agents", {}, AGENTS, signal),
-        readAll("transitions", time, TRANSITIONS, signal), read("losses", time, signal)]);
-      data = { agents, transitions, losses, from, to, known: histories(agents.items, transitions.items, from, to) };
+      const [agents, transitions, losses, publications] = await Promise.all([readAll("agents", {}, AGENTS, signal),
+        readAll("transitions", time, TRANSITIONS, signal), read("losses", time, signal), read("rules/publications", { limit: 1 }, signal)]);
+      data = { agents, transitions, losses, from, to, newest: publications.items[0]?.revision ?? 0, known: histories(agents.items, transitions.items, from, to) };
       draw();
     } catch (problem) {
       if (problem.name === "AbortError") throw problem;
@@ -102,7 +103,7 @@ export function fleetPage() {
   }
 
   function draw() {
-    const { agents, transitions, losses, from, to, known } = data;
+    const { agents, transitions, losses, from, to, known, newest } = data;
     const drops = falls(transitions.items, agents.items.length);
     show(chart, card("Agents over time",
       drops.length > 0 && el("ul", { class: "falls" }, drops.slice(0, 3).map((drop) => el("li", {},
@@ -115,7 +116,7 @@ export function fleetPage() {
       !(agents.whole && transitions.whole) && el("p", { class: "quiet" },
         `Only the first ${number(agents.items.length)} agents and the last ${number(transitions.items.length)} transitions are shown.`)));
     list.set(inOrder(agents.items));
-    show(rest, card("What each host can deliver", capabilityTable(agents.items)),
+    show(rest, card("Published rules in use", revisions(agents.items, newest)), card("What each host can deliver", capabilityTable(agents.items)),
       card(`Losses, ${SPANS[span].text.toLowerCase()}`, losses.length === 0
         ? el("p", { class: "quiet" }, "No agent lost anything.")
         : table("Losses", ["Agent", "Host", "Kind", "Where", "Count"], losses.map((loss) =>
@@ -125,7 +126,7 @@ export function fleetPage() {
 
   function drawOne() {
     const agent = opened && data?.agents.items.find((known) => known.agent === opened);
-    show(one, agent && agentCard(agent, data.transitions.items, close));
+    show(one, agent && agentCard(agent, data, close));
     // What is typed there stays when the rest is drawn anew.
     if (commands?.agent !== agent?.agent) {
       commands?.leave();

@@ -42,8 +42,8 @@ function findings(result) {
   ];
 }
 
-/** The part of the rules page for rules of one's own. */
-export function rulesets() {
+/** The part of the rules page for rules of one's own; `changed` is told when another set is published. */
+export function rulesets(changed) {
   const control = new AbortController();
   const files = el("input", { type: "file", multiple: true, accept: ".yml,.yaml", onchange: choose });
   const chosen = el("p", { class: "quiet" }, "No files chosen");
@@ -124,6 +124,7 @@ export function rulesets() {
     announce(done);
     show(outcome, el("p", {}, done, !published.sent && (published.failure ? `: ${published.failure}` : ": nothing is configured to take it.")));
     reason.value = "";
+    changed();
     await load();
   }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sample::{START, Sample};
-use crate::event::{EventKind, LossStage};
+use crate::event::{Event, EventData, EventKind, Heartbeat, LossStage, RulesetHealth};
 use crate::store::{
     Cursor, FeedChange, FeedStore, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason,
     LivenessTimes, LivenessTransition, TimeRange, TransitionQuery,
 };
-use crate::{ErrorKind, TenantId, Timestamp};
+use crate::{CommandCounts, CommandsRefused, ErrorKind, TenantId, Timestamp};
 
 const TIMES: LivenessTimes = LivenessTimes {
     degraded_after: Duration::from_secs(30),
@@ -26,6 +26,7 @@ pub async fn fleet_store(store: &(impl FleetStore + FeedStore)) {
     an_agent_comes_and_goes(store).await;
     agents_come_by_pages_and_by_state(store).await;
     losses_are_of_one_tenant(store).await;
+    the_last_heartbeat_is_kept(store).await;
 }
 
 fn after(seconds: u64) -> Timestamp {
@@ -190,4 +191,42 @@ async fn losses_are_of_one_tenant(store: &impl FleetStore) {
     assert_eq!(one, lines[..1]);
     let time = TimeRange { from: START.saturating_add(Duration::from_millis(1)), ..TimeRange::ALL };
     assert_eq!(store.tenant_losses(&source.tenant, None, time).await.unwrap()[0].count, 10);
+}
+
+async fn the_last_heartbeat_is_kept(store: &impl FleetStore) {
+    let mut sample = Sample::new("fleet-heartbeat", "a", 40);
+    let source = sample.source().clone();
+    let known = async || {
+        let known = store.fleet_agent(&source.tenant, &source.agent).await.unwrap();
+        known.unwrap().heartbeat
+    };
+    store.append(&source, &[sample.agent_start("0.1.0")]).await.unwrap();
+    assert_eq!(known().await, None);
+    let mut beat = |second, beat: Heartbeat| {
+        sample.set_now(after(second));
+        let event = sample.heartbeat();
+        Arc::new(Event { data: EventData::Heartbeat(beat), ..(*event).clone() })
+    };
+    let with = |uptime_ms, fault: &str| Heartbeat {
+        uptime_ms,
+        ruleset: Some(RulesetHealth { in_use: None, fault: Some(fault.into()) }),
+        commands: Some(CommandCounts {
+            refused: CommandsRefused { replayed: u64::MAX, ..CommandsRefused::default() },
+            ..CommandCounts::default()
+        }),
+        ..Heartbeat::default()
+    };
+    // Of several in one batch the last; what comes late changes nothing, nor does what nobody would want to read.
+    let told = with(u64::MAX, "zo\u{eb}'s \0 \\ rules");
+    let batch = [beat(10, with(1, "")), beat(30, told.clone()), beat(20, with(2, ""))];
+    store.append(&source, &batch).await.unwrap();
+    assert_eq!(known().await, Some((told.clone(), after(30))));
+    let long = "x".repeat(20_000);
+    for passed_over in [beat(25, with(3, "")), beat(40, with(4, &long))] {
+        store.append(&source, &[passed_over]).await.unwrap();
+        assert_eq!(known().await, Some((told.clone(), after(30))));
+    }
+    let next = with(5, "");
+    store.append(&source, &[beat(50, next.clone())]).await.unwrap();
+    assert_eq!(known().await, Some((next, after(50))));
 }

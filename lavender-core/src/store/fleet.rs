@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AgentRecord, Cursor, EventStore, LossEntry, Page, TimeRange};
 use crate::error::Result;
-use crate::event::{EventKind, LossStage};
+use crate::event::{EventKind, Heartbeat, LossStage};
 use crate::id::{AgentId, TenantId};
 use crate::rule::UnknownName;
 use crate::time::Timestamp;
@@ -169,6 +169,8 @@ pub struct FleetAgent {
     pub rules: Option<u64>,
     /// The kinds of events that it said its host can deliver.
     pub kinds: Vec<Arc<str>>,
+    /// What it said of itself last, and when. A heartbeat beyond 16 KiB of JSON is passed over.
+    pub heartbeat: Option<(Heartbeat, Timestamp)>,
     /// Whether it is there, and since when; `None` until somebody has [looked](FleetStore::sweep_liveness).
     pub liveness: Option<(Liveness, Timestamp)>,
 }

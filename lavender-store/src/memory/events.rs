@@ -12,6 +12,7 @@ use lavender_core::{AgentId, AgentIdentity, EventId, ExecId, Origin, Result, Ten
 
 use crate::cursor::{Listing, Position};
 use crate::day::Day;
+use crate::heartbeat;
 use crate::sequence::origin_bits;
 
 #[derive(Default)]
@@ -98,6 +99,7 @@ impl Events {
                     last_lost_at: None,
                     rules: None,
                     kinds: Vec::new(),
+                    heartbeat: None,
                     liveness: None,
                 },
                 life_at: None,
@@ -105,6 +107,12 @@ impl Events {
         let agent = &mut heard.agent;
         if matches!(event.data, EventData::Lost(_)) {
             agent.last_lost_at = agent.last_lost_at.max(Some(at));
+        }
+        if let EventData::Heartbeat(beat) = &event.data
+            && agent.heartbeat.as_ref().is_none_or(|(_, last)| *last <= at)
+            && heartbeat::kept(beat).is_some()
+        {
+            agent.heartbeat = Some((beat.clone(), at));
         }
         let record = &mut agent.record;
         record.first_seen = record.first_seen.min(at);

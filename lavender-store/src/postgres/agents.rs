@@ -14,6 +14,7 @@ use super::error::{PostgresError, Result};
 use super::events::Remembered;
 use super::process::digest;
 use super::text::{escaped, unescaped};
+use crate::heartbeat;
 
 /// How many sources are remembered.
 const REMEMBERED: usize = 4_096;
@@ -121,18 +122,25 @@ pub(super) async fn hear(
     let lost_at = losses.iter().map(|(_, at, _)| at.as_nanos()).max();
     let upsert = transaction
         .prepare_cached(
-            "INSERT INTO lavender.agents AS a (tenant, agent, host, first_seen, last_seen, last_lost_at)
-             VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO lavender.agents AS a
+                 (tenant, agent, host, first_seen, last_seen, last_lost_at, heartbeat, heartbeat_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (tenant, agent) DO UPDATE SET
                  host = CASE WHEN excluded.last_seen >= a.last_seen THEN excluded.host ELSE a.host END,
                  first_seen = least(a.first_seen, excluded.first_seen),
                  last_seen = greatest(a.last_seen, excluded.last_seen),
-                 last_lost_at = greatest(a.last_lost_at, excluded.last_lost_at)",
+                 last_lost_at = greatest(a.last_lost_at, excluded.last_lost_at),
+                 heartbeat = CASE WHEN excluded.heartbeat_at >= coalesce(a.heartbeat_at, excluded.heartbeat_at)
+                     THEN excluded.heartbeat ELSE a.heartbeat END,
+                 heartbeat_at = greatest(a.heartbeat_at, excluded.heartbeat_at)",
         )
         .await?;
     let (first, last) = (first.observed_at.as_nanos(), last.observed_at.as_nanos());
     let host = escaped(&source.host);
-    transaction.execute(&upsert, &[&tenant, &agent, &host, &first, &last, &lost_at]).await?;
+    let (beat, beat_at) = last_heartbeat(events).unzip();
+    transaction
+        .execute(&upsert, &[&tenant, &agent, &host, &first, &last, &lost_at, &beat, &beat_at])
+        .await?;
     for event in events {
         let (start, stopped) = match &event.data {
             EventData::AgentStart(start) => (Some(start), false),
@@ -160,6 +168,14 @@ pub(super) async fn hear(
             .await?;
     }
     Ok(())
+}
+
+/// The last heartbeat among events that come in the order of time, as it is kept, and when it was.
+fn last_heartbeat(events: &[&Event]) -> Option<(String, i64)> {
+    events.iter().rev().find_map(|event| match &event.data {
+        EventData::Heartbeat(beat) => Some((heartbeat::kept(beat)?, event.observed_at.as_nanos())),
+        _ => None,
+    })
 }
 
 async fn note_losses(

@@ -14,7 +14,7 @@ use crate::cursor::{self, Listing, Position};
 
 const COLUMNS: &str =
     "tenant, agent, host, first_seen, last_seen, version, kernel_release, stopped,
-     last_lost_at, rules, kinds, liveness, liveness_at";
+     last_lost_at, rules, kinds, liveness, liveness_at, heartbeat, heartbeat_at";
 
 fn parse(row: &Row) -> Result<FleetAgent> {
     let time = |column| -> Result<Option<Timestamp>> {
@@ -25,11 +25,14 @@ fn parse(row: &Row) -> Result<FleetAgent> {
         Some(json) => serde_json::from_str(json)
             .map_err(|error| PostgresError::unreadable("an agent's kinds of events", &error))?,
     };
+    let heartbeat = row.try_get::<_, Option<&str>>(13)?.map(serde_json::from_str).transpose();
+    let heartbeat = heartbeat.map_err(|error| PostgresError::unreadable("a heartbeat", &error))?;
     Ok(FleetAgent {
         record: agents::record(row)?,
         last_lost_at: time(8)?,
         rules: row.try_get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
         kinds,
+        heartbeat: heartbeat.zip(time(14)?),
         liveness: state(row, 11)?.zip(time(12)?),
     })
 }

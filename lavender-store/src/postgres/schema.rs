@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("pending.sql"),
     include_str!("rulesets.sql"),
     include_str!("filters.sql"),
+    include_str!("heartbeat.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -8,6 +8,7 @@ use lavender_core::{AgentId, AgentIdentity, TenantId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::error::{Result, SqliteError};
+use crate::heartbeat;
 
 /// How many sources the writer remembers.
 const REMEMBERED: usize = 4_096;
@@ -124,6 +125,21 @@ pub(super) fn hear(
                         source.tenant.as_str(),
                         source.agent.as_str(),
                         event.observed_at.as_nanos(),
+                    ])?;
+                continue;
+            }
+            EventData::Heartbeat(beat) => {
+                let Some(beat) = heartbeat::kept(beat) else { continue };
+                connection
+                    .prepare_cached(
+                        "UPDATE agents SET heartbeat = ?4, heartbeat_at = ?3
+                         WHERE tenant = ?1 AND agent = ?2 AND ifnull(heartbeat_at <= ?3, 1)",
+                    )?
+                    .execute(params![
+                        source.tenant.as_str(),
+                        source.agent.as_str(),
+                        event.observed_at.as_nanos(),
+                        beat,
                     ])?;
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -123,6 +123,8 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("rulesets.sql"),
     // Alerts of an agent, a rule or a technique that are rare.
     include_str!("filters.sql"),
+    // What agents say of themselves.
+    include_str!("heartbeat.sql"),
 ];
 
 /// The first version whose days have these indexes.

@@ -104,7 +104,8 @@ async fn a_database_of_the_first_version_is_brought_to_this_one() {
                  lavender.alerts_tenant_status_severity_observed_at_alert_id_idx;
              ALTER TABLE lavender.alerts DROP COLUMN revision, DROP COLUMN updated_at;
              ALTER TABLE lavender.agents DROP COLUMN last_lost_at, DROP COLUMN rules,
-                 DROP COLUMN kinds, DROP COLUMN liveness, DROP COLUMN liveness_at;
+                 DROP COLUMN kinds, DROP COLUMN liveness, DROP COLUMN liveness_at,
+                 DROP COLUMN heartbeat, DROP COLUMN heartbeat_at;
              UPDATE lavender.schema_version SET version = 1;",
         )
         .await

@@ -4,7 +4,7 @@ use axum::extract::State;
 use lavender_core::event::Event;
 use lavender_core::store::EventQuery;
 use lavender_core::{Detection, Detector as _};
-use lavender_detect::{RuleHandle, RuleSet};
+use lavender_detect::{RuleHandle, RuleSet, builtin};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Analyst, Caller, Viewer};
 use crate::extract::{Json, Query, Time, cursor, limit, optional, span};
+use crate::in_force::published_rules;
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
 use crate::routes::rulesets::{self, GivenFile};
 use crate::rulesets::is_builtin;
-use crate::view::{EvidenceView, PageView, RuleView};
+use crate::turns::in_turn;
+use crate::view::{EvidenceView, PageView, RuleInForce, RuleSource, RuleView};
 
 /// Which rules.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -31,26 +33,47 @@ pub(crate) struct Paging {
     after: Option<String>,
 }
 
-/// The rules that this control plane was started with or, in an agent, those in use; in the order of their ids.
+/// The rules in force, in the order of their ids: those that come with Lavender and those of this control plane's files or,
+/// in an agent, of the agent's; and those of what was published last, which take the place of others with the same id.
 #[utoipa::path(get, path = "/rules", tag = "rules", params(Paging),
-    responses((status = 200, body = PageView<RuleView>)))]
+    responses((status = 200, body = PageView<RuleInForce>)))]
 pub(crate) async fn list(
     State(plane): State<ControlPlane>,
-    Viewer(_): Viewer,
+    Viewer(caller): Viewer,
     Query(paging): Query<Paging>,
-) -> Result<axum::Json<PageView<RuleView>>, Problem> {
-    let (rules, limit) = (plane.options().rules.rules(), limit(paging.limit)? as usize);
-    let plain = rules.iter().map(|rule| RuleView::of(rule.meta(), false));
-    let correlations = rules.correlations().iter().map(|rule| RuleView::of(rule.meta(), true));
-    let mut items: Vec<RuleView> = plain
-        .chain(correlations)
-        .filter(|rule| paging.after.as_ref().is_none_or(|after| rule.id > *after))
+) -> Result<axum::Json<PageView<RuleInForce>>, Problem> {
+    let (base, limit) = (plane.options().rules.rules(), limit(paging.limit)? as usize);
+    let published = published_rules(&plane, &caller.tenant).await?;
+    let (revision, published) = published.unzip();
+    let published = published.unwrap_or_default();
+    let plain = base.iter().map(|rule| (rule.meta(), rule.file(), false));
+    let correlations = base.correlations().iter().map(|rule| (rule.meta(), rule.file(), true));
+    let is_replaced = |id: &str| published.binary_search_by(|rule| (*rule.id).cmp(id)).is_ok();
+    let base = plain.chain(correlations).filter(|(meta, ..)| !is_replaced(&meta.id)).map(
+        |(meta, file, correlation)| RuleInForce {
+            rule: RuleView::of(meta, correlation),
+            source: if comes_with_lavender(file) { RuleSource::Bundled } else { RuleSource::File },
+            revision: None,
+        },
+    );
+    let published = published.iter().map(|rule| RuleInForce {
+        rule: rule.clone(),
+        source: RuleSource::Published,
+        revision,
+    });
+    let mut items: Vec<RuleInForce> = base
+        .chain(published)
+        .filter(|it| paging.after.as_ref().is_none_or(|after| it.rule.id > *after))
         .collect();
-    items.sort_by(|a, b| a.id.cmp(&b.id));
+    items.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| last.id.clone());
+    let next = items.last().filter(|_| more).map(|last| last.rule.id.clone());
     Ok(axum::Json(PageView { items, next }))
+}
+
+fn comes_with_lavender(file: &str) -> bool {
+    builtin::rules().any(|(name, _)| name == file)
 }
 
 /// Rules to test, and the events to test them on.
@@ -161,7 +184,7 @@ async fn tested(
                 return Err(Problem::invalid("the rules have more than 65536 bytes"));
             }
             let parse = move || RuleSet::from_yaml(&text);
-            let rules = rulesets::in_turn(plane, parse).await?;
+            let rules = in_turn(plane, parse).await?;
             return rules.map_err(|errors| {
                 Problem::invalid(errors.to_string()).with_faults(&errors.faults)
             });
@@ -208,7 +231,7 @@ pub(crate) async fn test(
             (detector, found)
         };
         let more;
-        (detector, more) = rulesets::in_turn(&plane, run).await?;
+        (detector, more) = in_turn(&plane, run).await?;
         let own = more.into_iter().filter(|detection| is_own(&rules, detection));
         for detection in own {
             matches += 1;

@@ -12,11 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{Admin, Caller, Viewer};
 use crate::extract::{Json, Path, Query, cursor, limit, named};
+use crate::in_force::own_rules;
 use crate::plane::ControlPlane;
 use crate::problem::Problem;
-use crate::rulesets::{compile, hand_over, is_builtin};
+use crate::rulesets::{compile, hand_over};
+use crate::turns::in_turn;
 use crate::view::{
-    PageView, PublicationView, PublishedView, RuleFileView, RuleView, RulesetDetail, RulesetView,
+    PageView, PublicationView, PublishedView, RuleFileView, RulesetDetail, RulesetView,
 };
 
 /// A file of rules that is given.
@@ -68,24 +70,6 @@ fn refused(errors: &RuleErrors) -> Problem {
         if count == 1 { "fault" } else { "faults" }
     );
     Problem::invalid(detail).with_faults(&errors.faults)
-}
-
-/// Does work that takes a core, in a thread of its own. Its turn lasts as long as it does, whoever still waits for it.
-pub(crate) async fn in_turn<T: Send + 'static>(
-    plane: &ControlPlane,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let turn = Arc::clone(plane.rule_tests()).acquire_owned().await;
-    let Ok(turn) = turn else { return Err(Problem::internal()) };
-    let done = tokio::task::spawn_blocking(move || {
-        let done = work();
-        drop(turn);
-        done
-    });
-    done.await.map_err(|error| {
-        tracing::error!("work on rules did not end well: {error}");
-        Problem::internal()
-    })
 }
 
 /// Keeps a ruleset. It compiles, together with the rules that come with Lavender, or is refused with every fault in
@@ -172,17 +156,10 @@ pub(crate) async fn get(
     let (uploaded, rules) = find(&plane, &caller, &digest).await?;
     let published = plane.store().published_ruleset(&caller.tenant).await?;
     let loaded = compiled(&plane, &rules).await?.rules;
-    let plain = loaded.iter().filter(|rule| !is_builtin(rule.file()));
-    let correlations = loaded.correlations().iter().filter(|rule| !is_builtin(rule.file()));
-    let mut views: Vec<RuleView> = plain
-        .map(|rule| RuleView::of(rule.meta(), false))
-        .chain(correlations.map(|rule| RuleView::of(rule.meta(), true)))
-        .collect();
-    views.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(axum::Json(RulesetDetail {
         ruleset: RulesetView::of(uploaded, published.as_ref()),
         files: rules.files().iter().map(RuleFileView::from).collect(),
-        rules: views,
+        rules: own_rules(&loaded),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Agents as the API shows them.
 
-use lavender_core::event::LossStage;
+use lavender_core::event::{Heartbeat, LossStage};
 use lavender_core::store::{FleetAgent, Liveness, LivenessReason, LivenessTransition, LossEntry};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -43,11 +43,22 @@ pub struct AgentView {
     pub rules: Option<u64>,
     /// The kinds of events that its host can deliver.
     pub kinds: Vec<String>,
+    /// When it last said of itself how it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub heartbeat_at: Option<Time>,
+    /// What it said then, as in its events: `ruleset` says which published rules it uses (`in_use`) and why not later ones
+    /// (`fault`), `commands` what became of commands (`admitted`, `repeated`, `refused` by why), `spool` how its spool stands;
+    /// counts since it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub heartbeat: Option<Heartbeat>,
 }
 
 impl From<FleetAgent> for AgentView {
     fn from(agent: FleetAgent) -> Self {
         let (liveness, since) = agent.liveness.unzip();
+        let (heartbeat, heartbeat_at) = agent.heartbeat.unzip();
         let record = agent.record;
         Self {
             agent: record.source.agent.to_string(),
@@ -61,6 +72,8 @@ impl From<FleetAgent> for AgentView {
             kernel_release: record.kernel_release.map(|release| release.to_string()),
             rules: agent.rules,
             kinds: agent.kinds.iter().map(ToString::to_string).collect(),
+            heartbeat_at: heartbeat_at.map(Time),
+            heartbeat,
         }
     }
 }

@@ -16,7 +16,10 @@ pub use self::alert::{
     StatusChangeView,
 };
 pub use self::command::CommandView;
-pub use self::ruleset::{PublicationView, PublishedView, RuleFileView, RulesetDetail, RulesetView};
+pub use self::ruleset::{
+    PublicationView, PublishedView, RuleFileView, RuleInForce, RuleSource, RulesetDetail,
+    RulesetView,
+};
 pub use self::tree::{ProcessNode, ProcessTree, tree_of};
 
 use crate::extract::Time;

@@ -113,6 +113,31 @@ pub struct PublishedView {
     pub publication: PublicationView,
 }
 
+/// Where a rule in force comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleSource {
+    /// It comes with Lavender.
+    Bundled,
+    /// It is in a file of whoever lists it.
+    File,
+    /// It was published.
+    Published,
+}
+
+/// A rule that is in force, and where it comes from.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RuleInForce {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: RuleView,
+    /// Where it comes from.
+    pub source: RuleSource,
+    /// The revision that is published, of a rule that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
 impl RuleView {
     /// A rule, or a correlation, as the API shows it.
     pub fn of(meta: &RuleMeta, correlation: bool) -> Self {

@@ -61,3 +61,22 @@ async fn losses_say_what_a_host_was_blind_to() {
     assert_eq!(lines, expected);
     assert_eq!(plane.read("/api/v1/losses?to=2023-11-14T22:13:20Z", &viewer).await, json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_said_of_itself_last_is_shown() {
+    let plane = Plane::new();
+    let viewer = plane.token("acme", Role::Viewer).await;
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let source = sample.source().clone();
+    plane.store.append(&source, &[sample.agent_start("0.1.0")]).await.unwrap();
+    let agent = plane.read("/api/v1/agents/web-1", &viewer).await;
+    assert_eq!((agent.get("heartbeat"), agent.get("heartbeat_at")), (None, None));
+    plane.store.append(&source, &[sample.heartbeat()]).await.unwrap();
+    let listed = plane.read("/api/v1/agents", &viewer).await["items"][0].clone();
+    assert_eq!(listed["heartbeat"]["ruleset"]["in_use"]["revision"], 8);
+    assert_eq!(listed["heartbeat"]["ruleset"]["fault"], "of a later one");
+    let refused = &listed["heartbeat"]["commands"]["refused"];
+    assert_eq!((&refused["forged"], &refused["replayed"]), (&json!(12), &json!(0)));
+    assert_eq!(listed["heartbeat_at"], listed["last_seen"]);
+    assert_eq!(plane.read("/api/v1/agents/web-1", &viewer).await, listed);
+}

@@ -9,6 +9,7 @@ use lavender_core::conformance::sample::Sample;
 use lavender_core::ruleset::Ruleset;
 use lavender_core::store::{Publication, Role};
 use lavender_core::{Error, ErrorKind, Result, TenantId, async_trait};
+use lavender_detect::{RuleHandle, RuleSetBuilder};
 use serde_json::{Value, json};
 
 use crate::plane::{Answer, Plane, raise};
@@ -261,4 +262,67 @@ async fn a_ruleset_is_tested_on_stored_events_as_far_as_is_asked() {
         test(wrong).await.is_problem(StatusCode::BAD_REQUEST);
     }
     test(json!({"ruleset": "0".repeat(64)})).await.is_problem(StatusCode::NOT_FOUND);
+}
+
+/// The ids, sources and revisions that are listed, of those rules that are not bundled; and how many are.
+async fn in_force(plane: &Plane, token: &str) -> (Vec<(String, String, Option<u64>)>, usize) {
+    let (mut own, mut bundled) = (Vec::new(), 0);
+    let mut path = "/api/v1/rules?limit=50".to_owned();
+    loop {
+        let page = plane.read(&path, token).await;
+        for rule in page["items"].as_array().unwrap() {
+            let text = |name: &str| rule[name].as_str().unwrap().to_owned();
+            match &*text("source") {
+                "bundled" => bundled += 1,
+                source => own.push((text("id"), source.to_owned(), rule["revision"].as_u64())),
+            }
+        }
+        let Some(next) = page["next"].as_str() else { return (own, bundled) };
+        path = format!("/api/v1/rules?limit=50&after={next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_force_is_listed_with_where_it_comes_from() {
+    let mut builder = RuleSetBuilder::new();
+    builder.add_builtin();
+    builder.add_str("/etc/rules/local.yml", &rule("local", "word"));
+    builder.add_str("/etc/rules/replaced.yml", &rule("replaced", "word"));
+    let rules = builder.build().unwrap().rules;
+    let all = rules.len() + rules.correlations().len() - 2;
+    let bundled = rules.iter().find(|rule| !rule.file().starts_with("/etc/")).unwrap();
+    let replaced = bundled.meta().id.to_string();
+    let plane = Plane::with(|options| options.rules = RuleHandle::new(rules));
+    let admin = plane.token("acme", Role::Admin).await;
+    let stranger = plane.token("globex", Role::Viewer).await;
+    let of = |id: &str, source: &str, revision| (id.to_owned(), source.to_owned(), revision);
+    let local = vec![of("local", "file", None), of("replaced", "file", None)];
+    assert_eq!(in_force(&plane, &admin).await, (local.clone(), all));
+
+    // What is uploaded is not in force; what is published is, in the place of what has its id.
+    let (a, b, c) = (rule("aaa", "x"), rule("replaced", "y"), rule(&replaced, "z"));
+    let digest = uploaded(&plane, &admin, &[("a.yml", &a), ("b.yml", &b), ("c.yml", &c)]).await;
+    assert_eq!(in_force(&plane, &admin).await, (local.clone(), all));
+    assert!(publish(&plane, &admin, &digest, 0).await.status.is_success());
+    let mut expected = vec![
+        of("aaa", "published", Some(1)),
+        local[0].clone(),
+        of("replaced", "published", Some(1)),
+        of(&replaced, "published", Some(1)),
+    ];
+    expected.sort();
+    assert_eq!(in_force(&plane, &admin).await, (expected, all - 1));
+    assert_eq!(in_force(&plane, &stranger).await, (local.clone(), all), "of another tenant");
+
+    // The same set again, another one, and none.
+    assert!(publish(&plane, &admin, &digest, 1).await.status.is_success());
+    let (own, _) = in_force(&plane, &admin).await;
+    assert!(own.contains(&of("aaa", "published", Some(2))), "{own:?}");
+    let other = uploaded(&plane, &admin, &[("a.yml", &rule("zzz", "x"))]).await;
+    assert!(publish(&plane, &admin, &other, 2).await.status.is_success());
+    let expected = [&local[..], &[of("zzz", "published", Some(3))]].concat();
+    assert_eq!(in_force(&plane, &admin).await, (expected, all));
+    let nothing = uploaded(&plane, &admin, &[]).await;
+    assert!(publish(&plane, &admin, &nothing, 3).await.status.is_success());
+    assert_eq!(in_force(&plane, &admin).await, (local, all));
 }

@@ -9,10 +9,15 @@ use std::time::Duration;
 
 use lavender_core::command::{CommandAction, CommandResult, KeyId, Signer};
 use lavender_core::event::{
-    BpfCommand, BpfMapType, BpfProgramType, MemoryProtection, NamespaceTypes,
+    BpfCommand, BpfMapType, BpfProgramType, Event, EventData, Heartbeat, MemoryProtection,
+    NamespaceTypes,
 };
-use lavender_core::store::{CommandQuery, IssuedCommand, LivenessTimes, Publication};
+use lavender_core::ruleset::Ruleset;
+use lavender_core::store::{
+    CommandQuery, IssuedCommand, LivenessTimes, Publication, UploadedRuleset,
+};
 use lavender_core::{AgentId, Clock as _, Severity, SystemClock, TenantId};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -78,6 +83,28 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
                 "reason": given.reason.as_deref(),
             })
         }
+        "beats" => {
+            for (agent, beat) in asked["beats"].as_array().unwrap().iter().enumerate() {
+                let beat = Heartbeat::deserialize(json!({
+                    "uptime_ms": 1, "events": 1, "alerts": 0, "lost": 0,
+                    "ruleset": beat.get("ruleset"), "commands": beat.get("commands"), "spool": beat.get("spool"),
+                }));
+                self::beat(stage, agent, beat.unwrap()).await;
+            }
+            json!({})
+        }
+        "rules" => {
+            let (tenant, at) = (TenantId::default(), now);
+            let rules = Ruleset::new(Vec::new()).unwrap();
+            let uploaded = UploadedRuleset::new(&rules, "somebody", None, at);
+            stage.store.put_ruleset(&tenant, &rules, &uploaded).await.unwrap();
+            for revision in 1..=asked["revisions"].as_u64().unwrap() {
+                let (digest, actor) = (rules.digest(), "somebody".into());
+                let next = Publication { revision, digest, actor, reason: None, at };
+                stage.store.publish_ruleset(&tenant, &next).await.unwrap();
+            }
+            json!({})
+        }
         "orders" => {
             let agent = AgentId::new(asked["agent"].as_str().unwrap()).unwrap();
             let signer = Signer::generate(KeyId::new("test").unwrap()).unwrap();
@@ -105,6 +132,15 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
         "place" => json!({"id": stage.store.feed_end().await.unwrap().0.to_string()}),
         other => panic!("the scenario asks for `{other}`"),
     }
+}
+
+/// Has an agent say that of itself.
+async fn beat(stage: &mut Stage, agent: usize, beat: Heartbeat) {
+    let sample = &mut stage.agents[agent];
+    sample.set_now(SystemClock.now());
+    let event = sample.heartbeat();
+    let event = Arc::new(Event { data: EventData::Heartbeat(beat), ..(*event).clone() });
+    stage.store.append(&sample.source().clone(), &[event]).await.unwrap();
 }
 
 /// Runs a scenario over so many agents and alerts.
@@ -142,6 +178,7 @@ scenarios! {
     what_is_shown_survives_a_reload(4, 40);
     a_cut_stream_goes_on_where_it_was(2, 3);
     hostile_names_stay_text(2, 1);
+    who_lags_behind_is_seen(4, 0);
     events_are_shown_as_they_happen(3, 3);
     what_the_kernel_numbers_is_shown_in_words(1, 0);
     rules_are_uploaded_tested_and_published(3, 12);

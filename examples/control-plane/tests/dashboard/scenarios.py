@@ -230,6 +230,46 @@ def agents_that_fall_silent_are_seen(url):
         expect(page.get_by_role("region", name="Capabilities")).to_contain_text("file_open")
 
 
+def who_lags_behind_is_seen(url):
+    with dashboard(url) as tab:
+        page = tab.open("#/fleet")
+        used = page.get_by_role("region", name="Published rules in use").first
+        expect(used).to_contain_text("No rules were published yet.")
+        hostile = "<img src=x onerror=window.hacked=1>"
+        ask("rules", revisions=3)
+        ask("beats", beats=[
+            {"ruleset": {"in_use": {"revision": 3, "digest": "00" * 32}}, "commands": {"admitted": 7, "refused": {
+                "forged": 5, "replayed": 4, "expired": 3, "wrong_tenant": 2, "wrong_agent": 1}}},
+            {"ruleset": {"in_use": {"revision": 2, "digest": "00" * 32}, "fault": hostile},
+             "spool": {"bytes": 5000, "waiting": 12, "shed": 9, "fault": "the broker is away"}},
+            {"ruleset": {}},
+            {},
+        ])
+        page.reload()
+        rows = used.get_by_role("region").locator("tbody tr")
+        expect(rows).to_have_count(3)
+        for number, parts in enumerate([("revision 3, the newest", "1: web-1"), ("revision 2, behind 3", "1: db-1", hostile),
+                                        ("none, behind 3", "1: build-1")]):
+            for part in parts:
+                expect(rows.nth(number)).to_contain_text(part)
+        for agent, mark in [("web-1", "rev 3"), ("db-1", "rev 2, behind"), ("build-1", "rev 0, behind"), ("mail-1", "")]:
+            expect(page.locator(".agent-row", has_text=agent).locator(".revision")).to_have_text(mark)
+        page.locator(".agent-row", has_text="web-1").click()
+        shown = page.locator("#agent")
+        refused = shown.get_by_role("region", name="Commands refused since it started").locator("tbody tr")
+        expect(refused).to_have_count(5)
+        for why, count in [("Forged", 5), ("Replayed", 4), ("Expired", 3), ("Wrong tenant", 2), ("Wrong agent", 1)]:
+            expect(refused.filter(has_text=why).get_by_role("cell").last).to_have_text(str(count))
+        assert not (bad := look(page, "what an agent refused", "light", 1280)), bad
+        page.goto(f"{url}/#/fleet?agent=db-1")
+        expect(shown).to_contain_text("revision 2, behind 3")
+        expect(shown).to_contain_text("the broker is away")
+        expect(shown).to_contain_text("12 messages, 5,000 bytes")
+        page.set_viewport_size({"width": 400, "height": 900})
+        assert not (bad := look(page, "an agent that lags behind", "light", 400)), bad
+        assert page.evaluate("window.hacked") is None and page.locator("main img").count() == 0
+
+
 def events_are_shown_as_they_happen(url):
     with dashboard(url) as tab:
         page = tab.open("#/events")
@@ -320,6 +360,16 @@ def rules_are_uploaded_tested_and_published(url):
         expect(history).to_have_count(2)
         expect(history.nth(1)).to_contain_text("what was seen on Monday")
         assert ask("published") == {"revision": 1, "reason": "what was seen on Monday"}
+        # It is in force, which the list of rules says, too.
+        listed = page.get_by_role("region", name="Rules", exact=True).get_by_role("listitem")
+        page.get_by_label("From").select_option("published")
+        expect(listed).to_have_count(1)
+        expect(listed).to_contain_text("Somebody reads secrets")
+        expect(listed).to_contain_text("Published, revision 1")
+        expect(page.get_by_text("revision 1 is published.")).to_be_visible()
+        page.get_by_label("From").select_option("bundled")
+        expect(listed.filter(has_text="Published")).to_have_count(0)
+        expect(listed.first).to_contain_text("Bundled")
 
         # Another set, which somebody else publishes first.
         choose(good=RULE, other=RULE.replace("1111-4111", "2222-4111"))

@@ -1,0 +1,59 @@
+// What agents say of themselves in heartbeats: which published rules they use, what they refused, how their spools stand.
+
+import { el } from "./dom.js";
+import { moment, number, plain, words } from "./format.js";
+import { facts, table } from "./parts.js";
+
+/** The published rules that an agent uses: `{ revision, behind, fault }`; nothing of one that takes none. */
+export function rulesOf(agent, newest) {
+  const ruleset = agent.heartbeat?.ruleset;
+  if (!ruleset) return undefined;
+  const revision = ruleset.in_use?.revision ?? 0;
+  return { revision, behind: revision < newest, fault: ruleset.fault };
+}
+
+const named = (revision) => (revision === 0 ? "none" : `revision ${number(revision)}`);
+
+/** In a row: which revision, and whether it is the newest. */
+export function revision(agent, newest) {
+  const known = rulesOf(agent, newest);
+  const text = !known || (known.revision === 0 && newest === 0) ? "" : `rev ${number(known.revision)}${known.behind ? ", behind" : ""}`;
+  return el("span", { class: "revision", "data-behind": Boolean(known?.behind || known?.fault), title: known?.fault && plain(known.fault) }, text);
+}
+
+/** Who uses which revision, the newest first. */
+export function revisions(agents, newest) {
+  const known = agents.map((agent) => ({ agent: agent.agent, ...rulesOf(agent, newest) })).filter((it) => it.revision !== undefined);
+  if (newest === 0) return el("p", { class: "quiet" }, "No rules were published yet.");
+  if (!known.length) return el("p", { class: "quiet" }, `Revision ${number(newest)} is published. No agent has said that it takes published rules.`);
+  const groups = new Map();
+  for (const it of known) groups.set(it.revision, [...(groups.get(it.revision) ?? []), it]);
+  const names = (all) => `${number(all.length)}: ${all.slice(0, 8).map((it) => it.agent).join(", ")}${all.length > 8 ? ` and ${number(all.length - 8)} more` : ""}`;
+  const faults = (all) => [...new Set(all.map((it) => it.fault).filter(Boolean))].slice(0, 3).map((fault) => el("p", {}, plain(fault)));
+  return table("Published rules in use", ["Revision", "Agents", "Why not a later one"], [...groups.entries()].sort(([a], [b]) => b - a).map(([at, all]) => [
+    el("span", { class: "revision", "data-behind": at < newest }, `${named(at)}${at < newest ? `, behind ${number(newest)}` : ", the newest"}`),
+    names(all), faults(all)]));
+}
+
+/** Of one agent: what it said last. */
+export function health(agent, newest) {
+  const beat = agent.heartbeat;
+  if (!beat) return [];
+  const known = rulesOf(agent, newest);
+  const { commands, spool } = beat;
+  const refused = Object.entries(commands?.refused ?? {}).filter(([, count]) => count > 0);
+  return [
+    facts([
+      ["Published rules", known && [el("span", { class: "revision", "data-behind": known.behind }, `${named(known.revision)}${known.behind
+        ? `, behind ${number(newest)}` : ""}`), known.fault && el("p", { class: "error" }, plain(known.fault))]],
+      ["Commands carried out", commands && number(commands.admitted)], ["Commands repeated", commands && number(commands.repeated)],
+      ["Commands refused", commands && number(refused.reduce((sum, [, count]) => sum + count, 0))],
+      ["Waiting for the broker", spool && `${number(spool.waiting)} messages, ${number(spool.bytes)} bytes`],
+      ["Given up for want of room", spool?.shed > 0 && number(spool.shed)],
+      ["Spool", spool?.fault && el("span", { class: "error" }, plain(spool.fault))],
+      ["Said at", moment(agent.heartbeat_at)],
+    ].map(([name, value]) => [name, value === false ? undefined : value])),
+    refused.length > 0 && table("Commands refused since it started", ["Why", "Count"],
+      refused.map(([why, count]) => [words(why), number(count)]), [1]),
+  ];
+}
