@@ -24,14 +24,15 @@ replay: rust
 	@$(CARGO) build --release -p lavender-agent --no-default-features
 	@$(TARGET_DIR)/release/lavender-agent replay $(ARGS)
 
-## A whole fleet on this machine: broker, database, every worker, an agent; shows alerts as they are stored.
+## A whole fleet on this machine: broker, database, every worker, a control plane, an agent; says where the dashboard is, and
+## shows alerts as they are stored. make fleet ARGS="--listen 127.0.0.1:8080"
 fleet: rust build-packages fleet-packages
-	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-fleet
+	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-control-plane -p lavender-fleet
 	@nats=$$(.ci/nats-server) && $(SUDO) $(TARGET_DIR)/release/lavender-fleet up --nats-server "$$nats" $(ARGS)
 
 ## The same, to show that it does what it should; the last line is the figures. make fleet-check ARGS="--acts 200"
 fleet-check: rust build-packages fleet-packages
-	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-fleet
+	@$(CARGO) build --release -p lavender-agent -p lavender-worker -p lavender-control-plane -p lavender-fleet
 	@nats=$$(.ci/nats-server) && $(SUDO) $(TARGET_DIR)/release/lavender-fleet check --nats-server "$$nats" $(ARGS)
 
 ## Every process and server of a fleet killed in turn, under load; the last line is the figures. Fails when something does

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use crate::commands::commands;
 use crate::error::{FleetError, Result};
 use crate::fleet::Fleet;
-use crate::site::{AGENTS, TENANT};
+use crate::published::published;
+use crate::site::{AGENTS, CONTROL_PLANE, TENANT};
 
 /// How long an alert may take to be stored before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,6 +30,8 @@ pub struct Checked {
     pub latencies: Vec<Duration>,
     /// How long each command took from being signed to its result, in order of time.
     pub commands: Vec<Duration>,
+    /// How long a published rule took to be in use by the agent.
+    pub published: Duration,
     /// The agent's events that are stored.
     pub stored: u64,
     /// The numbers that are not, and are counted as lost.
@@ -39,11 +42,11 @@ pub struct Checked {
 
 impl std::fmt::Display for Checked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { latencies, commands, stored, lost, dead_letters } = self;
+        let Self { latencies, commands, published, stored, lost, dead_letters } = self;
         write!(
             f,
             "{} acts, {} alerts in PostgreSQL: p50 {:.1} ms, p99 {:.1} ms; {} commands carried out: p50 {:.1} ms, \
-             p99 {:.1} ms; {stored} events stored, {lost} counted as \
+             p99 {:.1} ms; a published rule in use after {:.1} ms; {stored} events stored, {lost} counted as \
              lost, none missing; {dead_letters} of poison put aside; no agent spoke for another",
             latencies.len(),
             latencies.len(),
@@ -51,7 +54,8 @@ impl std::fmt::Display for Checked {
             millis(latencies, 99),
             commands.len(),
             millis(commands, 50),
-            millis(commands, 99)
+            millis(commands, 99),
+            published.as_secs_f64() * 1e3
         )
     }
 }
@@ -76,11 +80,12 @@ pub async fn check(fleet: &mut Fleet, acts: usize) -> Result<Checked> {
     }
     latencies.sort_unstable();
     let commands = commands(fleet, acts).await?;
+    let published = published(fleet).await?;
     nobody_speaks_for_another(fleet).await?;
     let dead_letters = poison_is_put_aside(fleet).await?;
     fleet.stop_agent().await?;
     let (stored, lost) = everything_is_accounted_for(fleet).await?;
-    Ok(Checked { latencies, commands, stored, lost, dead_letters })
+    Ok(Checked { latencies, commands, published, stored, lost, dead_letters })
 }
 
 /// One act, and how long it took to be an alert.
@@ -120,12 +125,27 @@ async fn alerts(fleet: &Fleet) -> Result<Vec<std::sync::Arc<Alert>>> {
     Ok(fleet.store.alerts(&query).await?.items)
 }
 
-/// An agent with a user of its own cannot publish as its neighbour, and the fault is told at once.
+/// An agent with a user of its own cannot publish as its neighbour, nor the control plane as an agent, and the fault is told
+/// at once.
 async fn nobody_speaks_for_another(fleet: &Fleet) -> Result<()> {
     let [own, other] = AGENTS;
     let mut options = JetStreamOptions::from_url(&fleet.site.url(fleet.broker.port, own))?;
-    (options.setup, options.inbox_prefix) = (Setup::Skip, Some(format!("_INBOX.{TENANT}.{own}")));
-    let agent = JetStream::open(options).await?;
+    options.inbox_prefix = Some(format!("_INBOX.{TENANT}.{own}"));
+    let plane = fleet.site.control_plane_url(fleet.broker.port);
+    for (who, mut options) in [(own, options), (CONTROL_PLANE, JetStreamOptions::from_url(&plane)?)]
+    {
+        options.setup = Setup::Skip;
+        speaks_for_nobody(fleet, (who, options), other).await?;
+    }
+    Ok(())
+}
+
+async fn speaks_for_nobody(
+    fleet: &Fleet,
+    (who, options): (&str, JetStreamOptions),
+    other: &str,
+) -> Result<()> {
+    let user = JetStream::open(options).await?;
     let invalid = |error: lavender_core::IdError| FleetError::Broken(error.to_string());
     let source = AgentIdentity {
         tenant: TenantId::new(TENANT).map_err(invalid)?,
@@ -136,12 +156,12 @@ async fn nobody_speaks_for_another(fleet: &Fleet) -> Result<()> {
         fleet.store.events(&EventQuery { limit: 1, ..EventQuery::new(TimeRange::ALL) }).await?;
     let events = page.items.into_iter().map(|stored| stored.event).collect();
     let message = Message { source, topic: Topic::TelemetryRaw, payload: Payload::Events(events) };
-    match agent.publish(vec![message]).await {
+    match user.publish(vec![message]).await {
         Err(error) if error.kind() == ErrorKind::Denied => Ok(()),
         Err(error) => {
-            Err(FleetError::Broken(format!("{own} as {other} failed otherwise: {error}")))
+            Err(FleetError::Broken(format!("{who} as {other} failed otherwise: {error}")))
         }
-        Ok(()) => Err(FleetError::Broken(format!("{own} could speak for {other}"))),
+        Ok(()) => Err(FleetError::Broken(format!("{who} could speak for {other}"))),
     }
 }
 

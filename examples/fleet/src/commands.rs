@@ -1,12 +1,10 @@
-//! Commands to the fleet's agent, as a control plane gives them.
+//! Commands to the fleet's agent, given by its control plane.
 
 use std::time::Duration;
 
-use lavender_core::command::{
-    CommandAction, CommandOutcome, CommandReport, CommandSink as _, ReportSource as _,
-};
-use lavender_core::{AgentId, Bytes, Clock as _, SystemClock, TenantId};
-use lavender_transport::nats::{JetStream, JetStreamOptions, JetStreamReports, Setup};
+use lavender_core::command::CommandOutcome;
+use lavender_core::{Clock as _, CommandId, SystemClock, TenantId};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::error::{FleetError, Result};
@@ -16,47 +14,52 @@ use crate::site::{AGENTS, TENANT};
 /// How long a result may take before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Gives so many commands, one after the other, and tells how long each took from being signed to its result.
+/// How often the store is asked for it, and how soon a control plane that does not know the agent yet is asked again.
+const LOOK: Duration = Duration::from_millis(2);
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Gives so many commands, one after the other, and tells how long each took from being asked for to its result in the
+/// store.
 ///
 /// # Errors
 ///
 /// When one is not carried out.
 pub async fn commands(fleet: &Fleet, count: usize) -> Result<Vec<Duration>> {
-    let mut options = JetStreamOptions::from_url(&fleet.site.url(fleet.broker.port, "worker"))?;
-    options.setup = Setup::Skip;
-    let transport = JetStream::open(options).await?;
-    let mut reports = transport.command_reports().await?;
     let mut latencies = Vec::with_capacity(count);
     for _ in 0..count {
-        latencies.push(ping(fleet, &transport, &mut reports).await?);
+        let late = |_| FleetError::Late("the result of a command".into(), PATIENCE.as_secs());
+        latencies.push(timeout(PATIENCE, ping(fleet)).await.map_err(late)??);
     }
     latencies.sort_unstable();
     Ok(latencies)
 }
 
-async fn ping(
-    fleet: &Fleet,
-    transport: &JetStream,
-    reports: &mut JetStreamReports,
-) -> Result<Duration> {
-    let broken = |error: &dyn std::fmt::Display| FleetError::Broken(error.to_string());
-    let tenant = TenantId::new(TENANT).map_err(|error| broken(&error))?;
-    let agent = AgentId::new(AGENTS[0]).map_err(|error| broken(&error))?;
-    let began = SystemClock.boot_time();
-    let (now, minute) = (SystemClock.now(), Duration::from_secs(60));
-    let order = fleet.signer.order(tenant.clone(), agent.clone(), CommandAction::Ping, now, minute);
-    let order = order.map_err(|error| broken(&error))?;
-    transport.publish(&tenant, &agent, Bytes::from(order.to_bytes())).await?;
-    let late = |_| FleetError::Late("the result of a command".into(), PATIENCE.as_secs());
-    let told = timeout(PATIENCE, reports.next()).await.map_err(late)??;
-    let told = told.ok_or_else(|| broken(&"reports have ended"))?;
-    told.ack.ack().await?;
-    match told.report {
-        CommandReport::Result(result)
-            if result.command == order.claimed_id() && result.outcome == CommandOutcome::DONE =>
-        {
-            Ok(SystemClock.boot_time().since(began))
+async fn ping(fleet: &Fleet) -> Result<Duration> {
+    let path = format!("/api/v1/agents/{}/commands", AGENTS[0]);
+    let body = json!({"command": {"action": "ping"}, "lifetime_s": 60});
+    let (began, given) = loop {
+        let began = SystemClock.boot_time();
+        match fleet.control_plane.ask("POST", &path, &body).await? {
+            (201, given) => break (began, given),
+            // No event of the agent is stored yet, or one asks more often than one may.
+            (404 | 429, _) => tokio::time::sleep(AGAIN).await,
+            (status, why) => {
+                return Err(FleetError::Broken(format!("a ping was refused by {status}: {why}")));
+            }
         }
-        other => Err(broken(&format!("a ping was answered by {other:?}"))),
+    };
+    let broken = || FleetError::Broken(format!("a ping was answered by {given}"));
+    let id: CommandId =
+        given["command"]["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(broken)?;
+    let tenant = TenantId::new(TENANT).map_err(|error| FleetError::Broken(error.to_string()))?;
+    loop {
+        let result = fleet.store.command(&tenant, id).await?.and_then(|issued| issued.result);
+        match result {
+            Some((CommandOutcome::DONE, _)) => return Ok(SystemClock.boot_time().since(began)),
+            Some((other, _)) => {
+                return Err(FleetError::Broken(format!("a ping was answered by {other:?}")));
+            }
+            None => tokio::time::sleep(LOOK).await,
+        }
     }
 }

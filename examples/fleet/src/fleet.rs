@@ -1,16 +1,17 @@
 //! All of it, started and stopped.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lavender_core::command::{KeyId, Signer};
 use lavender_store::Store;
 use tokio::process::Command;
 
 use crate::acts::Cgroup;
 use crate::broker::Broker;
+use crate::control_plane::{ControlPlane, make_key};
 use crate::database::Database;
 use crate::error::{FleetError, Result};
 use crate::process::Process;
@@ -23,7 +24,7 @@ const ROLES: [&str; 4] = ["ingest", "detect", "telemetry-writer", "alert-writer"
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// The folder of `lavender-agent` and `lavender-worker`.
+    /// The folder of `lavender-agent`, `lavender-worker` and `lavender-control-plane`.
     pub folder: PathBuf,
     /// `nats-server`.
     pub nats_server: PathBuf,
@@ -43,18 +44,18 @@ pub struct Fleet {
     database: Database,
     /// Who is who.
     pub site: Site,
-    /// Whose commands the agent takes.
-    pub signer: Signer,
+    /// Who gives commands and publishes rules, and has the dashboard.
+    pub control_plane: ControlPlane,
     _directory: Scratch,
 }
 
 impl Fleet {
-    /// Starts everything; returns once the agent watches.
+    /// Starts everything, with the control plane on this address; returns once the agent watches.
     ///
     /// # Errors
     ///
     /// When a part does not become ready, with what it said.
-    pub async fn start(programs: &Programs) -> Result<Self> {
+    pub async fn start(programs: &Programs, listen: SocketAddr) -> Result<Self> {
         let directory = Scratch::make("lavender-fleet-")?;
         let path = directory.path();
         let site = Site::make(path, &AGENTS)?;
@@ -66,14 +67,25 @@ impl Fleet {
             workers.push(worker(programs, role, &site, &broker, &database, path).await?);
         }
         let cgroup = Cgroup::make()?;
-        let signer = KeyId::new("fleet-check").map_err(|error| error.to_string());
-        let signer = signer.and_then(|id| Signer::generate(id).map_err(|error| error.to_string()));
-        let signer = signer.map_err(FleetError::Missing)?;
-        let pinned = commands(&signer, path);
+        let key = path.join("signing.key");
+        let pinned = pinned(&make_key(programs, &key).await?, path);
+        let (store_url, transport) = (&*database.url, site.control_plane_url(broker.port));
+        let urls = (store_url, &*transport);
+        let control_plane = ControlPlane::start(programs, urls, &key, listen, path).await?;
         let agent = agent(programs, &site, &broker, &cgroup, path, &pinned).await?;
         let agent = Some(agent);
         let _directory = directory;
-        Ok(Self { agent, workers, cgroup, store, broker, database, site, signer, _directory })
+        Ok(Self {
+            agent,
+            workers,
+            cgroup,
+            store,
+            broker,
+            database,
+            site,
+            control_plane,
+            _directory,
+        })
     }
 
     /// Looks whether everything runs.
@@ -83,8 +95,15 @@ impl Fleet {
     /// When something has ended.
     pub fn look(&mut self) -> Result<()> {
         self.agent.iter_mut().chain(&mut self.workers).try_for_each(Process::look)?;
+        self.control_plane.process.look()?;
         self.broker.process.look()?;
         self.database.process.look()
+    }
+
+    /// The worker that evaluates rules.
+    pub(crate) fn detects(&mut self) -> &mut Process {
+        let place = ROLES.iter().position(|role| *role == "detect").unwrap_or(0);
+        &mut self.workers[place]
     }
 
     /// Stops the agent, which delivers what it has.
@@ -106,6 +125,7 @@ impl Fleet {
     /// When a part ends with an error.
     pub async fn stop(mut self) -> Result<()> {
         self.stop_agent().await?;
+        self.control_plane.process.stop().await?;
         for worker in self.workers {
             worker.stop().await?;
         }
@@ -144,14 +164,9 @@ async fn worker(
     Ok(process)
 }
 
-/// What the agent's configuration says to take commands that are signed by a key.
-fn commands(signer: &Signer, directory: &Path) -> String {
-    let public: String = signer.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(
-        "[commands]\nkeys = [{{ id = \"{}\", public_key = \"{public}\" }}]\nstate_dir = {:?}\n",
-        signer.key(),
-        directory.join("commands")
-    )
+/// What the agent's configuration says to take commands that are signed by this key.
+fn pinned(key: &str, directory: &Path) -> String {
+    format!("{}\nstate_dir = {:?}\n", key.trim_end(), directory.join("commands"))
 }
 
 async fn agent(

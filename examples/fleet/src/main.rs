@@ -1,6 +1,7 @@
 //! `lavender-fleet`: see the README beside it.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +11,13 @@ use lavender_fleet::chaos::{ChaosOptions, Simulate, chaos};
 use lavender_fleet::check::check;
 use lavender_fleet::error::{FleetError, Result};
 use lavender_fleet::fleet::{Fleet, Programs};
+use lavender_fleet::site::TENANT;
 
-/// A whole fleet of Lavender on one machine: nats-server, PostgreSQL, every worker, and an agent on the live kernel.
+/// Any free port of the loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A whole fleet of Lavender on one machine: nats-server, PostgreSQL, every worker, the control plane, and an agent on the
+/// live kernel.
 /// Everything is in one temporary directory, listens on the loopback only, and is gone at the end.
 #[derive(Debug, Parser)]
 #[command(name = "lavender-fleet", version)]
@@ -22,8 +28,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start it, act like an attacker once, and show alerts as they are stored, until SIGINT or SIGTERM.
-    Up(Where),
+    /// Start it, say where its dashboard is and the token for it, act like an attacker once, and show alerts as they are
+    /// stored, until SIGINT or SIGTERM.
+    Up {
+        #[command(flatten)]
+        place: Where,
+        /// Where the dashboard is; a free port of the loopback unless said.
+        #[arg(long, value_name = "ADDR", default_value_t = LOOPBACK)]
+        listen: SocketAddr,
+    },
     /// Show that it does what it should; the last line is the figures. Fails when something does not hold.
     Check {
         #[command(flatten)]
@@ -53,7 +66,7 @@ struct Where {
 }
 
 impl Where {
-    /// `lavender-agent` and `lavender-worker` are built into the folder that this program is in.
+    /// The fleet's other programs are built into the folder that this one is in.
     fn programs(self) -> Result<Programs> {
         let own = std::env::current_exe().map_err(FleetError::io("the own program"))?;
         let folder = own.parent().map(PathBuf::from).unwrap_or_default();
@@ -82,11 +95,11 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
 
 async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Up(place) => up(&place.programs()?).await,
+        Command::Up { place, listen } => up(&place.programs()?, listen).await,
         Command::Check { place, acts } => {
             let programs = place.programs()?;
             let checked = until_told_to_stop(async {
-                let mut fleet = Fleet::start(&programs).await?;
+                let mut fleet = Fleet::start(&programs, LOOPBACK).await?;
                 let checked = check(&mut fleet, acts).await?;
                 fleet.stop().await?;
                 Ok(checked)
@@ -111,13 +124,17 @@ async fn until_told_to_stop<T>(work: impl Future<Output = Result<T>>) -> Result<
     }
 }
 
-async fn up(programs: &Programs) -> Result<()> {
+async fn up(programs: &Programs, listen: SocketAddr) -> Result<()> {
     let stop = lavender_core::pipeline::signal()?;
-    let mut fleet = Fleet::start(programs).await?;
+    let mut fleet = Fleet::start(programs, listen).await?;
     say(format!(
         "The fleet is up; the agent watches {}. Ctrl+C to stop",
         fleet.cgroup.path().display()
     ))?;
+    let control_plane = &fleet.control_plane;
+    say(format!("Dashboard: http://{}", control_plane.address))?;
+    let token = control_plane.token();
+    say(format!("first admin token of tenant {TENANT}, shown only now: {token}"))?;
     fleet.cgroup.decode_and_run("hello").await?;
     tokio::select! {
         name = stop => say(format!("{name}: stopping"))?,

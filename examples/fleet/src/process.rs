@@ -1,6 +1,7 @@
 //! A process of the fleet's own.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,8 +38,10 @@ impl Process {
     /// When it cannot be started.
     pub fn start(name: &str, mut command: Command, directory: &Path) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
+        // A control plane says its first token there.
         let file =
-            File::create(&log).map_err(FleetError::io(format!("making {}", log.display())))?;
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&log);
+        let file = file.map_err(FleetError::io(format!("making {}", log.display())))?;
         let other = file.try_clone().map_err(FleetError::io(log.display().to_string()))?;
         let child = command
             .stdin(Stdio::null())

@@ -1,11 +1,14 @@
-//! Who is who: an authority, certificates, and a user of the broker for each agent and for the workers.
+//! Who is who: an authority, certificates, and a user of the broker for each agent, for the workers and for the control
+//! plane.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lavender_core::{AgentId, TenantId};
-use lavender_transport::nats::{command_permissions, ruleset_permissions};
+use lavender_transport::nats::{
+    command_permissions, control_plane_permissions, ruleset_permissions,
+};
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair as CertificateKey};
 
@@ -15,6 +18,8 @@ use crate::error::{FleetError, Result};
 pub const TENANT: &str = "acme";
 /// The agents that have a user.
 pub const AGENTS: [&str; 2] = ["web-1", "web-2"];
+/// The user of the control plane.
+pub const CONTROL_PLANE: &str = "control-plane";
 
 /// The files that make the site.
 #[derive(Clone, Debug)]
@@ -22,6 +27,11 @@ pub struct Site {
     directory: PathBuf,
     /// What the broker's configuration says of encryption and of users.
     pub configuration: String,
+}
+
+/// What the subjects begin with on which a user that is no agent's is answered.
+fn inbox(user: &str) -> String {
+    format!("_INBOX.{user}")
 }
 
 fn invalid(error: impl std::fmt::Display) -> FleetError {
@@ -51,10 +61,16 @@ impl Site {
             site.write(&format!("{name}.key"), &key.serialize_pem())?;
         }
         let mut users = site.user("worker", "")?;
+        let tenant = TenantId::new(TENANT).map_err(invalid)?;
+        let publish = control_plane_permissions(std::slice::from_ref(&tenant));
+        let may = format!(
+            "permissions {{ publish: {publish:?}, subscribe: [\"{}.>\"] }}",
+            inbox(CONTROL_PLANE)
+        );
+        users.push_str(&site.user(CONTROL_PLANE, &may)?);
         for agent in agents {
             let agent = agent.as_ref();
             let id = AgentId::new(agent).map_err(invalid)?;
-            let tenant = TenantId::new(TENANT).map_err(invalid)?;
             let more: Vec<String> = command_permissions(&tenant, &id)
                 .into_iter()
                 .chain(ruleset_permissions(&tenant))
@@ -98,6 +114,11 @@ impl Site {
     /// The broker's URL for a user, without a secret in it.
     pub fn url(&self, port: u16, user: &str) -> String {
         self.url_of(&[port], user)
+    }
+
+    /// The broker's URL for the control plane, which is answered on an inbox of its own.
+    pub fn control_plane_url(&self, port: u16) -> String {
+        format!("{}&inbox={}", self.url(port, CONTROL_PLANE), inbox(CONTROL_PLANE))
     }
 
     /// The same of a broker of several servers.

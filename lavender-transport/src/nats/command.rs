@@ -15,10 +15,10 @@ use super::consume::EnvelopeDelivery;
 use super::{EnvelopeConsumer, JetStream};
 
 const COMMANDS: &str = "COMMANDS";
-const RESULTS: &str = "COMMAND_RESULTS";
+pub(super) const RESULTS: &str = "COMMAND_RESULTS";
 
 /// The durable by which control planes share what agents report.
-const CONTROL_PLANE: &str = "control-plane";
+pub(super) const CONTROL_PLANE: &str = "control-plane";
 
 /// How long the durable of an agent is kept that does not come: longer than its commands.
 const KEPT_FOR: Duration = Duration::from_secs(14 * 24 * 3_600);

@@ -41,6 +41,7 @@ mod answer;
 mod command;
 mod connection;
 mod consume;
+mod control_plane;
 mod options;
 mod publish;
 mod rulesets;
@@ -65,6 +66,7 @@ pub use self::command::{JetStreamCommands, JetStreamReports, command_permissions
 use self::connection::Connection;
 use self::consume::JetStreamConsumer;
 pub use self::consume::{EnvelopeConsumer, EnvelopeDelivery};
+pub use self::control_plane::control_plane_permissions;
 pub use self::options::{ConsumerOptions, Credentials, JetStreamOptions, Setup, Tls};
 use self::publish::{FULL_DELAY, Fault, Outbox};
 pub use self::rulesets::{JetStreamRules, ruleset_permissions};

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lavender_core::command::{
+    self, CommandAction, CommandOutcome, CommandReport, CommandResult, CommandSource as _, KeyId,
+    ReportSource as _, SignedCommand, Signer,
+};
 use lavender_core::conformance::sample::Sample;
 use lavender_core::ruleset::{PublishedRulesets, RuleFile, Ruleset};
 use lavender_core::transport::{
     Message, Payload, Publisher as _, Subscriber as _, Subscription, Topic,
 };
 use lavender_core::{
-    AgentId, BootId, Clock as _, ErrorKind, Origin, Sequencer, SystemClock, TenantId,
+    AgentId, BootId, Bytes, Clock as _, ErrorKind, Origin, Sequencer, SystemClock, TenantId,
 };
 use lavender_transport::ingest::{Ingest, IngestOptions};
 use lavender_transport::nats::{
     BucketOptions, Credentials, JetStream, JetStreamOptions, Setup, command_permissions,
-    ruleset_permissions,
+    control_plane_permissions, ruleset_permissions,
 };
 use lavender_transport::spool::{Reporter, SpoolOptions, Spooled};
 use lavender_transport::{Retry, RetryOptions};
@@ -54,13 +58,19 @@ impl Site {
             write(path(&format!("{name}.key")), &key.serialize_pem());
         }
         let mut users = String::new();
-        for name in ["web-1", "web-2", "worker", "ingest"] {
+        for name in ["web-1", "web-2", "worker", "ingest", "control-plane"] {
             let pair = KeyPair::new_user();
             write(path(&format!("{name}.nk")), &format!("{}\n", pair.seed().unwrap()));
             let permissions = match name {
                 "worker" => String::new(),
                 "ingest" => {
                     "permissions { publish: { deny: \"telemetry.accepted.>\" } }".to_owned()
+                }
+                "control-plane" => {
+                    let publish = control_plane_permissions(&[TenantId::new("acme").unwrap()]);
+                    format!(
+                        "permissions {{ publish: {publish:?}, subscribe: [\"_INBOX_{name}.>\"] }}"
+                    )
                 }
                 agent => {
                     let (tenant, id) =
@@ -99,7 +109,7 @@ impl Site {
         options.tls.ca = Some(self.file("ca.pem"));
         options.tls.identity = Some((self.file("client.pem"), self.file("client.key")));
         options.credentials = Credentials::Nkey(self.file(&format!("{user}.nk")));
-        if user.starts_with("web") {
+        if user.starts_with("web") || user == "control-plane" {
             (options.setup, options.inbox_prefix) = (Setup::Skip, Some(format!("_INBOX_{user}")));
         }
         options
@@ -290,4 +300,76 @@ async fn an_agent_reads_the_published_rules_of_its_tenant_and_no_others_and_chan
     // It may not even ask for the bucket that can be written.
     agent.state(BucketOptions::rules()).await.unwrap_err();
     assert_eq!(everybodys.published(&acme).await.unwrap(), Some(published));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_gives_orders_and_publishes_rules_within_its_tenants_and_nothing_else() {
+    if !available() {
+        return;
+    }
+    let site = Site::start().await;
+    let [acme, globex] = ["acme", "globex"].map(|name| TenantId::new(name).unwrap());
+    let web = AgentId::new("web-1").unwrap();
+    let worker = JetStream::open(site.options("worker")).await.unwrap();
+    let bucket = Arc::new(worker.state(BucketOptions::rules()).await.unwrap());
+    let everybodys = PublishedRulesets::new(bucket);
+    let mut options = site.options("control-plane");
+    // Who is not permitted to ask is not answered.
+    options.timeout = Duration::from_secs(2);
+    let plane = JetStream::open(options).await.unwrap();
+
+    // An order goes out, and what became of it comes back.
+    let signer = Signer::from_secret(KeyId::new("ops-1").unwrap(), &[7; 32]);
+    let order = |tenant: &TenantId| {
+        let (now, minute) = (SystemClock.now(), Duration::from_secs(60));
+        let (tenant, to) = (tenant.clone(), web.clone());
+        Bytes::from(signer.order(tenant, to, CommandAction::Ping, now, minute).unwrap().to_bytes())
+    };
+    let agent = JetStream::open(site.options("web-1")).await.unwrap();
+    let mut commands = agent.commands(&acme, &web).await.unwrap();
+    let mut reports = plane.command_reports().await.unwrap();
+    let given = order(&acme);
+    command::CommandSink::publish(&plane, &acme, &web, given.clone()).await.unwrap();
+    let delivery = commands.next().await.unwrap().unwrap();
+    assert_eq!(delivery.signed, given);
+    let result = CommandResult {
+        command: SignedCommand::from_bytes(&given).unwrap().claimed_id(),
+        tenant: acme.clone(),
+        agent: web.clone(),
+        outcome: CommandOutcome::DONE,
+        finished_at: SystemClock.now(),
+    };
+    let report = CommandReport::Result(result);
+    delivery.reply.report(vec![report.clone()]).await.unwrap();
+    let told = reports.next().await.unwrap().unwrap();
+    assert_eq!(told.report, report);
+    told.ack.ack().await.unwrap();
+
+    // Rules are published, and what was before goes.
+    let own = PublishedRulesets::new(Arc::new(plane.state(BucketOptions::rules()).await.unwrap()));
+    for revision in 1..=3 {
+        let file = RuleFile::new("a.yml", format!("title: {revision}")).unwrap();
+        let rules = Ruleset::new([file]).unwrap();
+        assert!(own.publish(&acme, revision, &rules).await.unwrap());
+        let published = everybodys.published(&acme).await.unwrap().unwrap();
+        assert_eq!(published.revision, revision);
+        assert_eq!(everybodys.fetch(&acme, &published).await.unwrap(), rules);
+    }
+
+    // Neither for another tenant, nor anything that is others' to say or to read.
+    let error =
+        command::CommandSink::publish(&plane, &globex, &web, order(&globex)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    own.publish(&globex, 1, &Ruleset::new([]).unwrap()).await.unwrap_err();
+    assert_eq!(everybodys.published(&globex).await.unwrap(), None);
+    let message = telemetry(&mut Sample::new("acme", "web-1", 1));
+    for topic in [Topic::TelemetryRaw, Topic::TelemetryAccepted, Topic::Alerts] {
+        let Message { source, payload, .. } = message.clone();
+        let denied = plane.publish(vec![Message { source, topic, payload }]).await;
+        assert_ne!(denied.map_err(|error| error.kind()), Ok(()), "{topic:?}");
+    }
+    let ingest = Subscription { topic: Topic::TelemetryRaw, durable: "ingest".into() };
+    plane.subscribe(ingest).await.unwrap_err();
+    plane.commands(&acme, &web).await.unwrap_err();
+    plane.state(BucketOptions::default()).await.unwrap_err();
 }
