@@ -215,6 +215,7 @@ fn process(number: u64, path: &str, arguments: &str, parent: Option<Arc<Process>
             device: 0xfd00,
             memory_backed: false,
             deleted: false,
+            ..Executable::default()
         },
         arguments: Captured::complete(Arguments::from_list(arguments.split(' '))),
         working_directory: Captured::complete("/srv/app".into()),

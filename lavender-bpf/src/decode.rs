@@ -110,6 +110,9 @@ pub struct Program<'a> {
     pub directory: &'a [u8],
     /// The first of the arguments.
     pub arguments: &'a [u8],
+    /// When the program's file was changed last, in ns since 1970; `None` where there is no file, or the record does not
+    /// say.
+    pub changed_ns: Option<i64>,
 }
 
 /// An open.
@@ -321,11 +324,20 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
 
 fn program(bytes: &[u8], kind: u16) -> Result<Program<'_>, DecodeError> {
     let (record, rest) = fixed::<ProgramRecord>(bytes, kind)?;
+    let (changed, rest) = take(rest, record.changed_length.get().into(), kind)?;
+    let changed_ns = changed.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
     let (name, rest) = take(rest, record.name_length.get().into(), kind)?;
     let (program, rest) = take(rest, record.program_length.get().into(), kind)?;
     let (directory, rest) = take(rest, record.directory_length.get().into(), kind)?;
     let (arguments, _) = take(rest, record.arguments_length.get() as usize, kind)?;
-    Ok(Program { record, name: without_nul(name), program, directory, arguments })
+    Ok(Program {
+        record,
+        name: without_nul(name),
+        program,
+        directory,
+        arguments,
+        changed_ns: changed_ns.filter(|ns| *ns != 0),
+    })
 }
 
 fn change_name<'a>(

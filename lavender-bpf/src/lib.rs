@@ -71,6 +71,8 @@ pub mod assemble;
 pub mod capture;
 #[cfg(target_os = "linux")]
 mod command;
+#[cfg(target_os = "linux")]
+mod content_hash;
 pub mod decode;
 pub mod dns;
 #[cfg(target_os = "linux")]
@@ -104,6 +106,8 @@ pub use crate::enforce::{
 };
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::evidence::{EvidenceOptions, EvidenceRing, EvidenceStage};
+#[cfg(target_os = "linux")]
+pub use crate::host::HashOptions;
 pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]

@@ -106,6 +106,17 @@ impl ProcessTable {
         entry.earlier.truncate(EARLIER_MAX);
     }
 
+    /// Puts another state of every process, and of its earlier programs, where `change` has one.
+    pub(crate) fn update(&mut self, change: impl Fn(&Process) -> Option<Process>) {
+        for entry in self.entries.values_mut() {
+            for process in std::iter::once(&mut entry.current).chain(&mut entry.earlier) {
+                if let Some(changed) = change(process) {
+                    *process = Arc::new(changed);
+                }
+            }
+        }
+    }
+
     /// Notes that a process has ended.
     pub(crate) fn exit(&mut self, id: ProcessId, at: BootTime) {
         if let Some(entry) = self.entries.get_mut(&id)

@@ -20,7 +20,7 @@ use lavender_core::{
     SystemClock, Timestamp,
 };
 
-use support::{Group, Watch, builder, can_run, identity, of_kind, temporary};
+use support::{Group, Watch, awaiting_hashes, builder, can_run, identity, of_kind, temporary};
 
 const PLENTY: usize = 32 << 20;
 
@@ -89,8 +89,12 @@ fn what_was_before_an_alert_is_replayed_from_its_evidence() {
     let dir = folder.path().join("evidence");
     let group = Group::new();
     let ring = EvidenceRing::new(512 << 10);
-    let mut watch =
-        Watch::with(builder().with_included_cgroup(&group.folder).with_evidence(ring.clone()));
+    let mut watch = Watch::with(
+        builder()
+            .with_plan(awaiting_hashes())
+            .with_included_cgroup(&group.folder)
+            .with_evidence(ring.clone()),
+    );
     let at = folder.path().to_owned();
     let child = group.fork(move || act(&at, 20));
     assert_eq!(watch.until_ended(child), 0);
@@ -127,8 +131,12 @@ fn what_was_before_an_alert_is_replayed_from_its_evidence() {
 
 /// Some events, and a ring that has them.
 fn seen(group: &Group, ring: &EvidenceRing, count: usize) -> Vec<Arc<Event>> {
-    let mut watch =
-        Watch::with(builder().with_included_cgroup(&group.folder).with_evidence(ring.clone()));
+    let mut watch = Watch::with(
+        builder()
+            .with_plan(awaiting_hashes())
+            .with_included_cgroup(&group.folder)
+            .with_evidence(ring.clone()),
+    );
     let mut execs = Vec::new();
     for at in 1..=count {
         assert!(watch.run(&mut group.command("/bin/true")).1);
@@ -180,7 +188,12 @@ fn evidence_is_bounded_in_files_and_in_time() {
     (options.files_max, options.max_per_minute) = (2, 3);
     let (group, ring) = (Group::new(), EvidenceRing::new(PLENTY));
     let mut stage = EvidenceStage::new(ring.clone(), options, Arc::clone(&clock) as _);
-    let mut watch = Watch::with(builder().with_included_cgroup(&group.folder).with_evidence(ring));
+    let mut watch = Watch::with(
+        builder()
+            .with_plan(awaiting_hashes())
+            .with_included_cgroup(&group.folder)
+            .with_evidence(ring),
+    );
     // Each event is newer than what the file before it has.
     let mut written = Vec::new();
     for round in 1..=5 {

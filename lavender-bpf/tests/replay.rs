@@ -15,7 +15,7 @@ use lavender_bpf::{CaptureError, CaptureState, CaptureWriter, Replay};
 use lavender_core::event::{EventBatch, EventKind};
 use lavender_core::{ErrorKind, Source as _};
 
-use support::{Group, Watch, builder, can_run, of_kind, temporary};
+use support::{Group, Watch, awaiting_hashes, builder, can_run, of_kind, temporary};
 
 const PLENTY: u64 = 64 << 20;
 
@@ -24,8 +24,12 @@ fn record(folder: &Path, max_bytes: u64) -> (PathBuf, EventBatch, CaptureState) 
     let path = folder.join("capture");
     let group = Group::new();
     let capture = CaptureWriter::create(&path, max_bytes).unwrap();
-    let mut watch =
-        Watch::with(builder().with_included_cgroup(&group.folder).with_capture(capture));
+    let mut watch = Watch::with(
+        builder()
+            .with_plan(awaiting_hashes())
+            .with_included_cgroup(&group.folder)
+            .with_capture(capture),
+    );
     for _ in 0..3 {
         let at = folder.to_owned();
         let child = group.fork(move || {
@@ -104,8 +108,12 @@ fn a_question_that_is_given_up_is_replayed() {
     let path = folder.path().join("capture");
     let group = Group::new();
     let capture = CaptureWriter::create(&path, PLENTY).unwrap();
-    let mut watch =
-        Watch::with(builder().with_included_cgroup(&group.folder).with_capture(capture));
+    let mut watch = Watch::with(
+        builder()
+            .with_plan(awaiting_hashes())
+            .with_included_cgroup(&group.folder)
+            .with_capture(capture),
+    );
     assert_eq!(watch.until_ended(group.fork(ask_nobody)), 0);
     watch.event("question", |event| event.kind() == EventKind::DnsQuery);
     assert_eq!(watch.until_ended(group.fork(ask_nobody)), 0);

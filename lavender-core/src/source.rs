@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::alert::Alert;
 use crate::error::Result;
-use crate::event::{Event, EventBatch, EventKind};
+use crate::event::{Event, EventBatch, EventKind, Unhashed};
 use crate::rule::Detection;
 use crate::time::Timestamp;
 
@@ -36,6 +36,12 @@ pub trait Source: fmt::Debug + Send + 'static {
     /// How many events of each kind it has left out since it began, since no rule and no policy needs them. They are not
     /// lost; heartbeats tell of them.
     fn filtered(&self) -> BTreeMap<EventKind, u64> {
+        BTreeMap::new()
+    }
+
+    /// How many files of programs it has not hashed since it began, by why. Their events say so, and heartbeats tell how
+    /// many there were.
+    fn unhashed(&self) -> BTreeMap<Unhashed, u64> {
         BTreeMap::new()
     }
 }

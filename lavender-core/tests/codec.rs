@@ -8,12 +8,13 @@ use lavender_core::codec::{self, BatchDecoder, CodecError};
 use lavender_core::event::{
     Arguments, Bpf, BpfCommand, BpfMapType, BpfProgramType, Container, CredCall, CredChange,
     Credentials, DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData,
-    EventKind, Exec, ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode,
-    FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate,
-    MemoryCall, MemoryProtect, MemoryProtection, ModuleLoad, Mount, MountCall, NamespaceTypes,
-    Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, NsCall,
-    NsChange, OpenFlags, Pod, Priority, Process, ProcessTarget, ProcessVmWrite, Ptrace,
-    PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult, Terminal,
+    EventKind, Exec, ExecFailed, Executable, ExecutableHash, Exit, ExitStatus, FileDelete,
+    FileLink, FileMode, FileOpen, FileRename, Fork, IoUring, IoUringOperation, Loss, LossStage,
+    MemfdCreate, MemoryCall, MemoryProtect, MemoryProtection, ModuleLoad, Mount, MountCall,
+    NamespaceTypes, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend,
+    NetworkTransport, NsCall, NsChange, OpenFlags, Pod, Priority, Process, ProcessTarget,
+    ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Sha256Digest, Signal, SignalOutcome,
+    SyscallResult, Terminal,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -118,7 +119,16 @@ prop_compose! {
             pid: tgid,
             namespace_pid: 1,
             name,
-            executable: Executable { path, inode: u64::MAX, device: 3, memory_backed, deleted },
+            executable: Executable {
+                path,
+                inode: u64::MAX,
+                device: 3,
+                memory_backed,
+                deleted,
+                changed_at: memory_backed.then_some(Timestamp::from_nanos(-1)),
+                hash: deleted
+                    .then(|| ExecutableHash::Sha256(Sha256Digest::from_bytes(&[tgid as u8; 32]))),
+            },
             arguments,
             working_directory: cwd,
             credentials: Credentials {

@@ -73,16 +73,21 @@ impl Inner {
                 evaluated = true;
             }
         }
-        if evaluated && self.asks_for_parents_ids(rule) {
+        // Which ids the parent acts with: the kernel reports those of the process that acts, so a parent's are known by what
+        // that did last, and all changes of ids must be seen.
+        if evaluated && self.asks_for(rule, &[EventField::ParentUser]) {
             plan.select_all(EventKind::CredChange);
+        }
+        if evaluated && self.asks_for(rule, &[EventField::Hashes, EventField::Sha256]) {
+            plan.await_hashes();
         }
     }
 
-    /// Whether a rule, or a correlation of what it matches, asks which ids the parent acts with. The kernel reports those of
-    /// the process that acts, so a parent's are known by what that did last: all changes of ids must be seen.
-    fn asks_for_parents_ids(&self, rule: &Rule) -> bool {
-        let is_one =
-            |field: FieldId| EventField::ALL.get(field.index()) == Some(&EventField::ParentUser);
+    /// Whether a rule, or a correlation of what it matches, asks for one of these fields.
+    fn asks_for(&self, rule: &Rule, fields: &[EventField]) -> bool {
+        let is_one = |field: FieldId| {
+            EventField::ALL.get(field.index()).is_some_and(|field| fields.contains(field))
+        };
         let mut found = false;
         self.each_field(rule, &mut |field| found |= is_one(field));
         rule.expression.each_test(&mut |id| {

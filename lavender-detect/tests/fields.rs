@@ -13,11 +13,11 @@ use lavender_core::Captured;
 use lavender_core::event::{
     Arguments, Bpf, BpfCommand, BpfMapType, BpfProgramType, Container, CredCall, CredChange,
     DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, Exec,
-    ExecFailed, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename, IoUring,
-    IoUringOperation, MemfdCreate, MemoryCall, MemoryProtect, MemoryProtection, ModuleLoad, Mount,
-    MountCall, NamespaceTypes, NetAccept, NetBind, NetConnect, NetListen, NetSend,
-    NetworkTransport, NsCall, NsChange, OpenFlags, Pod, ProcessTarget, ProcessVmWrite, Ptrace,
-    PtraceRequest, QosClass, Signal, SignalOutcome, SyscallResult, Terminal,
+    ExecFailed, ExecutableHash, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileRename,
+    IoUring, IoUringOperation, MemfdCreate, MemoryCall, MemoryProtect, MemoryProtection,
+    ModuleLoad, Mount, MountCall, NamespaceTypes, NetAccept, NetBind, NetConnect, NetListen,
+    NetSend, NetworkTransport, NsCall, NsChange, OpenFlags, Pod, ProcessTarget, ProcessVmWrite,
+    Ptrace, PtraceRequest, QosClass, Sha256Digest, Signal, SignalOutcome, SyscallResult, Terminal,
 };
 use lavender_detect::{
     AuditField, AuditView, EventField, EventRecord, FieldValue, Route, RuleSet, ValueKind,
@@ -137,6 +137,7 @@ fn full() -> Vec<Arc<Event>> {
     shell.terminal = Some(Terminal { major: 136, minor: 0 });
     shell.credentials.session_id = Some(3);
     shell.executable.inode = 9;
+    shell.executable.hash = Some(ExecutableHash::Sha256(Sha256Digest::from_bytes(&[7; 32])));
     shell.container = Some(Arc::new(Container {
         id: "c".into(),
         runtime: Some("docker".into()),

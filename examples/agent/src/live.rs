@@ -65,7 +65,8 @@ pub fn open(
 ) -> Result<SensorSource, Failure> {
     let mut builder = SensorBuilder::new(identity, boot, sequencer)
         .with_plan(plan)
-        .with_limits(config.throttle.limits());
+        .with_limits(config.throttle.limits())
+        .with_hashes(config.hash.options());
     if !config.kinds.is_empty() {
         builder = builder.with_kinds(config.kinds.iter().map(|kind| (*kind).into()));
     }

@@ -35,9 +35,6 @@ impl Policy {
 
     /// The sensor's plan for these rules.
     pub fn plan(&self, rules: &RuleSet) -> SensorPlan {
-        if self.telemetry.is_all() {
-            return SensorPlan::everything();
-        }
         let mut plan = self.telemetry.with(rules.sensor_plan());
         plan.merge(&self.against_agent);
         plan
@@ -141,10 +138,6 @@ impl RuleReload {
     fn exchange(&self, published: Option<&Ruleset>) -> Result<usize, Failure> {
         let rules = self.source.load_with(published)?;
         let count = rules.len();
-        if self.policy.telemetry.is_all() {
-            self.rules.swap(rules);
-            return Ok(count);
-        }
         let next = self.policy.plan(&rules);
         let mut both = self.policy.plan(&self.rules.rules());
         both.merge(&next);

@@ -25,12 +25,11 @@ pub async fn record(args: RecordArgs) -> Result<(), Failure> {
     let boot = host::boot_id().map_err(|error| Failure::new(Exit::Host, error))?;
     let origin = Origin::new(&identity.tenant, &identity.agent, boot);
     let sequencer = Sequencer::resume(origin, first_sequence());
-    let mut sensor = live::open(
-        &config.sensor,
-        SensorPlan::everything(),
-        (Some(&args.file), None),
-        (identity, boot, sequencer),
-    )?;
+    let mut plan = SensorPlan::everything();
+    // Whoever replays it may have rules that ask for them.
+    plan.await_hashes();
+    let mut sensor =
+        live::open(&config.sensor, plan, (Some(&args.file), None), (identity, boot, sequencer))?;
     let (shutdown, _) = shutdown(args.duration, std::future::pending())?;
     let _ = writeln!(std::io::stderr(), "Lavender is recording. Ctrl+C to stop");
     let mut shutdown = std::pin::pin!(shutdown);

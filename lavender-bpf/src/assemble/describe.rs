@@ -6,11 +6,11 @@ use lavender_core::event::{
     Arguments, Credentials, EventData, Exec, Executable, Exit, ExitStatus, Fork, Namespaces,
     Process, Terminal,
 };
-use lavender_core::{ByteString, Captured, ExecId, ProcessId, Provenance};
+use lavender_core::{BootTime, ByteString, Captured, ExecId, ProcessId, Provenance, Timestamp};
 
-use super::{Assembler, Batch};
+use super::{Assembler, Batch, Draft};
 use crate::decode::Program;
-use crate::host::{FoundProcess, Host};
+use crate::host::{FoundProcess, HashCause, Host};
 use crate::path;
 use crate::record::{ExitRecord, ForkRecord, RecordHeader, TaskBody, flag};
 
@@ -66,7 +66,7 @@ impl<H: Host> Assembler<H> {
             Some(before) if before.parent.is_some() => before.parent.clone(),
             _ => self.parent_of(batch, &program.record.task),
         };
-        let process = Process {
+        let mut process = Process {
             executable: executable(program),
             arguments,
             working_directory: walk_path(
@@ -77,6 +77,7 @@ impl<H: Host> Assembler<H> {
             ),
             ..self.bare(batch, header, &program.record.task, parent)
         };
+        let wait_ms = self.fill_hash(&mut process, HashCause::Exec);
         let process = Arc::new(process);
         self.keep(&process);
         let flags = header.flags.get();
@@ -89,14 +90,23 @@ impl<H: Host> Assembler<H> {
             .filter(|before| before.exec_id != process.exec_id)
             .map(|before| before.executable.path.value.clone())
             .filter(|path| !path.is_empty());
-        batch.push(header, process, EventData::Exec(Exec { filename, previous_executable }));
+        let draft = Draft {
+            boot_time: BootTime::from_nanos(header.boot_ns.get()),
+            tid: header.tid.get(),
+            process,
+            data: EventData::Exec(Exec { filename, previous_executable }),
+        };
+        match wait_ms {
+            Some(wait_ms) => self.hold(batch, draft, wait_ms),
+            None => batch.events.push(draft),
+        }
     }
 
     pub(super) fn fork(&mut self, batch: &mut Batch, fork: &ForkRecord) {
         let parent = self.parent_of(batch, &fork.task);
         let bare = self.bare(batch, &fork.header, &fork.task, parent.clone());
         // A child runs what its parent runs, until it execs.
-        let process = match &parent {
+        let mut process = match &parent {
             Some(parent) => Process {
                 executable: parent.executable.clone(),
                 arguments: parent.arguments.clone(),
@@ -105,6 +115,9 @@ impl<H: Host> Assembler<H> {
             },
             None => bare,
         };
+        if process.executable.hash.is_none() && !is_outside(&fork.header) {
+            self.fill_hash(&mut process, HashCause::Found);
+        }
         let process = Arc::new(process);
         self.keep(&process);
         if !is_outside(&fork.header) {
@@ -345,6 +358,8 @@ pub(super) fn executable(program: &Program<'_>) -> Executable {
         device: program.record.task.device.get(),
         memory_backed: flags & flag::PROGRAM_IN_MEMORY != 0,
         deleted: flags & flag::PROGRAM_DELETED != 0,
+        changed_at: program.changed_ns.map(Timestamp::from_nanos),
+        hash: None,
     }
 }
 

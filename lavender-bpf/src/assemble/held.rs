@@ -16,6 +16,10 @@ pub struct Held {
     pub arguments: usize,
     /// Look-ups that wait for their answer.
     pub questions: usize,
+    /// Execs that wait for the hash of their program.
+    pub execs: usize,
+    /// Files of programs whose hash is remembered.
+    pub hashes: usize,
 }
 
 impl<H: Host> Assembler<H> {
@@ -27,6 +31,8 @@ impl<H: Host> Assembler<H> {
             waiting: self.waiting.len(),
             arguments: self.pending.len(),
             questions: self.questions.len(),
+            execs: self.hashes.held(),
+            hashes: self.hashes.known(),
         }
     }
 }

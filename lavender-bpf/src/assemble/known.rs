@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(all(feature = "load", target_os = "linux"))]
+use lavender_core::BootTime;
 use lavender_core::event::Process;
 #[cfg(all(feature = "load", target_os = "linux"))]
 use lavender_core::event::{Event, EventData, ProcessTarget};
@@ -24,21 +26,20 @@ impl<H: Host> Assembler<H> {
 impl<H: Host> Assembler<H> {
     /// Whether the next batch's events rest on records of earlier ones: on what waits.
     pub(crate) fn carries(&self) -> bool {
-        self.is_waiting() || !self.questions.is_empty()
+        self.is_waiting() || !self.questions.is_empty() || self.awaits_hashes()
     }
 
-    /// Notes the processes that these events have met, as they were before. To be called with the events of the last
-    /// batch. Costs a look-up for each run of events of one program.
-    pub(crate) fn note_processes(&self, events: &[Arc<Event>], mets: &mut Mets) {
+    /// Notes the processes that these events have met, as they were before, and those of execs that wait. To be called
+    /// with the events of the last batch, which was read at this time. Costs a look-up for each run of events of one program.
+    pub(crate) fn note_processes(&self, (events, at): (&[Arc<Event>], BootTime), mets: &mut Mets) {
+        let mut held = self.held_since(at).into_iter().peekable();
         for event in events {
+            while let Some((_, process)) = held.next_if(|(time, _)| *time <= event.boot_time) {
+                self.note_exec(process, mets);
+            }
             let Some(process) = &event.process else { continue };
             match &event.data {
-                EventData::Exec(_) => {
-                    if let Some(before) = self.processes.with_program_before(process.exec_id) {
-                        mets.note(Met::Seen(Arc::clone(before)));
-                    }
-                    mets.note(Met::Made(Arc::clone(process)));
-                }
+                EventData::Exec(_) => self.note_exec(process, mets),
                 EventData::Fork(_) => mets.note(Met::Made(Arc::clone(process))),
                 EventData::CredChange(change) => match change.before {
                     Some(credentials) if !mets.has(process.exec_id) => {
@@ -56,6 +57,14 @@ impl<H: Host> Assembler<H> {
                 }
             }
         }
+        held.for_each(|(_, process)| self.note_exec(process, mets));
+    }
+
+    fn note_exec(&self, process: &Arc<Process>, mets: &mut Mets) {
+        if let Some(before) = self.processes.with_program_before(process.exec_id) {
+            mets.note(Met::Seen(Arc::clone(before)));
+        }
+        mets.note(Met::Made(Arc::clone(process)));
     }
 }
 

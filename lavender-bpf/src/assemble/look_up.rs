@@ -92,6 +92,10 @@ impl<H: Host> Assembler<H> {
     /// Whether there is something to tell of by now though no record came: [`assemble`](Self::assemble) does. `last`:
     /// nothing waits for more.
     pub fn is_due(&self, now: BootTime, last: bool) -> bool {
+        self.questions_due(now, last) || self.hashes.is_due(now, last)
+    }
+
+    fn questions_due(&self, now: BootTime, last: bool) -> bool {
         self.questions.is_due(now) || last && !self.questions.0.is_empty()
     }
 
@@ -115,7 +119,7 @@ impl<H: Host> Assembler<H> {
 
     /// Tells of the questions that have waited long enough.
     pub(super) fn finish_questions(&mut self, batch: &mut Batch) {
-        while self.is_due(batch.drained_at, batch.last) {
+        while self.questions_due(batch.drained_at, batch.last) {
             self.give_up_question(batch);
         }
     }

@@ -7,6 +7,7 @@ mod arguments;
 mod credentials;
 mod describe;
 mod exec_failed;
+mod hash;
 mod held;
 mod io_uring;
 mod kernel;
@@ -27,6 +28,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+use self::hash::Hashes;
 pub use self::held::Held;
 use self::look_up::Questions;
 use self::names::Names;
@@ -85,6 +87,7 @@ pub struct Assembler<H> {
     processes: ProcessTable,
     pending: PendingArguments,
     questions: Questions,
+    hashes: Hashes,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// The process of the last record: most records come in runs.
@@ -108,6 +111,7 @@ struct Batch {
 }
 
 /// An event that has no number yet: those are drawn when the batch is whole and in order.
+#[derive(Debug)]
 struct Draft {
     boot_time: BootTime,
     tid: u32,
@@ -136,6 +140,7 @@ impl<H: Host> Assembler<H> {
             processes: ProcessTable::new(PROCESSES_MAX),
             pending: PendingArguments::default(),
             questions: Questions::default(),
+            hashes: Hashes::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             last: None,
@@ -150,6 +155,11 @@ impl<H: Host> Assembler<H> {
     /// Whether records wait for the next batch, which should then come soon though it be empty.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.pending.is_empty()
+    }
+
+    /// Whether execs wait for the hash of their program, which may come though no record does.
+    pub fn awaits_hashes(&self) -> bool {
+        self.hashes.held() > 0
     }
 
     /// Makes the events of one batch, in the order in which they happened. `number` is called once, with how
@@ -168,6 +178,7 @@ impl<H: Host> Assembler<H> {
             last: input.last,
             events: Vec::new(),
         };
+        self.take_hashes(&mut batch);
         if let Some((at, records)) = input.snapshot {
             let damaged = self.take_snapshot(at, records, &batch);
             push_damaged(&mut lost, damaged);
@@ -185,6 +196,7 @@ impl<H: Host> Assembler<H> {
         }
         self.finish_stale_arguments(&mut batch);
         self.finish_questions(&mut batch);
+        self.finish_held(&mut batch);
         self.processes.expire(input.drained_at);
         EventBatch { events: numbered(batch, number), lost }
     }

@@ -9,7 +9,7 @@ use lavender_core::{BootTime, Captured, Provenance};
 use super::describe::{executable, walk_path};
 use super::{Assembler, Batch};
 use crate::decode::{Program, Record, Records};
-use crate::host::Host;
+use crate::host::{HashCause, Host};
 use crate::record::flag;
 
 impl<H: Host> Assembler<H> {
@@ -63,12 +63,15 @@ impl<H: Host> Assembler<H> {
             })
         };
         let executable = if of_kernel { Executable::default() } else { executable(task) };
-        let process = Process {
+        let mut process = Process {
             executable,
             arguments,
             working_directory,
             ..self.bare(batch, header, &task.record.task, parent)
         };
+        if !outside && !of_kernel {
+            self.fill_hash(&mut process, HashCause::Found);
+        }
         self.keep(&Arc::new(process));
     }
 }

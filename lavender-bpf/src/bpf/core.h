@@ -70,6 +70,20 @@ struct inode {
 	struct super_block *i_sb;
 	void *i_private;
 };
+struct timespec64 {
+	s64 tv_sec;
+	long tv_nsec;
+};
+struct inode___before_6_6 {
+	struct timespec64 i_ctime;
+};
+struct inode___before_6_11 {
+	struct timespec64 __i_ctime;
+};
+struct inode___since_6_11 {
+	s64 i_ctime_sec;
+	u32 i_ctime_nsec;
+};
 struct vfsmount {
 	struct dentry *mnt_root;
 	struct super_block *mnt_sb;
@@ -289,6 +303,8 @@ struct bpf_iter__task {
 #define TMPFS_MAGIC 0x01021994
 #define RAMFS_MAGIC 0x858458f6
 #define HUGETLBFS_MAGIC 0x958458f6
+/* include/linux/fs.h: since 6.13 a bit among the nanoseconds of a change says that somebody has asked for it */
+#define I_CTIME_QUERIED 0x80000000
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>

@@ -3,11 +3,11 @@
 #pragma once
 
 /* A program record with its strings. Below 32 KiB, the most that a per-CPU value may have. */
-#define PROGRAM_ROOM (NAME_MAX_BYTES + 2 * WALK_ROOM + ARGUMENTS_INLINE_BYTES)
+#define PROGRAM_ROOM (CHANGED_BYTES + NAME_MAX_BYTES + 2 * WALK_ROOM + ARGUMENTS_INLINE_BYTES)
 struct program_scratch {
 	struct walk walk;
 	struct program_record record;
-	u8 strings[PROGRAM_ROOM];
+	u8 strings[PROGRAM_ROOM] __attribute__((aligned(8)));
 };
 struct arguments_scratch {
 	struct arguments_record record;
@@ -77,8 +77,10 @@ static __always_inline u64 fill_program_record(struct program_scratch *scratch, 
 	record->directory_length = 0;
 	record->arguments_total = 0;
 	record->arguments_length = 0;
-	record->reserved = 0;
+	record->changed_length = CHANGED_BYTES;
+	*(s64 *)scratch->strings = 0;
 	if (file) {
+		*(s64 *)scratch->strings = changed_ns(file);
 		record->header.flags |= fill_program(&record->task, file);
 		record->program_length = append_walk(scratch, at, &file->f_path, PROGRAM_CUT, PROGRAM_UNREADABLE);
 		at += record->program_length;
@@ -140,12 +142,12 @@ static __always_inline void on_process_exec(struct task_struct *task, struct lin
 	if (!wanted) {
 		record->header.flags |= TASK_OUTSIDE;
 		record->name_length = 0;
-		u64 end = fill_program_record(scratch, task, 0, false);
+		u64 end = fill_program_record(scratch, task, CHANGED_BYTES, false);
 		CLAMP(end, PROGRAM_ROOM);
 		emit(&process_ring, RING_PROCESS, &record->header, sizeof(*record) + end);
 		return;
 	}
-	long name = bpf_probe_read_kernel_str(scratch->strings, NAME_MAX_BYTES, bprm->filename);
+	long name = bpf_probe_read_kernel_str(scratch->strings + CHANGED_BYTES, NAME_MAX_BYTES, bprm->filename);
 	if (name <= 0) {
 		record->header.flags |= NAME_UNREADABLE;
 		name = 0;
@@ -153,7 +155,7 @@ static __always_inline void on_process_exec(struct task_struct *task, struct lin
 	u64 at = name;
 	CLAMP(at, NAME_MAX_BYTES);
 	record->name_length = at;
-	at = fill_program_record(scratch, task, at, true);
+	at = fill_program_record(scratch, task, CHANGED_BYTES + at, true);
 
 	struct arguments_context arguments = { task->mm->arg_start, task->mm->arg_end - task->mm->arg_start };
 	record->arguments_total = arguments.total;

@@ -3,7 +3,7 @@
  * holes. Strings follow the fixed part in the order in which their lengths stand in it. */
 #pragma once
 
-#define RECORD_VERSION 2
+#define RECORD_VERSION 3
 
 enum record_kind {
 	RECORD_EXEC = 1,
@@ -92,13 +92,16 @@ struct fork_record {
 	struct task_body task;
 };
 
-/* RECORD_EXEC, RECORD_TASK. Then: name, program, directory, the first of the arguments. */
+/* RECORD_EXEC, RECORD_TASK. Then: when the program's file was changed last (changed_ns; 0 where there is none), name,
+ * program, directory, the first of the arguments. */
 struct program_record {
 	struct record_header header;
 	struct task_body task;
 	u32 arguments_total, arguments_length;
-	u16 name_length, program_length, directory_length, reserved;
+	u16 name_length, program_length, directory_length;
+	u16 changed_length; /* CHANGED_BYTES; 0 in records of versions before 3 */
 };
+#define CHANGED_BYTES 8
 
 /* RECORD_ARGUMENTS. Then the bytes. */
 struct arguments_record {

@@ -23,7 +23,7 @@ int snapshot(struct bpf_iter__task *context)
 	fill_header(&record->header, RECORD_TASK, task);
 	fill_task(&record->task, task, task->real_parent);
 	record->name_length = 0;
-	u64 at = fill_program_record(scratch, task, 0, wanted);
+	u64 at = fill_program_record(scratch, task, CHANGED_BYTES, wanted);
 	if (!wanted)
 		record->header.flags |= TASK_OUTSIDE;
 	if (task->flags & PF_KTHREAD)

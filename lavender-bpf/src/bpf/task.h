@@ -77,6 +77,27 @@ static __always_inline u16 fill_program(struct task_body *body, struct file *fil
 	return PROGRAM_DELETED;
 }
 
+static __always_inline s64 time_ns(s64 seconds, u32 ns)
+{
+	return seconds * 1000000000 + (ns & ~I_CTIME_QUERIED);
+}
+
+/* When the content of a file, its owner, mode or names were changed last, in ns since 1970. With device and inode it says
+ * which content that is. */
+static __always_inline s64 changed_ns(struct file *file)
+{
+	void *inode = BPF_CORE_READ(file, f_inode);
+
+	if (bpf_core_field_exists(struct inode___since_6_11, i_ctime_sec))
+		return time_ns(BPF_CORE_READ((struct inode___since_6_11 *)inode, i_ctime_sec),
+			       BPF_CORE_READ((struct inode___since_6_11 *)inode, i_ctime_nsec));
+	if (bpf_core_field_exists(struct inode___before_6_11, __i_ctime))
+		return time_ns(BPF_CORE_READ((struct inode___before_6_11 *)inode, __i_ctime.tv_sec),
+			       BPF_CORE_READ((struct inode___before_6_11 *)inode, __i_ctime.tv_nsec));
+	return time_ns(BPF_CORE_READ((struct inode___before_6_6 *)inode, i_ctime.tv_sec),
+		       BPF_CORE_READ((struct inode___before_6_6 *)inode, i_ctime.tv_nsec));
+}
+
 /* Everything of a process but its program. `parent` is whoever counts as having made it. */
 static __always_inline void fill_task(struct task_body *body, struct task_struct *task, struct task_struct *parent)
 {

@@ -10,7 +10,12 @@ use std::time::Duration;
 use lavender_core::{BootTime, ByteString, Clock, ProcessId};
 use nix::unistd::{Gid, Group, Uid, User};
 
-use super::{FoundProcess, Host, procfs};
+use lavender_core::event::{ExecutableHash, Process};
+
+#[cfg(feature = "load")]
+use super::hash::UnhashedCounts;
+use super::hash::{HashOptions, Hasher};
+use super::{ExecutableFile, FoundProcess, HashAnswer, HashCause, Host, procfs};
 
 /// The most paths that are kept.
 const CACHE_MAX: usize = 16_384;
@@ -30,6 +35,7 @@ pub struct LiveHost {
     watched_cgroups: Vec<PathBuf>,
     /// The users that are watched; empty: all.
     watched_uids: Vec<u32>,
+    hasher: Option<Hasher>,
 }
 
 impl LiveHost {
@@ -42,7 +48,18 @@ impl LiveHost {
             tree_searched: None,
             watched_cgroups: Vec::new(),
             watched_uids: Vec::new(),
+            hasher: None,
         }
+    }
+
+    /// Hashes the files of programs, on a thread that ends with this.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn with_hashes(mut self, options: HashOptions) -> std::io::Result<Self> {
+        self.hasher = Some(Hasher::start(options, Arc::clone(&self.clock))?);
+        Ok(self)
     }
 
     /// Tells arguments and working directories only of processes in these control groups (folders below the
@@ -59,6 +76,26 @@ impl LiveHost {
             .collect();
         self.watched_uids = uids.to_vec();
         self
+    }
+
+    /// Whether execs are to wait for the hash of their program.
+    #[cfg(feature = "load")]
+    pub(crate) const fn set_execs_wait(&mut self, wait: bool) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.set_execs_wait(wait);
+        }
+    }
+
+    /// Whether hashes have come.
+    #[cfg(feature = "load")]
+    pub(crate) fn has_hashes(&mut self) -> bool {
+        self.hasher.as_mut().is_some_and(Hasher::has_arrived)
+    }
+
+    /// How many files were not hashed.
+    #[cfg(feature = "load")]
+    pub(crate) fn unhashed(&self) -> Arc<UnhashedCounts> {
+        self.hasher.as_ref().map(Hasher::counts).unwrap_or_default()
     }
 
     fn watches(&self, process: ProcessId) -> bool {
@@ -148,5 +185,16 @@ impl Host for LiveHost {
             found.working_directory = None;
         }
         Some(found)
+    }
+
+    fn hash(&mut self, file: ExecutableFile, process: &Process, cause: HashCause) -> HashAnswer {
+        match &mut self.hasher {
+            Some(hasher) => hasher.ask(file, process, cause),
+            None => HashAnswer::Off,
+        }
+    }
+
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        self.hasher.as_mut().map(Hasher::take).unwrap_or_default()
     }
 }

@@ -4,6 +4,9 @@
 //! Every answer goes into a capture, so that a replay gets the same ones.
 
 mod container;
+mod executable;
+#[cfg(target_os = "linux")]
+mod hash;
 #[cfg(target_os = "linux")]
 mod live;
 #[cfg(target_os = "linux")]
@@ -12,11 +15,16 @@ mod recorded;
 
 use std::sync::Arc;
 
-use lavender_core::event::Container;
-use lavender_core::{ByteString, ProcessId};
+use lavender_core::event::{Container, ExecutableHash, Process, Unhashed};
+use lavender_core::{ByteString, ExecId, ProcessId};
 use serde::{Deserialize, Serialize};
 
 pub use self::container::container;
+pub use self::executable::{ExecutableFile, HashAnswer, HashCause};
+#[cfg(target_os = "linux")]
+pub use self::hash::HashOptions;
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub(crate) use self::hash::UnhashedCounts;
 #[cfg(target_os = "linux")]
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
@@ -44,6 +52,13 @@ pub trait Host: std::fmt::Debug + Send {
 
     /// A running process of which there is no record, if it is still the same one.
     fn process(&mut self, process: ProcessId) -> Option<FoundProcess>;
+
+    /// Has the file of a process's program hashed, without waiting for it: what comes of it is taken by
+    /// [`take_hashes`](Self::take_hashes).
+    fn hash(&mut self, file: ExecutableFile, process: &Process, cause: HashCause) -> HashAnswer;
+
+    /// Takes what has come of files that were to be hashed.
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)>;
 }
 
 /// A process as `/proc` shows it.
@@ -75,6 +90,8 @@ pub(crate) enum Fact {
     Cgroup(u64, Option<Arc<str>>),
     Arguments(ProcessId, Option<ByteString>),
     Process(ProcessId, Option<Box<FoundProcess>>),
+    Hashing(ExecId, HashAnswer),
+    Hash(ExecutableFile, ExecutableHash),
 }
 
 /// What an answer is about that holds beyond the batch in which it was given.
@@ -84,6 +101,7 @@ pub(crate) enum FactKey {
     User(u32),
     Group(u32),
     Cgroup(u64),
+    Hash(ExecutableFile),
 }
 
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -94,9 +112,19 @@ impl Fact {
             Self::User(uid, _) => Some(FactKey::User(*uid)),
             Self::Group(gid, _) => Some(FactKey::Group(*gid)),
             Self::Cgroup(id, _) => Some(FactKey::Cgroup(*id)),
-            Self::Arguments(..) | Self::Process(..) => None,
+            Self::Hash(file, hash) if is_lasting(hash) => Some(FactKey::Hash(*file)),
+            Self::Arguments(..) | Self::Process(..) | Self::Hashing(..) | Self::Hash(..) => None,
         }
     }
+}
+
+/// Whether it holds for the content, and not only for the one time that it was asked for.
+pub(crate) const fn is_lasting(hash: &ExecutableHash) -> bool {
+    matches!(
+        hash,
+        ExecutableHash::Sha256(_)
+            | ExecutableHash::Missing(Unhashed::TooLarge | Unhashed::Unreadable)
+    )
 }
 
 /// The boot that this host runs in.
@@ -138,5 +166,13 @@ impl Host for NoHost {
 
     fn process(&mut self, _process: ProcessId) -> Option<FoundProcess> {
         None
+    }
+
+    fn hash(&mut self, _: ExecutableFile, _process: &Process, _: HashCause) -> HashAnswer {
+        HashAnswer::Off
+    }
+
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        Vec::new()
     }
 }

@@ -1,11 +1,12 @@
 //! Answers on their way into a capture, and out of one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use lavender_core::{ByteString, ProcessId};
+use lavender_core::event::{ExecutableHash, Process};
+use lavender_core::{ByteString, ExecId, ProcessId};
 
-use super::{Fact, FoundProcess, Host};
+use super::{ExecutableFile, Fact, FoundProcess, HashAnswer, HashCause, Host};
 
 /// Passes answers on and notes them, for the capture.
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -30,6 +31,11 @@ impl<H> Recorder<H> {
     /// Notes nothing any more.
     pub(crate) fn stop(&mut self) {
         self.noted = None;
+    }
+
+    /// The host that is asked.
+    pub(crate) const fn inner_mut(&mut self) -> &mut H {
+        &mut self.inner
     }
 
     fn note(&mut self, fact: impl FnOnce() -> Fact) {
@@ -70,6 +76,22 @@ impl<H: Host> Host for Recorder<H> {
         self.note(|| Fact::Process(process, answer.clone().map(Box::new)));
         answer
     }
+
+    fn hash(&mut self, file: ExecutableFile, process: &Process, cause: HashCause) -> HashAnswer {
+        let answer = self.inner.hash(file, process, cause);
+        if answer != HashAnswer::Off {
+            self.note(|| Fact::Hashing(process.exec_id, answer));
+        }
+        answer
+    }
+
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        let hashes = self.inner.take_hashes();
+        for (file, hash) in &hashes {
+            self.note(|| Fact::Hash(*file, hash.clone()));
+        }
+        hashes
+    }
 }
 
 /// Answers out of a capture. An answer holds until the capture has a newer one.
@@ -80,6 +102,9 @@ pub(crate) struct RecordedHost {
     cgroups: HashMap<u64, Option<Arc<str>>>,
     arguments: HashMap<ProcessId, Option<ByteString>>,
     processes: HashMap<ProcessId, Option<FoundProcess>>,
+    /// In the order in which they were asked for.
+    hashing: VecDeque<(ExecId, HashAnswer)>,
+    hashes: Vec<(ExecutableFile, ExecutableHash)>,
 }
 
 impl RecordedHost {
@@ -87,6 +112,7 @@ impl RecordedHost {
     pub(crate) fn learn(&mut self, facts: Vec<Fact>) {
         self.arguments.clear();
         self.processes.clear();
+        self.hashing.clear();
         for fact in facts {
             match fact {
                 Fact::User(uid, name) => drop(self.users.insert(uid, name)),
@@ -98,6 +124,8 @@ impl RecordedHost {
                 Fact::Process(process, found) => {
                     drop(self.processes.insert(process, found.map(|found| *found)));
                 }
+                Fact::Hashing(exec, answer) => self.hashing.push_back((exec, answer)),
+                Fact::Hash(file, hash) => self.hashes.push((file, hash)),
             }
         }
     }
@@ -122,5 +150,18 @@ impl Host for RecordedHost {
 
     fn process(&mut self, process: ProcessId) -> Option<FoundProcess> {
         self.processes.get(&process).cloned().flatten()
+    }
+
+    fn hash(&mut self, _file: ExecutableFile, process: &Process, _: HashCause) -> HashAnswer {
+        match self.hashing.front() {
+            Some((exec, _)) if *exec == process.exec_id => {
+                self.hashing.pop_front().map_or(HashAnswer::Off, |(_, answer)| answer)
+            }
+            _ => HashAnswer::Off,
+        }
+    }
+
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        std::mem::take(&mut self.hashes)
     }
 }

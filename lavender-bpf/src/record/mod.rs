@@ -23,9 +23,9 @@ pub use self::process::{
 pub use self::target::{SignalRecord, TamperRecord};
 pub use self::throttled::{THROTTLED, ThrottledRecord};
 
-/// The version of this layout; a capture says which one it holds. Version 2 added kinds of records and changed none, so
-/// that captures of version 1 are read as well.
-pub const RECORD_VERSION: u32 = 2;
+/// The version of this layout; a capture says which one it holds. Version 2 added kinds of records, version 3 when the file
+/// of a program was changed last; what was there before is as it was, so that captures of those versions are read as well.
+pub const RECORD_VERSION: u32 = 3;
 
 /// Which record it is: `record_header.kind`.
 pub mod kind {

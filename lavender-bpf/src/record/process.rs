@@ -57,7 +57,8 @@ pub struct ForkRecord {
     pub task: TaskBody,
 }
 
-/// A process with its program. Then: name, program walk, directory walk, the first of the arguments.
+/// A process with its program. Then: when the program's file was changed last, name, program walk, directory walk, the
+/// first of the arguments.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ProgramRecord {
@@ -75,8 +76,9 @@ pub struct ProgramRecord {
     pub program_length: U16,
     /// Bytes of the working directory's walk.
     pub directory_length: U16,
-    /// Zero.
-    pub reserved: U16,
+    /// Bytes of the time at which the program's file was changed last, ns since 1970 in 64 bits: 8, or 0 in records of
+    /// versions before 3.
+    pub changed_length: U16,
 }
 
 /// A further part of an exec's arguments. Then: the bytes.

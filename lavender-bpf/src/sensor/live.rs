@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lavender_core::event::{EventBatch, EventKind};
+use lavender_core::event::{EventBatch, EventKind, Unhashed};
 use lavender_core::{BootTime, Clock, SensorPlan, Sequencer};
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -21,7 +21,7 @@ use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
 use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
 use crate::evidence::{EvidenceRing, Mets};
-use crate::host::{LiveHost, Recorder};
+use crate::host::{LiveHost, Recorder, UnhashedCounts};
 use crate::record::RECORD_VERSION;
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -116,6 +116,7 @@ pub struct Sensor {
     throttled: Throttled,
     planned: Planned,
     filtered: Arc<Filtered>,
+    unhashed: Arc<UnhashedCounts>,
     /// When the counters are to be read, though nothing came: they change without a record only where a probe
     /// could not read or did not run.
     counters_due: BootTime,
@@ -161,8 +162,13 @@ impl Sensor {
             ring.begin(capture_header(&builder));
         }
         let recording = capture.is_some() || evidence.is_some();
-        let host = LiveHost::new(Arc::clone(&builder.clock))
+        let mut host = LiveHost::new(Arc::clone(&builder.clock))
             .with_watched(&builder.included_cgroups, &builder.included_uids);
+        if let Some(options) = builder.hashes {
+            host = host.with_hashes(options).map_err(|source| SensorError::Thread { source })?;
+        }
+        host.set_execs_wait(builder.plan.awaits_hashes());
+        let unhashed = host.unhashed();
         for row in &probes {
             if let ProbeStatus::Unavailable { reason } = &row.status {
                 tracing::warn!(probe = %row.probe, reason, "a probe cannot be used here");
@@ -177,6 +183,7 @@ impl Sensor {
             throttled,
             planned,
             filtered,
+            unhashed,
             counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
@@ -202,6 +209,7 @@ impl Sensor {
     pub fn apply_plan(&mut self, plan: &SensorPlan) -> Result<(), SensorError> {
         self.planned.apply(&mut self.loaded, plan).map_err(refused)?;
         self.filtered.set_kinds(left_out(&self.loaded.probes, plan));
+        self.assembler.host_mut().inner_mut().set_execs_wait(plan.awaits_hashes());
         Ok(())
     }
 
@@ -218,6 +226,15 @@ impl Sensor {
     /// When the counters cannot be read.
     pub fn filtered(&self) -> Result<BTreeMap<EventKind, u64>, SensorError> {
         self.filtered.read()
+    }
+
+    /// How many files of programs were not hashed so far, by why.
+    pub fn unhashed(&self) -> BTreeMap<Unhashed, u64> {
+        self.unhashed.read()
+    }
+
+    pub(super) fn shared_unhashed(&self) -> Arc<UnhashedCounts> {
+        Arc::clone(&self.unhashed)
     }
 
     pub(super) fn shared_filtered(&self) -> Arc<Filtered> {
@@ -328,9 +345,11 @@ impl Sensor {
         let mut lost = self.count_losses(records > 0 || last)?;
         self.note(records, &lost);
         self.tell_throttled(last, &mut lost)?;
-        self.idle = records == 0 && !self.assembler.is_waiting();
+        let waits = self.assembler.is_waiting() || self.assembler.awaits_hashes();
+        self.idle = records == 0 && !waits;
         let drained_at = self.clock.boot_time();
-        let nothing = self.records.is_empty() && lost.events.is_empty();
+        let host = self.assembler.host_mut().inner_mut();
+        let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_hashes();
         if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
             return Ok(EventBatch::default());
         }
@@ -427,7 +446,7 @@ impl Sensor {
         meta.events = batch.events.len() as u64;
         meta.facts = self.assembler.host_mut().take();
         if let Some(evidence) = &self.evidence {
-            self.assembler.note_processes(&batch.events, &mut self.mets);
+            self.assembler.note_processes((&batch.events, meta.drained_at), &mut self.mets);
             evidence.push(&meta, &self.records, carries, &mut self.mets);
         }
         self.record(&meta);

@@ -32,6 +32,7 @@ pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::{PlanHandle, SensorSource};
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::evidence::EvidenceRing;
+use crate::host::HashOptions;
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
 
 /// Why the sensor cannot start or go on.
@@ -140,6 +141,7 @@ pub struct SensorBuilder {
     capture: Option<CaptureWriter>,
     evidence: Option<EvidenceRing>,
     plan: SensorPlan,
+    hashes: Option<HashOptions>,
 }
 
 impl SensorBuilder {
@@ -160,6 +162,7 @@ impl SensorBuilder {
             capture: None,
             evidence: None,
             plan: SensorPlan::everything(),
+            hashes: Some(HashOptions::default()),
         }
     }
 
@@ -176,6 +179,13 @@ impl SensorBuilder {
     #[must_use]
     pub fn with_plan(mut self, plan: SensorPlan) -> Self {
         self.plan = plan;
+        self
+    }
+
+    /// How the files of programs are hashed: [`HashOptions::default`] unless it is set; `None`: not at all.
+    #[must_use]
+    pub const fn with_hashes(mut self, hashes: Option<HashOptions>) -> Self {
+        self.hashes = hashes;
         self
     }
 

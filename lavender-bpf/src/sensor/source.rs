@@ -8,12 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use lavender_core::event::{EventBatch, EventKind};
+use lavender_core::event::{EventBatch, EventKind, Unhashed};
 use lavender_core::{Error, ErrorKind, SensorPlan, Source, async_trait};
 
 use super::filtered::Filtered;
 use super::live::{Sensor, SensorStats, SharedStats};
 use super::{SensorBuilder, SensorError};
+use crate::host::UnhashedCounts;
 use crate::support::ProbeReport;
 
 /// How many batches wait to be taken. Beyond it the thread waits, the rings fill, and what they cannot take is
@@ -34,6 +35,7 @@ pub struct SensorSource {
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
     filtered: Arc<Filtered>,
+    unhashed: Arc<UnhashedCounts>,
     plans: Sender<NewPlan>,
 }
 
@@ -70,6 +72,7 @@ struct Ready {
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
     filtered: Arc<Filtered>,
+    unhashed: Arc<UnhashedCounts>,
 }
 
 impl SensorSource {
@@ -83,10 +86,11 @@ impl SensorSource {
             .name("lavender-sensor".into())
             .spawn(move || run(builder, &ready, (&sender, &new_plans), &stop))
             .map_err(|source| SensorError::Thread { source })?;
-        let Ready { probes, stats, filtered } = is_ready.recv_blocking().unwrap_or_else(|_| {
-            Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
-        })?;
-        Ok(Self { batches, stopping, probes, stats, filtered, plans })
+        let Ready { probes, stats, filtered, unhashed } =
+            is_ready.recv_blocking().unwrap_or_else(|_| {
+                Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
+            })?;
+        Ok(Self { batches, stopping, probes, stats, filtered, unhashed, plans })
     }
 
     /// The probes that were asked for, and whether each could be used.
@@ -125,6 +129,7 @@ fn run(
         probes: sensor.probes().to_vec(),
         stats: sensor.shared_stats(),
         filtered: sensor.shared_filtered(),
+        unhashed: sensor.shared_unhashed(),
     };
     if ready.send_blocking(Ok(watching)).is_ok()
         && let Err(error) = deliver(sensor, batches, plans, stop)
@@ -176,6 +181,10 @@ impl Source for SensorSource {
             tracing::warn!(%error, "it is not known what the plan left out");
             BTreeMap::new()
         })
+    }
+
+    fn unhashed(&self) -> BTreeMap<Unhashed, u64> {
+        self.unhashed.read()
     }
 }
 

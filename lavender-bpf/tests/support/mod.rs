@@ -22,7 +22,7 @@ use lavender_bpf::{Sensor, SensorBuilder, host, support};
 use lavender_core::event::{
     Event, EventBatch, EventData, EventKind, FileOpen, NetConnect, Process,
 };
-use lavender_core::{AgentId, AgentIdentity, BootId, Origin, Sequencer, TenantId};
+use lavender_core::{AgentId, AgentIdentity, BootId, Origin, SensorPlan, Sequencer, TenantId};
 
 /// How long to wait for an event that is on its way.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,6 +142,13 @@ pub fn builder() -> SensorBuilder {
     let identity = identity();
     let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot()));
     SensorBuilder::new(identity, boot(), ids)
+}
+
+/// Everything, and execs wait for the hash of their program, as they do where a rule asks for one.
+pub fn awaiting_hashes() -> SensorPlan {
+    let mut plan = SensorPlan::everything();
+    plan.await_hashes();
+    plan
 }
 
 /// A sensor, and all that it has delivered.

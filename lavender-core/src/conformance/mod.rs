@@ -29,6 +29,7 @@ mod event_store;
 mod feed_store;
 mod fleet_store;
 mod kernel_sample;
+mod program_sample;
 #[cfg(feature = "ruleset")]
 mod ruleset_store;
 pub mod sample;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::event::{
     AgentStart, AgentStop, Arguments, Container, CredCall, CredChange, Credentials, DnsAnswer,
     DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec,
-    ExecFailed, Executable, Exit, ExitStatus, FileDelete, FileLink, FileMode, FileOpen, FileRename,
-    Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate, ModuleLoad,
-    Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport, OpenFlags,
-    Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass, RulesetHealth,
-    RulesetInUse, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
+    ExecFailed, Executable, ExecutableHash, Exit, ExitStatus, FileDelete, FileLink, FileMode,
+    FileOpen, FileRename, Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate,
+    ModuleLoad, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
+    OpenFlags, Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass,
+    RulesetHealth, RulesetInUse, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
+    Unhashed,
 };
 use crate::ruleset::RulesetDigest;
 use crate::{
@@ -140,6 +141,8 @@ impl Sample {
                 device: u32::MAX,
                 memory_backed: true,
                 deleted: true,
+                changed_at: Some(Timestamp::from_nanos(i64::MIN)),
+                hash: Some(ExecutableHash::Missing(Unhashed::TooLarge)),
             },
             arguments: Captured::new(
                 Arguments::from_list([&b"\xff\xfe"[..], b"", b"a b", b"\"\\\n"]),
@@ -506,6 +509,7 @@ impl Sample {
             forgotten: 5,
             late: 6,
             filtered: [(EventKind::FileOpen, 7)].into(),
+            unhashed: [(Unhashed::Gone, 2)].into(),
             spool: None,
             ruleset: Some(RulesetHealth {
                 in_use: Some(RulesetInUse {
@@ -707,8 +711,7 @@ fn process(
             path: Captured::complete(path.into()),
             inode: 4_242,
             device: 0xfe00,
-            memory_backed: false,
-            deleted: false,
+            ..Executable::default()
         },
         arguments: Captured::complete(Arguments::from_list(arguments)),
         working_directory: Captured::complete("/".into()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::EventKind;
+use super::{EventKind, Unhashed};
 use crate::command_tally::CommandCounts;
 use crate::ruleset::RulesetDigest;
 
@@ -71,6 +71,10 @@ pub struct Heartbeat {
     /// none of a kind of which nothing is needed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filtered: BTreeMap<EventKind, u64>,
+    /// Files of programs since the agent started that were not hashed, by why: one is counted each time that it was asked
+    /// for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unhashed: BTreeMap<Unhashed, u64>,
     /// How the agent's spool stands, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolHealth>,

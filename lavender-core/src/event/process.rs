@@ -7,8 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::hash::ExecutableHash;
 use crate::id::{ExecId, ProcessId};
 use crate::text::{ByteString, Captured, Written};
+use crate::time::Timestamp;
 
 /// A process as it was at an event: its program, arguments, identity and descent.
 ///
@@ -117,6 +119,13 @@ pub struct Executable {
     /// Whether no name leads to the file any more.
     #[serde(default)]
     pub deleted: bool,
+    /// When the file's content, owner, mode or names were changed last (`st_ctime`), by the host's clock: with device and
+    /// inode, which content it is. `None` where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+    /// What is known of the file's content; `None` where the sensor does not hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ExecutableHash>,
 }
 
 /// The arguments of a program: NUL-separated as the kernel keeps them, and joined by spaces as rules

@@ -424,6 +424,7 @@ impl Stage {
                         forgotten: gaps.forgotten,
                         late: gaps.late,
                         filtered: source.filtered(),
+                        unhashed: source.unhashed(),
                         spool: None,
                         ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
                         commands: self.commands.as_ref().map(CommandTally::counts),

@@ -36,10 +36,12 @@ use crate::event::{Event, EventKind};
 pub struct SensorPlan {
     /// None of them empty.
     selections: BTreeMap<EventKind, Selection>,
+    #[serde(skip)]
+    awaits_hashes: bool,
 }
 
 impl SensorPlan {
-    /// The plan that leaves out nothing.
+    /// The plan that leaves out nothing. It does not have execs [wait](Self::await_hashes) for the hash of their program.
     pub fn everything() -> Self {
         let mut plan = Self::default();
         EventKind::ALL.into_iter().for_each(|kind| plan.select_all(kind));
@@ -109,8 +111,20 @@ impl SensorPlan {
         }
     }
 
+    /// Has the exec of a program that was not seen before wait for the hash of its file, as long as a sensor lets it: a rule
+    /// asks for it. What was seen before has its hash at once.
+    pub const fn await_hashes(&mut self) {
+        self.awaits_hashes = true;
+    }
+
+    /// Whether execs wait for the hash of their program.
+    pub const fn awaits_hashes(&self) -> bool {
+        self.awaits_hashes
+    }
+
     /// Takes in all that another plan has.
     pub fn merge(&mut self, other: &Self) {
+        self.awaits_hashes |= other.awaits_hashes;
         for (kind, theirs) in &other.selections {
             self.select_cases(*kind, theirs.cases());
             theirs.keys().for_each(|(key, cases)| self.select(*kind, cases, [key.clone()]));

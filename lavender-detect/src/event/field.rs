@@ -45,6 +45,8 @@ macro_rules! fields {
 
 fields! {
     Image, "Image", Text, "The program's path, as the kernel resolved it; for a script, the interpreter's.";
+    Hashes, "Hashes", Text, "The SHA-256 of the program's file, as Sysmon writes it: `SHA256=` and 64 digits. Undetermined where the file was not hashed; absent where the sensor does not hash.";
+    Sha256, "sha256", Text, "The same without what stands in front of the digits.";
     CommandLine, "CommandLine", Text, "The arguments joined by spaces, the program's own name first.";
     CurrentDirectory, "CurrentDirectory", Text, "The working directory.";
     User, "User", Text, "The name of the real user id; its number where no name is known.";

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lavender_core::Captured;
 use lavender_core::event::{
-    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExitStatus, FileOpen, IoUring,
-    OpenFlags, Pod, Process, ProcessTarget, Signal, SyscallResult,
+    Arguments, DnsAnswer, DnsData, DnsQuery, Event, EventData, ExecutableHash, ExitStatus,
+    FileOpen, IoUring, OpenFlags, Pod, Process, ProcessTarget, Sha256Digest, Signal, SyscallResult,
 };
 
 use super::field::EventField;
@@ -150,6 +150,8 @@ impl<'a> EventRecord<'a> {
         let parent = process.parent.as_deref();
         match field {
             F::Image => FieldValue::captured_path(&process.executable.path),
+            F::Hashes => hash(process, Sha256Digest::as_hashes),
+            F::Sha256 => hash(process, Sha256Digest::as_digits),
             F::CommandLine => command_line(process),
             F::CurrentDirectory => FieldValue::captured_path(&process.working_directory),
             F::User => user(process),
@@ -188,6 +190,14 @@ impl<'a> EventRecord<'a> {
             F::PodQosClass => pod(process).map(|pod| pod.qos_class.as_str()).into(),
             _ => FieldValue::Absent,
         }
+    }
+}
+
+fn hash<'a>(process: &'a Process, form: fn(&'a Sha256Digest) -> &'a str) -> FieldValue<'a> {
+    match &process.executable.hash {
+        Some(ExecutableHash::Sha256(digest)) => form(digest).into(),
+        Some(ExecutableHash::Missing(_)) => FieldValue::Unreadable,
+        None => FieldValue::Absent,
     }
 }
 

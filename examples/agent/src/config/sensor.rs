@@ -6,7 +6,7 @@ use lavender_bpf::support::Probe;
 use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
-use super::{Telemetry, ThrottleConfig};
+use super::{HashConfig, Telemetry, ThrottleConfig};
 
 /// `[sensor]`: what of the kernel is watched, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -33,6 +33,8 @@ pub struct SensorConfig {
     pub file_ring_bytes: Option<RingBytes>,
     /// How much of a kind of acts is told one by one.
     pub throttle: ThrottleConfig,
+    /// How the files of programs are hashed.
+    pub hash: HashConfig,
     /// The most bytes that a capture may have; when it has them, recording ends and watching goes on.
     pub capture_bytes_max: u64,
 }
@@ -49,6 +51,7 @@ impl Default for SensorConfig {
             network_ring_bytes: None,
             file_ring_bytes: None,
             throttle: ThrottleConfig::default(),
+            hash: HashConfig::default(),
             capture_bytes_max: 1 << 30,
         }
     }

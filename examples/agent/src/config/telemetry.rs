@@ -32,16 +32,11 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// Whether the rules make no difference.
-    pub const fn is_all(&self) -> bool {
-        matches!(self, Self::Extent(Extent::All))
-    }
-
     /// What is delivered of all that the rules need, and beside it.
     #[must_use]
     pub fn with(&self, mut needed: SensorPlan) -> SensorPlan {
         match self {
-            Self::Extent(Extent::All) => return SensorPlan::everything(),
+            Self::Extent(Extent::All) => needed.merge(&SensorPlan::everything()),
             Self::Extent(Extent::Rules) => {}
             Self::Kinds(kinds) => kinds.iter().for_each(|kind| needed.select_all((*kind).into())),
         }

@@ -18,7 +18,6 @@ use rustix::fs::{
     self as rfs, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
 };
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use self::error::Done as _;
 pub use self::error::QuarantineError;
@@ -26,6 +25,7 @@ pub(super) use self::held::HeldFile;
 use self::held::open_parent;
 pub(crate) use self::held::reopen;
 pub use self::manifest::QuarantineManifest;
+use crate::content_hash::ContentHash;
 
 /// What is larger is neither hashed nor copied: it would hold up the events behind it for a second.
 pub(crate) const MAX_COPIED_BYTES: u64 = 256 << 20;
@@ -284,22 +284,15 @@ fn copy_content(mut from: &File, to: &mut File, path: &Path) -> Result<(), Quara
 }
 
 /// The SHA-256 of a file's content; `None` where that is too large.
-pub(crate) fn hash(mut file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
-    file.rewind().doing("cannot be read", path)?;
-    let mut digest = Sha256::new();
+pub(crate) fn hash(file: &File, path: &Path) -> Result<Option<String>, QuarantineError> {
+    let mut content = ContentHash::default();
     let mut buffer = vec![0; 64 << 10];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer).doing("cannot be read", path)?;
-        if read == 0 {
-            return Ok(Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()));
-        }
-        bytes += read as u64;
-        if bytes > MAX_COPIED_BYTES {
+    while content.read(file, &mut buffer).doing("cannot be read", path)? > 0 {
+        if content.bytes() > MAX_COPIED_BYTES {
             return Ok(None);
         }
-        digest.update(buffer.get(..read).unwrap_or_default());
     }
+    Ok(Some(content.finish().to_string()))
 }
 
 /// Gives a file its owner, mode and times. The owner first: a change of it takes set-user-id away.
