@@ -16,9 +16,12 @@ use crate::view::RuleView;
 /// Of how many tenants they are kept, at some MiB each.
 const TENANTS: usize = 16;
 
+/// The rules of a published set.
+type Published = (RulesetDigest, Arc<[RuleView]>);
+
 /// What was published last, by tenant.
 #[derive(Debug, Default)]
-pub(crate) struct InForce(Mutex<HashMap<TenantId, (RulesetDigest, Arc<[RuleView]>)>>);
+pub(crate) struct InForce(Mutex<HashMap<TenantId, Published>>);
 
 impl InForce {
     fn known(&self, tenant: &TenantId, digest: RulesetDigest) -> Option<Arc<[RuleView]>> {
