@@ -91,6 +91,7 @@ mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
+mod texts;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};

@@ -16,6 +16,10 @@ pub struct Held {
     pub arguments: usize,
     /// Look-ups that wait for their answer.
     pub questions: usize,
+    /// Events whose memory is to be used again, those that are still on their way included.
+    pub events: usize,
+    /// Bytes of the buffers of their texts.
+    pub text_bytes: usize,
 }
 
 impl<H: Host> Assembler<H> {
@@ -27,6 +31,8 @@ impl<H: Host> Assembler<H> {
             waiting: self.waiting.len(),
             arguments: self.pending.len(),
             questions: self.questions.len(),
+            events: self.pool.len(),
+            text_bytes: self.texts.bytes(),
         }
     }
 }

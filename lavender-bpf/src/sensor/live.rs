@@ -332,6 +332,7 @@ impl Sensor {
         let drained_at = self.clock.boot_time();
         let nothing = self.records.is_empty() && lost.events.is_empty();
         if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
+            self.assembler.take_back();
             return Ok(EventBatch::default());
         }
         let meta = BatchMeta {
