@@ -83,6 +83,7 @@ mod enforce;
 mod evidence;
 pub mod host;
 #[cfg(target_os = "linux")]
+mod lent;
 mod limit;
 mod path;
 mod process_table;
@@ -93,6 +94,7 @@ mod replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod sensor;
 pub mod support;
+mod texts;
 
 pub use crate::assemble::Assembler;
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};

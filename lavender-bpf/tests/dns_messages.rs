@@ -155,7 +155,7 @@ proptest! {
             transaction_id: id,
             is_answer: true,
             response_code: DnsResponseCode(code),
-            name: labels.join(&b'.'),
+            name: labels.join(&b'.').into(),
             record_type: DnsRecordType(record_type),
             answers: addresses.iter().map(answer).collect(),
             is_whole: true,

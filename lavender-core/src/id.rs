@@ -279,6 +279,9 @@ pub struct EventId(Uuid);
 uuid_text!(EventId, "event id", v8::check);
 
 impl EventId {
+    /// What stands in the place of an id until an event has one: of no agent, and with the number 0, which no event has.
+    pub const UNNUMBERED: Self = Origin { high: 0, low: 0 }.event(0);
+
     /// The highest sequence number: 48 bits.
     pub const MAX_SEQUENCE: u64 = (1 << 48) - 1;
 

@@ -98,7 +98,7 @@ impl<H: Host> Assembler<H> {
         };
         match wait_ms {
             Some(wait_ms) => self.hold(batch, draft, wait_ms),
-            None => batch.events.push(draft),
+            None => batch.tell(draft),
         }
     }
 
@@ -160,7 +160,7 @@ impl<H: Host> Assembler<H> {
             exec_id,
             pid: header.tgid.get(),
             namespace_pid: task.namespace_tgid.get(),
-            name: name_of(&task.comm),
+            name: without_padding(&task.comm).into(),
             executable: Executable { path: Captured::unreadable(), ..Executable::default() },
             arguments: Captured::unreadable(),
             working_directory: Captured::unreadable(),
@@ -328,9 +328,9 @@ const fn set(id: u32) -> Option<u32> {
 }
 
 /// A text of the kernel's in a field of fixed length.
-pub(super) fn name_of(field: &[u8]) -> ByteString {
+pub(super) fn without_padding(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    field[..end].into()
+    &field[..end]
 }
 
 fn terminal(task: &TaskBody) -> Option<Terminal> {

@@ -6,8 +6,9 @@ use lavender_core::{Captured, Provenance};
 use super::observe::path_of;
 use crate::decode::FailedExec;
 use crate::record::flag;
+use crate::texts::Texts;
 
-pub(super) fn exec_failed(failed: &FailedExec<'_>) -> EventData {
+pub(super) fn exec_failed(texts: &mut Texts, failed: &FailedExec<'_>) -> EventData {
     let record = failed.record;
     let flags = record.header.flags.get();
     let has = |flag| flags & flag != 0;
@@ -18,9 +19,11 @@ pub(super) fn exec_failed(failed: &FailedExec<'_>) -> EventData {
     } else {
         Provenance::Complete
     };
+    let arguments = texts
+        .with(2 * failed.arguments.len(), |buffer| Arguments::new_in(failed.arguments, buffer));
     EventData::ExecFailed(ExecFailed {
-        path: path_of(flags, failed.walk, failed.name),
-        arguments: Captured::new(Arguments::new(failed.arguments), provenance),
+        path: path_of(texts, flags, failed.walk, failed.name),
+        arguments: Captured::new(arguments, provenance),
         result: SyscallResult(record.result.get()),
     })
 }

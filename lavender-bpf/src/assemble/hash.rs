@@ -100,11 +100,11 @@ impl<H: Host> Assembler<H> {
     /// Has an exec wait for the hash of its program.
     pub(super) fn hold(&mut self, batch: &mut Batch, draft: Draft, wait_ms: u32) {
         let file = ExecutableFile::of(&draft.process.executable);
-        let Some(file) = file.filter(|_| !batch.last) else { return batch.events.push(draft) };
+        let Some(file) = file.filter(|_| !batch.last) else { return batch.tell(draft) };
         if self.hashes.held.len() >= HELD_MAX
             && let Some(oldest) = self.hashes.held.pop_front()
         {
-            batch.events.push(oldest.draft);
+            batch.tell(oldest.draft);
         }
         let since = batch.drained_at;
         let until = since.as_nanos().saturating_add(u64::from(wait_ms) * 1_000_000);
@@ -136,7 +136,7 @@ impl<H: Host> Assembler<H> {
             match arrived.get(&held.file) {
                 Some(hash) => {
                     held.draft.process = Arc::new(with(&held.draft.process, hash));
-                    batch.events.push(held.draft);
+                    batch.tell(held.draft);
                 }
                 None => self.hashes.held.push_back(held),
             }
@@ -151,7 +151,7 @@ impl<H: Host> Assembler<H> {
         let held = std::mem::take(&mut self.hashes.held);
         for held in held {
             if batch.last || held.until <= batch.drained_at {
-                batch.events.push(held.draft);
+                batch.tell(held.draft);
             } else {
                 self.hashes.held.push_back(held);
             }

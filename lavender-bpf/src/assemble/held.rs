@@ -20,6 +20,10 @@ pub struct Held {
     pub execs: usize,
     /// Files of programs whose hash is remembered.
     pub hashes: usize,
+    /// Events whose memory is to be used again, those that are still on their way included.
+    pub events: usize,
+    /// Bytes of the buffers of their texts.
+    pub text_bytes: usize,
 }
 
 impl<H: Host> Assembler<H> {
@@ -33,6 +37,8 @@ impl<H: Host> Assembler<H> {
             questions: self.questions.len(),
             execs: self.hashes.held(),
             hashes: self.hashes.known(),
+            events: self.pool.len(),
+            text_bytes: self.texts.bytes(),
         }
     }
 }

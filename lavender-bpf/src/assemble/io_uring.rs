@@ -4,14 +4,15 @@ use lavender_core::event::{EventData, IoUring, IoUringOperation, NetworkTranspor
 
 use super::observe::{address, ip_protocol, path_of};
 use crate::decode::Request;
+use crate::texts::Texts;
 
 /// `None` for an address family that is not IP.
-pub(super) fn requested(request: &Request<'_>) -> Option<EventData> {
+pub(super) fn requested(texts: &mut Texts, request: &Request<'_>) -> Option<EventData> {
     let record = request.record;
     let operation = IoUringOperation(record.operation.get() as u8);
     let nothing =
         IoUring { operation, path: None, flags: None, transport: None, destination: None };
-    let path = || Some(path_of(record.header.flags.get(), request.walk, request.name));
+    let mut path = || Some(path_of(texts, record.header.flags.get(), request.walk, request.name));
     Some(EventData::IoUring(match operation {
         IoUringOperation::CONNECT => IoUring {
             transport: (record.protocol.get() != 0)

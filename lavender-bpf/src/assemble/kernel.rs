@@ -8,19 +8,20 @@ use lavender_core::event::{
 };
 use lavender_core::{ByteString, ExecId, ProcessId};
 
-use super::describe::{name_of, namespaces};
+use super::describe::{namespaces, without_padding};
 use super::observe::{path_of, text_of};
 use super::{Assembler, Batch, Incoming};
 use crate::decode;
 use crate::host::Host;
 use crate::record::{MemoryRecord, NamespaceRecord, flag, object};
+use crate::texts::Texts;
 
 /// `None` for the empty text, which is how a call leaves one out.
-fn named(field: &[u8]) -> Option<ByteString> {
-    Some(name_of(field)).filter(|name| !name.is_empty())
+fn named(texts: &mut Texts, field: &[u8]) -> Option<ByteString> {
+    Some(without_padding(field)).filter(|name| !name.is_empty()).map(|name| texts.copy(name))
 }
 
-pub(super) fn bpf(bpf: &decode::Bpf<'_>) -> EventData {
+pub(super) fn bpf(texts: &mut Texts, bpf: &decode::Bpf<'_>) -> EventData {
     let record = bpf.record;
     let command = BpfCommand(record.command.get());
     let (kind, number) = (record.object.get(), record.object_type.get());
@@ -29,14 +30,14 @@ pub(super) fn bpf(bpf: &decode::Bpf<'_>) -> EventData {
         command,
         program_type: (kind == object::PROGRAM).then_some(BpfProgramType(number)),
         map_type: (kind == object::MAP).then_some(BpfMapType(number)),
-        name: named(&record.name),
+        name: named(texts, &record.name),
         id: Some(record.id.get()).filter(|id| *id != 0),
-        path: has_path.then(|| path_of(record.header.flags.get(), bpf.walk, bpf.name)),
+        path: has_path.then(|| path_of(texts, record.header.flags.get(), bpf.walk, bpf.name)),
         result: SyscallResult(record.result.get()),
     })
 }
 
-pub(super) fn mounted(mount: &decode::Mount<'_>) -> EventData {
+pub(super) fn mounted(texts: &mut Texts, mount: &decode::Mount<'_>) -> EventData {
     let record = mount.record;
     let call = MountCall::from_record(record.call.get());
     let flags = record.flags.get();
@@ -47,29 +48,31 @@ pub(super) fn mounted(mount: &decode::Mount<'_>) -> EventData {
         _ => first.walk.is_empty(),
     };
     let has = |place: u32| record.places_there.get() & place != 0;
-    let path =
-        |name: &decode::ChangeName<'_>| path_of(name.place.flags.get(), name.walk, name.name);
-    let source = || {
-        if is_word { text_of(first.place.flags.get(), first.name) } else { path(first) }
+    let path = |texts: &mut Texts, name: &decode::ChangeName<'_>| {
+        path_of(texts, name.place.flags.get(), name.walk, name.name)
+    };
+    let source = |texts: &mut Texts| match is_word {
+        true => text_of(texts, first.place.flags.get(), first.name),
+        false => path(texts, first),
     };
     EventData::Mount(Mount {
         call,
-        source: has(1).then(source),
-        target: has(2).then(|| path(second)),
-        filesystem: named(&record.filesystem),
+        source: has(1).then(|| source(texts)),
+        target: has(2).then(|| path(texts, second)),
+        filesystem: named(texts, &record.filesystem),
         flags,
         result: SyscallResult(record.result.get()),
     })
 }
 
-pub(super) fn memory(record: &MemoryRecord, walk: &[u8]) -> EventData {
+pub(super) fn memory(texts: &mut Texts, record: &MemoryRecord, walk: &[u8]) -> EventData {
     let flags = record.header.flags.get() | flag::WALK_IS_FILE;
     EventData::MemoryProtect(MemoryProtect {
         call: MemoryCall::from_record(record.call.get()),
         address: record.address.get(),
         length: record.length.get(),
         protection: MemoryProtection(record.protection.get()),
-        path: (record.anonymous.get() == 0).then(|| path_of(flags, walk, &[])),
+        path: (record.anonymous.get() == 0).then(|| path_of(texts, flags, walk, &[])),
         result: SyscallResult(record.result.get()),
     })
 }

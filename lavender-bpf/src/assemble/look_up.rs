@@ -10,7 +10,7 @@ use super::observe::transport;
 use super::socket::peer;
 use super::{Assembler, Batch};
 use crate::decode::Dns;
-use crate::dns::{DnsMessage, parse, parse_stream};
+use crate::dns::{DnsMessage, Room};
 use crate::host::Host;
 use crate::record::RecordHeader;
 
@@ -65,20 +65,11 @@ impl Questions {
     }
 }
 
-/// What a message says, and whether it is an answer. `None` of one that is not of the DNS, or in the wrong direction.
-pub(super) fn read(dns: &Dns<'_>) -> Option<(DnsQuery, bool)> {
-    let record = dns.record;
-    let over_tcp = transport(&record.socket).ip_protocol() == TCP;
-    let message = if over_tcp { parse_stream(dns.payload)? } else { parse(dns.payload)? };
-    let received = record.received.get() != 0;
-    (message.is_answer == received).then(|| (query(dns, message), received))
-}
-
 fn query(dns: &Dns<'_>, message: DnsMessage) -> DnsQuery {
     let cut = Provenance::Truncated { true_length: 0 };
     let provenance = if message.is_whole { Provenance::Complete } else { cut };
     DnsQuery {
-        name: Captured::complete(message.name.into()),
+        name: Captured::complete(message.name),
         record_type: message.record_type,
         response_code: message.is_answer.then_some(message.response_code),
         answers: Captured::new(message.answers, provenance),
@@ -97,6 +88,23 @@ impl<H: Host> Assembler<H> {
 
     fn questions_due(&self, now: BootTime, last: bool) -> bool {
         self.questions.is_due(now) || last && !self.questions.0.is_empty()
+    }
+
+    /// What a message says, and whether it is an answer. `None` of one that is not of the DNS, or in the wrong direction.
+    pub(super) fn read_message(
+        &mut self,
+        batch: &mut Batch,
+        dns: &Dns<'_>,
+    ) -> Option<(DnsQuery, bool)> {
+        let mut room = Room { texts: &mut self.texts, answers: batch.pool.answers() };
+        let record = dns.record;
+        let over_tcp = transport(&record.socket).ip_protocol() == TCP;
+        let message =
+            if over_tcp { room.parse_stream(dns.payload) } else { room.parse(dns.payload) };
+        batch.pool.keep_answers(room.answers);
+        let message = message?;
+        let received = record.received.get() != 0;
+        (message.is_answer == received).then(|| (query(dns, message), received))
     }
 
     pub(super) fn look_up(

@@ -15,6 +15,8 @@ mod known;
 mod look_up;
 mod names;
 mod observe;
+mod order;
+mod pool;
 mod snapshot;
 mod socket;
 mod tamper;
@@ -25,17 +27,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossStage, Process};
-use lavender_core::{BootDigest, BootId, BootTime, ExecId, Origin, ProcessId};
+use lavender_core::{BootDigest, BootId, BootTime, EventId, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
 use self::hash::Hashes;
 pub use self::held::Held;
 use self::look_up::Questions;
 use self::names::Names;
-use crate::decode::{Record, Records, decode};
+use self::order::{Incoming, Order};
+use self::pool::EventPool;
+use crate::decode::Record;
 use crate::host::Host;
 use crate::process_table::ProcessTable;
-use crate::record::{RecordHeader, kind};
+use crate::record::RecordHeader;
+use crate::texts::Texts;
 
 /// The most processes that are known at once, those that ended of late included.
 const PROCESSES_MAX: usize = 65_536;
@@ -90,6 +95,12 @@ pub struct Assembler<H> {
     hashes: Hashes,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// Where the texts of events are written.
+    texts: Texts,
+    /// In whose memory events are made, between two batches.
+    pool: EventPool,
+    /// The order of the records of a batch; kept for its room.
+    order: Order,
     /// The process of the last record: most records come in runs.
     last: Option<(ExecId, Arc<Process>)>,
 }
@@ -106,11 +117,13 @@ struct Batch {
     drained_at: BootTime,
     wall_offset_ns: i64,
     last: bool,
-    /// In the order in which they were found.
-    events: Vec<Draft>,
+    /// In the order in which they were found. They have no numbers yet: those are drawn when the batch is whole and in
+    /// order.
+    events: Vec<Arc<Event>>,
+    pool: EventPool,
 }
 
-/// An event that has no number yet: those are drawn when the batch is whole and in order.
+/// An event that is not told yet.
 #[derive(Debug)]
 struct Draft {
     boot_time: BootTime,
@@ -126,7 +139,19 @@ impl Batch {
 
     fn push(&mut self, header: &RecordHeader, process: Arc<Process>, data: EventData) {
         let boot_time = BootTime::from_nanos(header.boot_ns.get());
-        self.events.push(Draft { boot_time, tid: header.tid.get(), process, data });
+        self.tell(Draft { boot_time, tid: header.tid.get(), process, data });
+    }
+
+    fn tell(&mut self, Draft { boot_time, tid, process, data }: Draft) {
+        let event = self.pool.make(Event {
+            id: EventId::UNNUMBERED,
+            observed_at: boot_time.to_wall(self.wall_offset_ns),
+            boot_time,
+            tid,
+            process: Some(process),
+            data,
+        });
+        self.events.push(event);
     }
 }
 
@@ -143,6 +168,9 @@ impl<H: Host> Assembler<H> {
             hashes: Hashes::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            texts: Texts::default(),
+            pool: EventPool::default(),
+            order: Order::default(),
             last: None,
         }
     }
@@ -165,32 +193,57 @@ impl<H: Host> Assembler<H> {
     /// Makes the events of one batch, in the order in which they happened. `number` is called once, with how
     /// many events there are, and gives their origin and the sequence number of the first.
     ///
-    /// Costs some hundred ns an event.
+    /// Costs some hundred ns an event, and one allocation: see [`assemble_into`](Self::assemble_into).
     pub fn assemble(
         &mut self,
         input: BatchInput<'_>,
         number: impl FnOnce(u64) -> (Origin, u64),
     ) -> EventBatch {
-        let mut lost = input.lost;
+        let mut batch = EventBatch::default();
+        self.assemble_into(input, number, &mut batch);
+        batch
+    }
+
+    /// As [`assemble`](Self::assemble), into a batch whose room is used again; what it held is let go of.
+    ///
+    /// Once as many events are on their way as there will be, this allocates nothing: events and their texts are written
+    /// where those stood that nobody has any more. That holds for what known processes do, whatever the files are that
+    /// they do it with. A new process allocates, and so does a new state of one: an exec, other credentials or namespaces;
+    /// a record that waits for its process; a loss; more than 16,384 events, or 2 MiB of texts of about the same length,
+    /// that are on their way at once.
+    pub fn assemble_into(
+        &mut self,
+        input: BatchInput<'_>,
+        number: impl FnOnce(u64) -> (Origin, u64),
+        into: &mut EventBatch,
+    ) {
+        into.events.clear();
+        into.lost.clear();
+        into.lost.extend(input.lost);
+        self.take_back();
         let mut batch = Batch {
             drained_at: input.drained_at,
             wall_offset_ns: input.wall_offset_ns,
             last: input.last,
-            events: Vec::new(),
+            events: std::mem::take(&mut into.events),
+            pool: std::mem::take(&mut self.pool),
         };
         self.take_hashes(&mut batch);
         if let Some((at, records)) = input.snapshot {
             let damaged = self.take_snapshot(at, records, &batch);
-            push_damaged(&mut lost, damaged);
+            push_damaged(&mut into.lost, damaged);
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        let (records, damaged) = in_order(&waiting, input.records);
-        push_damaged(&mut lost, damaged);
-        batch.events.reserve(records.len());
-        for incoming in &records {
-            self.take(&mut batch, incoming);
+        let mut order = std::mem::take(&mut self.order);
+        let damaged = order.sort(&waiting, input.records);
+        push_damaged(&mut into.lost, damaged);
+        batch.events.reserve(order.len());
+        for incoming in order.records(&waiting, input.records) {
+            self.take(&mut batch, &incoming);
         }
+        order.shrink();
+        self.order = order;
         if input.last {
             self.finish_all_arguments(&mut batch);
         }
@@ -198,7 +251,17 @@ impl<H: Host> Assembler<H> {
         self.finish_questions(&mut batch);
         self.finish_held(&mut batch);
         self.processes.expire(input.drained_at);
-        EventBatch { events: numbered(batch, number), lost }
+        let Batch { mut events, mut pool, .. } = batch;
+        number_events(&mut events, number);
+        pool.wait_for(&events);
+        self.pool = pool;
+        into.events = events;
+    }
+
+    /// Lets go of what events hold that nobody has any more. Each batch begins with it.
+    pub(crate) fn take_back(&mut self) {
+        self.pool.take_back();
+        self.texts.take_back();
     }
 
     fn take(&mut self, batch: &mut Batch, incoming: &Incoming<'_>) {
@@ -215,14 +278,14 @@ impl<H: Host> Assembler<H> {
             Record::Exit(exit) => self.exit(batch, exit),
             Record::Open(open) => {
                 if let Some(process) = self.actor(batch, header, waits) {
-                    batch.push(header, process, observe::open(&open));
+                    batch.push(header, process, observe::open(&mut self.texts, &open));
                 } else {
                     self.wait(waits, bytes);
                 }
             }
             Record::Change(change) => {
                 if let Some(process) = self.actor(batch, header, waits) {
-                    batch.push(header, process, observe::changed(&change));
+                    batch.push(header, process, observe::changed(&mut self.texts, &change));
                 } else {
                     self.wait(waits, bytes);
                 }
@@ -241,10 +304,11 @@ impl<H: Host> Assembler<H> {
             }
             Record::Listen(listen) => self.of_actor(batch, incoming, socket::listens(listen)),
             Record::IoUring(request) => {
-                self.of_actor(batch, incoming, io_uring::requested(&request));
+                let data = io_uring::requested(&mut self.texts, &request);
+                self.of_actor(batch, incoming, data);
             }
             Record::Dns(dns) => {
-                let Some(message) = look_up::read(&dns) else { return };
+                let Some(message) = self.read_message(batch, &dns) else { return };
                 if let Some(process) = self.actor(batch, header, waits) {
                     self.look_up(batch, header, process, message);
                 } else {
@@ -252,7 +316,8 @@ impl<H: Host> Assembler<H> {
                 }
             }
             Record::ExecFailed(failed) => {
-                self.of_actor(batch, incoming, Some(exec_failed::exec_failed(&failed)));
+                let data = exec_failed::exec_failed(&mut self.texts, &failed);
+                self.of_actor(batch, incoming, Some(data));
             }
             Record::Signal(signal) => {
                 if let Some(process) = self.actor(batch, header, waits) {
@@ -283,11 +348,18 @@ impl<H: Host> Assembler<H> {
                 Some(process) => batch.push(header, process, throttled::throttled(record)),
                 None => self.wait(waits, bytes),
             },
-            Record::Bpf(bpf) => self.of_actor(batch, incoming, Some(kernel::bpf(&bpf))),
-            Record::Mount(mount) => self.of_actor(batch, incoming, Some(kernel::mounted(&mount))),
+            Record::Bpf(bpf) => {
+                let data = kernel::bpf(&mut self.texts, &bpf);
+                self.of_actor(batch, incoming, Some(data));
+            }
+            Record::Mount(mount) => {
+                let data = kernel::mounted(&mut self.texts, &mount);
+                self.of_actor(batch, incoming, Some(data));
+            }
             Record::Namespace(record) => self.namespaces_changed(batch, incoming, record),
             Record::Memory(record, walk) => {
-                self.of_actor(batch, incoming, Some(kernel::memory(record, walk)));
+                let data = kernel::memory(&mut self.texts, record, walk);
+                self.of_actor(batch, incoming, Some(data));
             }
             // Stands in the snapshot's own part, never among the others.
             Record::Task(_) => {}
@@ -350,80 +422,26 @@ fn push_damaged(lost: &mut Vec<Loss>, damaged: u64) {
     }
 }
 
-/// A record of the batch, and how often it has waited.
-struct Incoming<'a> {
-    waits: u8,
-    bytes: &'a [u8],
-    record: Record<'a>,
+/// Gives events their ids, and the order in which they happened.
+fn number_events(events: &mut [Arc<Event>], number: impl FnOnce(u64) -> (Origin, u64)) {
+    if events.is_empty() {
+        return;
+    }
+    let (origin, first) = number(events.len() as u64);
+    // An exec whose arguments came in parts stands where the last of them came.
+    if !events.is_sorted_by_key(|event| event.boot_time) {
+        // Of equal times the one that was found first, without a sort that allocates.
+        set_ids(events, origin, 0);
+        events.sort_unstable_by_key(|event| (event.boot_time, event.id));
+    }
+    set_ids(events, origin, first);
 }
 
-/// All records of a batch by time, and how many could not be read.
-fn in_order<'a>(waiting: &'a VecDeque<Waiting>, bytes: &'a [u8]) -> (Vec<Incoming<'a>>, u64) {
-    let mut damaged = 0;
-    let mut records: Vec<Incoming<'a>> = waiting
-        .iter()
-        .filter_map(|Waiting { waits, record: bytes }| {
-            Some(Incoming { waits: *waits, bytes, record: decode(bytes).ok()? })
-        })
-        .collect();
-    for record in Records::new(bytes) {
-        match record {
-            Ok((bytes, record)) => records.push(Incoming { waits: 0, bytes, record }),
-            Err(_) => damaged += 1,
+fn set_ids(events: &mut [Arc<Event>], origin: Origin, first: u64) {
+    for (event, sequence) in events.iter_mut().zip(first..) {
+        // Nobody else has it yet.
+        if let Some(event) = Arc::get_mut(event) {
+            event.id = origin.event(sequence);
         }
     }
-    // Equal times: process life first. The sort is stable, and each ring is nearly in order already.
-    records.sort_by_key(|incoming| {
-        let header = incoming.record.header();
-        let late = matches!(
-            header.kind.get(),
-            kind::OPEN
-                | kind::CONNECT
-                | kind::DELETE
-                | kind::RENAME
-                | kind::LINK
-                | kind::MODE
-                | kind::SIGNAL
-                | kind::BIND
-                | kind::LISTEN
-                | kind::ACCEPT
-                | kind::EXEC_FAILED
-                | kind::SEND
-                | kind::DNS
-                | kind::IO_URING
-                | kind::PTRACE
-                | kind::VM_WRITE
-                | kind::MEMFD
-                | kind::SECRET
-                | kind::MODULE
-                | kind::CREDENTIALS
-                | kind::BPF
-                | kind::MOUNT
-                | kind::NAMESPACE
-                | kind::MEMORY
-        );
-        (header.boot_ns.get(), late)
-    });
-    (records, damaged)
-}
-
-fn numbered(batch: Batch, number: impl FnOnce(u64) -> (Origin, u64)) -> Vec<Arc<Event>> {
-    let Batch { mut events, wall_offset_ns, .. } = batch;
-    if events.is_empty() {
-        return Vec::new();
-    }
-    // An exec whose arguments came in parts stands where the last of them came.
-    events.sort_by_key(|event| event.boot_time);
-    let (origin, first) = number(events.len() as u64);
-    let number = |(event, sequence): (Draft, u64)| {
-        Arc::new(Event {
-            id: origin.event(sequence),
-            observed_at: event.boot_time.to_wall(wall_offset_ns),
-            boot_time: event.boot_time,
-            tid: event.tid,
-            process: Some(event.process),
-            data: event.data,
-        })
-    };
-    events.into_iter().zip(first..).map(number).collect()
 }

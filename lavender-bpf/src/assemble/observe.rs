@@ -11,6 +11,7 @@ use lavender_core::{ByteString, Captured, Provenance};
 use crate::decode::{Change, ChangeName, Open};
 use crate::path;
 use crate::record::{ConnectRecord, change, flag, kind};
+use crate::texts::Texts;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -18,10 +19,10 @@ const AF_INET6: u16 = 10;
 const IPPROTO_MPTCP: u16 = 262;
 const IPPROTO_TCP: u16 = 6;
 
-pub(super) fn open(open: &Open<'_>) -> EventData {
+pub(super) fn open(texts: &mut Texts, open: &Open<'_>) -> EventData {
     let record = open.record;
     EventData::FileOpen(FileOpen {
-        path: path_of(record.header.flags.get(), open.walk, open.name),
+        path: path_of(texts, record.header.flags.get(), open.walk, open.name),
         flags: OpenFlags(record.open_flags.get()),
         mode: record.mode.get(),
         result: SyscallResult(record.result.get()),
@@ -31,7 +32,12 @@ pub(super) fn open(open: &Open<'_>) -> EventData {
 }
 
 /// The path of a file by its own walk, or by a name and the walk of its folder.
-pub(super) fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteString> {
+pub(super) fn path_of(
+    texts: &mut Texts,
+    flags: u16,
+    walk: &[u8],
+    name: &[u8],
+) -> Captured<ByteString> {
     let has = |flag| flags & flag != 0;
     let cut = Provenance::Truncated { true_length: 0 };
     if has(flag::WALK_IS_FILE) {
@@ -39,46 +45,50 @@ pub(super) fn path_of(flags: u16, walk: &[u8], name: &[u8]) -> Captured<ByteStri
             return Captured::unreadable();
         }
         let provenance = if has(flag::WALK_CUT) { cut } else { Provenance::Complete };
-        return Captured::new(path::from_walk(walk).into(), provenance);
+        let path = texts.write(walk.len() + 1, |path| path::push_walk(path, walk));
+        return Captured::new(path, provenance);
     }
     if has(flag::NAME_UNREADABLE) {
         return Captured::unreadable();
     }
     let folder_missing = has(flag::WALK_CUT) || has(flag::WALK_UNREADABLE);
     let provenance = if folder_missing || has(flag::NAME_CUT) { cut } else { Provenance::Complete };
-    let path = path::join(walk, name, has(flag::NAME_IN_ROOT));
-    Captured::new(path.into(), provenance)
+    let in_root = has(flag::NAME_IN_ROOT);
+    let path = texts.write(walk.len() + name.len() + 1, |path| {
+        path::push_joined(path, walk, name, in_root);
+    });
+    Captured::new(path, provenance)
 }
 
-pub(super) fn changed(changed: &Change<'_>) -> EventData {
+pub(super) fn changed(texts: &mut Texts, changed: &Change<'_>) -> EventData {
     let record = changed.record;
     let [first, second] = changed.names.map(|name| {
         let flags = name.place.flags.get();
-        move || path_of(flags, name.walk, name.name)
+        move |texts: &mut Texts| path_of(texts, flags, name.walk, name.name)
     });
     let has = |bit| record.what.get() & bit != 0;
     let result = SyscallResult(record.result.get());
     match record.header.kind.get() {
         kind::DELETE => EventData::FileDelete(FileDelete {
-            path: first(),
+            path: first(texts),
             directory: has(change::DIRECTORY),
             result,
         }),
         kind::RENAME => EventData::FileRename(FileRename {
-            path: second(),
-            previous_path: first(),
+            path: second(texts),
+            previous_path: first(texts),
             exchange: has(change::EXCHANGE),
             result,
         }),
         kind::LINK => {
             let symbolic = has(change::SYMBOLIC);
-            let target = if symbolic { given(&changed.names[0]) } else { first() };
-            EventData::FileLink(FileLink { path: second(), target, symbolic, result })
+            let target = if symbolic { given(texts, &changed.names[0]) } else { first(texts) };
+            EventData::FileLink(FileLink { path: second(texts), target, symbolic, result })
         }
         _ => {
             let id = |id: u32| (has(change::OWNER) && id != u32::MAX).then_some(id);
             EventData::FileMode(FileMode {
-                path: first(),
+                path: first(texts),
                 mode: has(change::MODE).then_some(record.mode.get()),
                 uid: id(record.uid.get()),
                 gid: id(record.gid.get()),
@@ -89,12 +99,12 @@ pub(super) fn changed(changed: &Change<'_>) -> EventData {
 }
 
 /// The name of a change as it was given.
-fn given(name: &ChangeName<'_>) -> Captured<ByteString> {
-    text_of(name.place.flags.get(), name.name)
+fn given(texts: &mut Texts, name: &ChangeName<'_>) -> Captured<ByteString> {
+    text_of(texts, name.place.flags.get(), name.name)
 }
 
 /// A text as it was given, relative to nothing.
-pub(super) fn text_of(flags: u16, name: &[u8]) -> Captured<ByteString> {
+pub(super) fn text_of(texts: &mut Texts, flags: u16, name: &[u8]) -> Captured<ByteString> {
     if flags & flag::NAME_UNREADABLE != 0 {
         return Captured::unreadable();
     }
@@ -103,7 +113,7 @@ pub(super) fn text_of(flags: u16, name: &[u8]) -> Captured<ByteString> {
     } else {
         Provenance::Complete
     };
-    Captured::new(name.into(), provenance)
+    Captured::new(texts.copy(name), provenance)
 }
 
 /// `None` for an address family that is not IP.

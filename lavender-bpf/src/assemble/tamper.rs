@@ -13,11 +13,12 @@ use crate::host::Host;
 use crate::record::{TamperRecord, flag, kind, tamper};
 
 impl<H: Host> Assembler<H> {
-    pub(super) fn tampered(&self, tampered: &Tamper<'_>) -> EventData {
+    pub(super) fn tampered(&mut self, tampered: &Tamper<'_>) -> EventData {
         let record = tampered.record;
         let flags = record.header.flags.get();
         let result = SyscallResult(record.result.get());
         let tid = record.target_tid.get();
+        let texts = &mut self.texts;
         match record.header.kind.get() {
             kind::PTRACE => EventData::Ptrace(Ptrace {
                 request: PtraceRequest::from_kernel(record.number.get()),
@@ -33,13 +34,13 @@ impl<H: Host> Assembler<H> {
                 let by_descriptor = record.number.get() == tamper::MODULE_BY_DESCRIPTOR;
                 let walk = flags | flag::WALK_IS_FILE;
                 EventData::ModuleLoad(ModuleLoad {
-                    path: by_descriptor.then(|| path_of(walk, tampered.walk, &[])),
-                    parameters: text_of(flags, tampered.name),
+                    path: by_descriptor.then(|| path_of(texts, walk, tampered.walk, &[])),
+                    parameters: text_of(texts, flags, tampered.name),
                     result,
                 })
             }
             other => EventData::MemfdCreate(MemfdCreate {
-                name: text_of(flags, tampered.name),
+                name: text_of(texts, flags, tampered.name),
                 flags: record.number.get(),
                 secret: other == kind::SECRET,
                 result,

@@ -351,6 +351,7 @@ impl Sensor {
         let host = self.assembler.host_mut().inner_mut();
         let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_hashes();
         if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
+            self.assembler.take_back();
             return Ok(EventBatch::default());
         }
         let meta = BatchMeta {

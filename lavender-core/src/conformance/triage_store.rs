@@ -113,6 +113,13 @@ async fn every_filter_selects_within_the_tenant(store: &impl TriageStore) {
         (AlertQuery { min_severity: Some(Severity::High), ..base.clone() }, &|alert| {
             alert.severity >= Severity::High
         }),
+        // One status and one severity, and more of either.
+        (AlertQuery { status, min_severity: Some(Severity::Critical), ..base.clone() }, &|alert| {
+            alert.id != acknowledged && alert.severity == Severity::Critical
+        }),
+        (AlertQuery { status, min_severity: Some(Severity::High), ..base.clone() }, &|alert| {
+            alert.id != acknowledged && alert.severity >= Severity::High
+        }),
         (AlertQuery { rule: Some("rule-1".into()), ..base.clone() }, &|alert| {
             &*alert.rule.id == "rule-1"
         }),

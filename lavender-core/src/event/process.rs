@@ -151,12 +151,37 @@ impl Arguments {
     /// Takes arguments as the kernel lays them out: each ended by a NUL. A last one without a NUL is
     /// taken as it is. Copies twice: once as they are, once joined.
     pub fn new(raw: &[u8]) -> Self {
-        let present = !raw.is_empty();
-        let raw = raw.strip_suffix(b"\0").unwrap_or(raw);
         let mut both = BytesMut::with_capacity(raw.len() * 2);
-        both.put_slice(raw);
-        both.extend(raw.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }));
+        let present = Self::write(raw, &mut both);
         Self { both: both.freeze(), present }
+    }
+
+    /// As [`new`](Self::new), in a buffer that the caller has, and shares from then on. It allocates only where the buffer
+    /// has not room for twice the bytes. What stood in the buffer is let go of.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use lavender_core::event::Arguments;
+    ///
+    /// let mut buffer = BytesMut::with_capacity(64);
+    /// let arguments = Arguments::new_in(b"id\0-u\0", &mut buffer);
+    /// assert_eq!(arguments, Arguments::new(b"id\0-u\0"));
+    /// drop(arguments);
+    /// assert!(buffer.try_reclaim(64));
+    /// ```
+    pub fn new_in(raw: &[u8], buffer: &mut BytesMut) -> Self {
+        buffer.clear();
+        let present = Self::write(raw, buffer);
+        Self { both: buffer.split().freeze(), present }
+    }
+
+    /// Writes both forms to an empty buffer. Whether there is any argument.
+    fn write(raw: &[u8], buffer: &mut BytesMut) -> bool {
+        let text = raw.strip_suffix(b"\0").unwrap_or(raw);
+        buffer.put_slice(text);
+        buffer.put_slice(text);
+        buffer[text.len()..].iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        !raw.is_empty()
     }
 
     /// Takes arguments one by one.

@@ -47,10 +47,14 @@ impl Conditions {
         let limit = self.values.len() + 1;
         let Self { sql, .. } = self;
         let first = format!("ORDER BY {order} LIMIT ${limit}");
-        let selects = each
-            .map(|own| format!("(SELECT {columns} FROM {table} WHERE {sql} AND {own} {first})"));
+        let selects =
+            each.map(|own| format!("SELECT {columns} FROM {table} WHERE {sql} AND {own} {first}"));
         let selects: Vec<_> = selects.collect();
-        format!("{} {first}", selects.join(" UNION ALL "))
+        // Of one alone the order is said already, and may not be said twice.
+        match &selects[..] {
+            [one] => one.clone(),
+            _ => format!("({}) {first}", selects.join(") UNION ALL (")),
+        }
     }
 
     /// The rows of a page, and one more where there are more.
