@@ -17,3 +17,4 @@ pub mod process;
 pub mod published;
 pub mod scratch;
 pub mod site;
+pub mod up;

@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lavender_core::store::{AlertQuery, TimeRange};
 use lavender_fleet::chaos::{ChaosOptions, Simulate, chaos};
 use lavender_fleet::check::check;
 use lavender_fleet::error::{FleetError, Result};
 use lavender_fleet::fleet::{Fleet, Programs};
-use lavender_fleet::site::TENANT;
+use lavender_fleet::up::up;
 
 /// Any free port of the loopback.
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -95,7 +94,7 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
 
 async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Up { place, listen } => up(&place.programs()?, listen).await,
+        Command::Up { place, listen } => up(&place.programs()?, listen, say).await,
         Command::Check { place, acts } => {
             let programs = place.programs()?;
             let checked = until_told_to_stop(async {
@@ -121,38 +120,5 @@ async fn until_told_to_stop<T>(work: impl Future<Output = Result<T>>) -> Result<
     tokio::select! {
         name = stop => Err(FleetError::Stopped(name)),
         done = work => done,
-    }
-}
-
-async fn up(programs: &Programs, listen: SocketAddr) -> Result<()> {
-    let stop = lavender_core::pipeline::signal()?;
-    let mut fleet = Fleet::start(programs, listen).await?;
-    say(format!(
-        "The fleet is up; the agent watches {}. Ctrl+C to stop",
-        fleet.cgroup.path().display()
-    ))?;
-    let control_plane = &fleet.control_plane;
-    say(format!("Dashboard: http://{}", control_plane.address))?;
-    let token = control_plane.token();
-    say(format!("first admin token of tenant {TENANT}, shown only now: {token}"))?;
-    fleet.cgroup.decode_and_run("hello").await?;
-    tokio::select! {
-        name = stop => say(format!("{name}: stopping"))?,
-        failed = show(&mut fleet) => failed?,
-    }
-    fleet.stop().await
-}
-
-/// Shows alerts as they are stored, for ever.
-async fn show(fleet: &mut Fleet) -> Result<()> {
-    let mut shown = std::collections::HashSet::new();
-    loop {
-        fleet.look()?;
-        let page = fleet.store.alerts(&AlertQuery::new(TimeRange::ALL)).await?;
-        for alert in page.items.iter().rev().filter(|alert| shown.insert(alert.id)) {
-            let (agent, rule) = (&alert.source.agent, &alert.rule.title);
-            say(format!("{} {agent} {}: {rule}", alert.observed_at, alert.severity))?;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }
