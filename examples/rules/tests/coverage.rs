@@ -80,11 +80,11 @@ fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
         with(id, selection, &format!("        {to}\n"))
             .replace("category: process_creation", "service: auditd")
     };
-    let either = "        - Hashes|contains: abc\n        - Image|endswith: /nc\n";
+    let either = "        - OriginalFileName|contains: abc\n        - Image|endswith: /nc\n";
     let rules = folder(&[
         ("fires.yml", NETCAT),
         ("file.yml", &with("b", "process_creation", "file_event")),
-        ("field.yml", &with("c", "CommandLine", "Hashes")),
+        ("field.yml", &with("c", "CommandLine", "OriginalFileName")),
         ("either.yml", &with("d", selection, either)),
         ("windows.yml", &with("e", "product: linux", "product: windows")),
         ("audit.yml", &audit("f", "type: EXECVE")),
@@ -109,7 +109,7 @@ fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
     };
     let field: (String, Value) = (
         "field.yml".into(),
-        json!({"reason": "fields", "category": "process_creation", "fields": ["Hashes"]}),
+        json!({"reason": "fields", "category": "process_creation", "fields": ["OriginalFileName"]}),
     );
     let windows: (String, Value) = (
         "windows.yml".into(),
@@ -137,7 +137,10 @@ fn rules_that_cannot_fire_on_a_host_are_listed_with_the_reason() {
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(technique(&shown.json(), "T1059.004").is_some());
     assert!(shown.stderr.contains("field.yml:1: cannot fire: "), "{shown:?}");
-    assert!(shown.stderr.contains("never have Hashes (`Netcat With a Program`)"), "{shown:?}");
+    assert!(
+        shown.stderr.contains("never have OriginalFileName (`Netcat With a Program`)"),
+        "{shown:?}"
+    );
     assert!(shown.stderr.ends_with("5 of 8 rules cannot fire on this host\n"), "{shown:?}");
     assert_eq!(on("wrong.json", &[]).code, Some(3));
 }
