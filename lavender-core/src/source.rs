@@ -136,7 +136,7 @@ impl std::ops::AddAssign for Gaps {
     }
 }
 
-/// Adds context to an event before it is looked at.
+/// Adds context to an event before it is looked at. An event that its source keeps to use its memory again is copied for it.
 pub trait Enricher: fmt::Debug + Send {
     /// Changes the event in place.
     fn enrich(&mut self, event: &mut Event);

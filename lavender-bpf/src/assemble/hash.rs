@@ -24,6 +24,8 @@ const HELD_MAX: usize = 4_096;
 struct Held {
     file: ExecutableFile,
     draft: Draft,
+    /// When the batch of its record was read: evidence is taken batch by batch.
+    #[cfg(all(feature = "load", target_os = "linux"))]
     since: BootTime,
     until: BootTime,
 }
@@ -106,10 +108,15 @@ impl<H: Host> Assembler<H> {
         {
             batch.tell(oldest.draft);
         }
-        let since = batch.drained_at;
-        let until = since.as_nanos().saturating_add(u64::from(wait_ms) * 1_000_000);
+        let until = batch.drained_at.as_nanos().saturating_add(u64::from(wait_ms) * 1_000_000);
         let until = BootTime::from_nanos(until);
-        self.hashes.held.push_back(Held { file, draft, since, until });
+        self.hashes.held.push_back(Held {
+            file,
+            draft,
+            #[cfg(all(feature = "load", target_os = "linux"))]
+            since: batch.drained_at,
+            until,
+        });
     }
 
     /// Takes the hashes that have come: from here on every process that runs such a program has it, and the execs that

@@ -193,7 +193,7 @@ impl<H: Host> Assembler<H> {
     /// Makes the events of one batch, in the order in which they happened. `number` is called once, with how
     /// many events there are, and gives their origin and the sequence number of the first.
     ///
-    /// Costs some hundred ns an event, and one allocation: see [`assemble_into`](Self::assemble_into).
+    /// Costs some hundred ns an event, and one allocation for each batch: see [`assemble_into`](Self::assemble_into).
     pub fn assemble(
         &mut self,
         input: BatchInput<'_>,

@@ -10,7 +10,9 @@ mod file;
 mod pace;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet};
+#[cfg(feature = "load")]
+use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
