@@ -311,6 +311,10 @@ fn a_replay_has_the_hashes_of_the_live_run() {
             .filter(|exec| matches!(hash_of(process(exec)), Some(ExecutableHash::Sha256(_))))
             .count()
     };
+    // The thread takes its time, and who ends the sensor before has execs without a hash.
+    watch.until("ten execs", |events| {
+        (events.iter().filter(|event| event.kind() == EventKind::Exec).count() == 10).then_some(())
+    });
     let seen = watch.finish();
     assert!(hashed(&seen.events) >= 5);
     assert_eq!(replayed(&path), seen.events);
