@@ -112,6 +112,14 @@ struct Header {
     processes: usize,
 }
 
+/// The first line of events whose agent is known.
+#[derive(Serialize, Deserialize)]
+struct EventsHeader {
+    lavender: u32,
+    events: usize,
+    processes: usize,
+}
+
 #[derive(Serialize)]
 struct ProcessLine<'a> {
     process: &'a Process,
@@ -301,21 +309,51 @@ fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), CodecError>
 ///
 /// [`CodecError::Write`] for a value that JSON cannot hold.
 pub fn encode_batch(source: &AgentIdentity, events: &[Arc<Event>]) -> Result<Vec<u8>, CodecError> {
+    write_events(events, |processes| Header {
+        lavender: VERSION,
+        source: source.clone(),
+        events: events.len(),
+        processes,
+    })
+}
+
+/// Writes events without whose they are, for who keeps them where that stands already: a batch but for its first line.
+///
+/// # Errors
+///
+/// [`CodecError::Write`] for a value that JSON cannot hold.
+pub fn encode_events(events: &[Arc<Event>]) -> Result<Vec<u8>, CodecError> {
+    write_events(events, |processes| EventsHeader {
+        lavender: VERSION,
+        events: events.len(),
+        processes,
+    })
+}
+
+/// Reads what [`encode_events`] wrote.
+///
+/// # Errors
+///
+/// What is wrong and on which line.
+pub fn decode_events(bytes: &[u8]) -> Result<Vec<Arc<Event>>, CodecError> {
+    let mut lines = lines_of(bytes);
+    let header: EventsHeader =
+        header_of(&mut lines, |header: &EventsHeader| (header.lavender, header.events))?;
+    decoder::read_events(lines, header.processes, header.events, None)
+}
+
+/// Writes the line that says how many processes there are, those, and the events.
+fn write_events<H: Serialize>(
+    events: &[Arc<Event>],
+    header: impl FnOnce(usize) -> H,
+) -> Result<Vec<u8>, CodecError> {
     let mut table = ProcessTable::default();
     let lines: Vec<_> = events
         .iter()
         .map(|event| EventLine::new(event, event.process.as_ref().map(|p| table.index_of(p))))
         .collect();
     let mut out = Vec::with_capacity(256 * events.len() + 512 * table.order.len());
-    push_line(
-        &mut out,
-        &Header {
-            lavender: VERSION,
-            source: source.clone(),
-            events: events.len(),
-            processes: table.order.len(),
-        },
-    )?;
+    push_line(&mut out, &header(table.order.len()))?;
     for (process, parent) in table.order {
         push_line(&mut out, &ProcessLine { process, parent })?;
     }

@@ -372,6 +372,18 @@ pub trait StateStore: fmt::Debug + Send + Sync + 'static {
     /// When the store cannot be read.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, Version)>>;
 
+    /// Reads a value if it was written again since it had the version `known`: for who still has what it was then, and
+    /// cheaper where the store can compare. `None` where nobody wrote it, or where it is gone: a write by that version
+    /// says which.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    async fn get_newer(&self, key: &str, known: Version) -> Result<Option<(Bytes, Version)>> {
+        let found = self.get(key).await?;
+        Ok(found.filter(|(_, version)| *version != known))
+    }
+
     /// Writes a value that expires `ttl` from now; `None` keeps it until it is deleted.
     ///
     /// # Errors

@@ -373,6 +373,18 @@ proptest! {
     }
 
     #[test]
+    fn events_come_back_without_whose_they_are(events in events(), at: prop::sample::Index, byte: u8, cut: bool) {
+        let mut wire = codec::encode_events(&events).unwrap();
+        prop_assert_eq!(&codec::decode_events(&wire).unwrap(), &events);
+        prop_assert!(wire.len() < codec::encode_batch(&identity(), &events).unwrap().len());
+        let at = at.index(wire.len());
+        if cut { wire.truncate(at) } else { wire[at] = byte }
+        if let Ok(back) = codec::decode_events(&wire) {
+            prop_assert_eq!(back.len(), events.len());
+        }
+    }
+
+    #[test]
     fn what_is_remembered_changes_nothing(events in events(), at: prop::sample::Index, byte: u8, cut: bool) {
         let whole = codec::encode_batch(&identity(), &events).unwrap();
         let mut damaged = whole.clone();

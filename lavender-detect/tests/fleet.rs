@@ -200,8 +200,77 @@ fn events_that_cannot_be_read_are_refused_and_those_without_room_are_counted() {
     }
     let large = "x".repeat(300_000);
     detector.detect(&run("/usr/bin/cat", &["cat", &large]), &mut Vec::new());
+    let mut saved = BTreeMap::new();
+    save(&mut detector, &mut saved);
+    assert!(!saved.keys().any(|key| key.starts_with("event/")), "{:?}", saved.keys());
     assert_eq!(detector.state().unwrap().gaps().forgotten, 1);
     detector.idle(Timestamp::from_nanos(i64::MAX / 4), &mut Vec::new());
+}
+
+#[test]
+fn what_is_damaged_in_the_store_leaves_an_alert_without_its_process_and_is_counted() {
+    let (_handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    let mut first = fleet.begin(&acme()).detector;
+    first.detect(&run("/usr/bin/cat", &["cat"]), &mut Vec::new());
+    let mut saved = BTreeMap::new();
+    save(&mut first, &mut saved);
+    let mut second = fleet.begin(&acme()).detector;
+    for (key, value) in &saved {
+        let mut value = value.to_vec();
+        if key.starts_with("event/") {
+            value.truncate(value.len() - 10);
+        }
+        second.state().unwrap().restore(key, &value).unwrap();
+    }
+    assert_eq!(second.state().unwrap().gaps().forgotten, 0);
+    second.detect(&run("/usr/bin/true", &["true"]), &mut Vec::new());
+    let mut found = Vec::new();
+    while let Some(due) = second.due() {
+        second.idle(due, &mut found);
+    }
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].event.process, None);
+    assert_eq!(second.state().unwrap().gaps().forgotten, 1);
+}
+
+#[test]
+fn of_more_events_than_there_is_room_for_the_newest_are_kept() {
+    let handle = RuleHandle::new(RuleSet::from_yaml(RULES).unwrap());
+    let mut options = FleetOptions::new(Duration::from_secs(10));
+    options.event_bytes_max = 64 << 10;
+    let mut fleet = SigmaFleetDetector::new(handle.detector(), options).unwrap();
+    let mut detector = fleet.begin(&acme()).detector;
+    let (mut saved, mut events) = (BTreeMap::new(), 0);
+    for _ in 0..10 {
+        for _ in 0..100 {
+            let long = "x".repeat(400);
+            detector.detect(&run("/usr/bin/cat", &["cat", &long]), &mut Vec::new());
+            events += 1;
+        }
+        save(&mut detector, &mut saved);
+        let blocks = saved.iter().filter(|(key, _)| key.starts_with("event/"));
+        let bytes: usize = blocks.map(|(_, value)| value.len()).sum();
+        assert!((16 << 10..=48 << 10).contains(&bytes), "{bytes}");
+    }
+    let forgotten = detector.state().unwrap().gaps().forgotten;
+    assert!(forgotten > 500 && forgotten < events, "{forgotten} of {events}");
+    let mut second = fleet.begin(&acme()).detector;
+    for (key, value) in &saved {
+        second.state().unwrap().restore(key, value).unwrap();
+    }
+    let mut found = Vec::new();
+    second.idle(Timestamp::from_nanos(0), &mut found);
+    let alone = run("/usr/bin/cat", &["cat", "alone"]);
+    let alone = Arc::new(Event {
+        observed_at: alone.observed_at.saturating_add(Duration::from_secs(60)),
+        ..(*alone).clone()
+    });
+    second.detect(&alone, &mut found);
+    save(&mut second, &mut saved);
+    while let Some(due) = second.due() {
+        second.idle(due, &mut found);
+    }
+    assert_eq!(found.last().unwrap().event, alone);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub struct Effort {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |part: &str| {
-        let parts = ["publish", "postgres", "sqlite", "stages"];
+        let parts = ["publish", "postgres", "sqlite", "detection", "stages"];
         let mut named =
             arguments.iter().filter(|argument| parts.contains(&&***argument)).peekable();
         named.peek().is_none() || named.any(|name| name == part)
@@ -58,6 +58,9 @@ fn main() {
     }
     if wanted("sqlite") {
         ratios.extend(sqlite::ratios(&runtime, effort));
+    }
+    if wanted("detection") {
+        ratios.extend(runtime.block_on(stages::detection(effort)));
     }
     if wanted("stages") {
         ratios.extend(stages::ratios(&runtime, effort));

@@ -73,13 +73,33 @@ impl Worker {
         &mut self,
         subscription: Subscription,
     ) -> Result<Box<dyn Consumer>, Failure> {
-        let consumer = connect::retry(Exit::Transport, &self.stop, || {
-            self.transport.subscribe(subscription.clone())
-        });
-        let consumer = consumer.await?;
+        let subscribe = || self.transport.subscribe(subscription.clone());
+        let consumer = connect::retry(Exit::Transport, &self.stop, subscribe).await?;
+        Ok(self.reads(subscription, consumer))
+    }
+
+    /// The same, where the workers of a role share out the agents among them.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not let it.
+    pub async fn consume_by_agent(
+        &mut self,
+        subscription: Subscription,
+    ) -> Result<Box<dyn Consumer>, Failure> {
+        let subscribe = || self.transport.subscribe_by_agent(subscription.clone());
+        let consumer = connect::retry(Exit::Transport, &self.stop, subscribe).await?;
+        Ok(self.reads(subscription, consumer))
+    }
+
+    fn reads(
+        &mut self,
+        subscription: Subscription,
+        consumer: Box<dyn Consumer>,
+    ) -> Box<dyn Consumer> {
         self.health.depend_on(Broker { transport: self.transport.clone(), subscription });
         let consumed = Consumed::register(&mut self.registry);
-        Ok(Box::new(RoleConsumer::new(consumer, consumed, self.stop.clone())))
+        Box::new(RoleConsumer::new(consumer, consumed, self.stop.clone()))
     }
 
     /// Opens a bucket that workers share.

@@ -56,13 +56,23 @@ impl BatchDecoder {
 
 pub(super) fn decode(
     bytes: &[u8],
-    mut known: Option<&mut KnownProcesses>,
+    known: Option<&mut KnownProcesses>,
 ) -> Result<(AgentIdentity, Vec<Arc<Event>>), CodecError> {
     let mut lines = lines_of(bytes);
     let header: Header = header_of(&mut lines, |header: &Header| (header.lavender, header.events))?;
+    let events = read_events(lines, header.processes, header.events, known)?;
+    Ok((header.source, events))
+}
 
+/// Reads the lines behind the first: so many processes, and events as many as it says.
+pub(super) fn read_events<'a>(
+    mut lines: impl Iterator<Item = (usize, &'a [u8])>,
+    processes_count: usize,
+    expected: usize,
+    mut known: Option<&mut KnownProcesses>,
+) -> Result<Vec<Arc<Event>>, CodecError> {
     let mut processes: Vec<Arc<Process>> = Vec::new();
-    for (line, text) in lines.by_ref().take(header.processes) {
+    for (line, text) in lines.by_ref().take(processes_count) {
         processes.push(read_process(&processes, known.as_deref_mut(), line, text)?);
     }
 
@@ -73,10 +83,10 @@ pub(super) fn decode(
         let event = parsed.into_event(|index| look_up(&processes, index, line))?;
         events.push(Arc::new(event));
     }
-    if events.len() != header.events {
-        return Err(CodecError::Count { expected: header.events, found: events.len() });
+    if events.len() != expected {
+        return Err(CodecError::Count { expected, found: events.len() });
     }
-    Ok((header.source, events))
+    Ok(events)
 }
 
 /// The process that a line refers to.

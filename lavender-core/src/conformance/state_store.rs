@@ -14,6 +14,7 @@ pub async fn state_store(store: &dyn StateStore, clock: &ManualClock) {
     what_is_put_is_there_until_deleted(store).await;
     a_condition_that_does_not_hold_changes_nothing(store).await;
     a_value_made_anew_has_another_version(store).await;
+    who_has_the_newest_reads_nothing(store, clock).await;
     a_value_is_gone_when_its_time_is_up(store, clock).await;
     any_bytes_and_any_key_are_kept(store).await;
     of_many_who_swap_one_wins(store).await;
@@ -58,6 +59,26 @@ async fn a_value_made_anew_has_another_version(store: &dyn StateStore) {
     assert!(is_conflict(store.put("anew", "x".into(), PutMode::Update(old), None).await));
     let new = store.put("anew", "1".into(), PutMode::Create, None).await.unwrap();
     assert_ne!(old, new, "who still holds the old version would overwrite what is not theirs");
+}
+
+async fn who_has_the_newest_reads_nothing(store: &dyn StateStore, clock: &ManualClock) {
+    let old = store.put("newer", "1".into(), PutMode::Create, None).await.unwrap();
+    assert_eq!(store.get_newer("newer", old).await.unwrap(), None);
+    let new = store.put("newer", "2".into(), PutMode::Update(old), None).await.unwrap();
+    assert_eq!(store.get_newer("newer", old).await.unwrap(), Some(("2".into(), new)));
+    assert_eq!(store.get_newer("newer", new).await.unwrap(), None);
+    // Others that were written later are not it.
+    store.put("newest", "x".into(), PutMode::Create, None).await.unwrap();
+    assert_eq!(store.get_newer("newer", new).await.unwrap(), None);
+    let minute = Duration::from_secs(60);
+    let short = store.put("newer", "3".into(), PutMode::Update(new), Some(minute)).await.unwrap();
+    assert_eq!(store.get_newer("newer", new).await.unwrap(), Some(("3".into(), short)));
+    clock.advance(minute);
+    assert_eq!(store.get_newer("newer", new).await.unwrap(), None, "its time is up");
+    let again = store.put("newer", "4".into(), PutMode::Create, None).await.unwrap();
+    assert_eq!(store.get_newer("newer", short).await.unwrap(), Some(("4".into(), again)));
+    store.delete("newer").await.unwrap();
+    assert_eq!(store.get_newer("newer", again).await.unwrap(), None);
 }
 
 async fn a_value_is_gone_when_its_time_is_up(store: &dyn StateStore, clock: &ManualClock) {

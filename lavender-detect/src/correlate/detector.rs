@@ -142,16 +142,16 @@ impl CorrelatingDetector {
     fn forget_events(&mut self) {
         let Known { novelty, correlator, remembered, learning, .. } = &mut self.known;
         if correlator.groups() == 0 {
-            remembered.take();
+            remembered.clear();
         }
         if novelty.is_settled(self.newest) {
-            learning.take();
+            learning.clear();
         }
     }
 
-    fn detection(&self, alert: CorrelationAlert, now: &Arc<Event>) -> Detection {
+    fn detection(&mut self, alert: CorrelationAlert, now: &Arc<Event>) -> Detection {
         let event = match self.known.remembered.find(alert.event) {
-            Some(event) => Arc::clone(event),
+            Some(event) => event,
             // Nobody may be blamed for what somebody else did.
             None => Arc::new(Event { process: None, ..(**now).clone() }),
         };
@@ -209,8 +209,8 @@ impl Detector for CorrelatingDetector {
 
     fn idle(&mut self, now: Timestamp, out: &mut Vec<Detection>) {
         // Without an event there is nothing to report with, so it is left to the first.
-        let newest = self.known.remembered.newest();
-        let Some(last) = self.last.as_ref().or(newest).cloned() else { return };
+        let last = self.last.clone().or_else(|| self.known.remembered.newest());
+        let Some(last) = last else { return };
         self.newest = self.newest.max(now);
         self.known.novelty.advance(now);
         self.known.correlator.advance(now, &mut self.known.alerts);

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::hash::Hasher as _;
 
 use lavender_core::{
-    Alert, AlertId, Bytes, Error, ErrorKind, ProcessId, Repeats, Result, Timestamp, codec,
+    Alert, AlertId, Bytes, Error, ErrorKind, ProcessId, Repeats, Result, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::SuppressionKey;
+use super::kept::KeptAlert;
 
 /// How many of its repeats are known by their id: one of these that comes again is not counted again.
 const KNOWN_MAX: usize = 64;
@@ -19,12 +19,14 @@ const ANSWERED_MAX: usize = 64;
 /// After how many batches what has changed is told, where it has not doubled before.
 const QUIET_BATCHES: u64 = 32;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// An alert that was raised, and what has repeated it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) alert: Alert,
+    pub(super) id: AlertId,
+    pub(super) observed_at: Timestamp,
+    alert: KeptAlert,
     count: u64,
     last_seen_at: Timestamp,
     /// The ids of its last repeats.
@@ -101,12 +103,14 @@ impl Entry {
             unsaved: true,
             saved: false,
             bytes: bytes(alert),
-            alert: alert.clone(),
+            id: alert.id,
+            observed_at: alert.observed_at,
+            alert: KeptAlert::new(alert.clone()),
         }
     }
 
     pub(super) fn knows(&self, id: AlertId) -> bool {
-        self.alert.id == id || self.known.contains(&id)
+        self.id == id || self.known.contains(&id)
     }
 
     /// Counts a repeat. Whether nobody has answered for its process.
@@ -146,7 +150,9 @@ impl Entry {
         }
         (self.told, self.told_in_batch) = (self.count, batch);
         self.unsaved = true;
-        Some(Alert { repeats: self.repeats(), ..self.alert.clone() })
+        let repeats = self.repeats();
+        // What cannot be read was damaged in the store: nobody can be told of it.
+        self.alert.get().map(|alert| Alert { repeats, ..alert.clone() })
     }
 }
 
@@ -157,42 +163,56 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
     queue.push_back(item);
 }
 
+/// The first line of what is written. The second is the alert, which is read when its repeats are told.
 #[derive(Serialize, Deserialize)]
 struct Written {
     version: u32,
+    id: AlertId,
+    observed_at: Timestamp,
+    bytes: usize,
     count: u64,
     last_seen_at: Timestamp,
     known: VecDeque<AlertId>,
     answered: VecDeque<ProcessId>,
-    #[serde(default)]
     told: u64,
-    alert: Box<RawValue>,
 }
 
 pub(super) fn write(entry: &Entry) -> Option<Bytes> {
-    let alert = codec::alert_to_json(&entry.alert).ok()?;
+    let text = entry.alert.text()?;
     let written = Written {
         version: VERSION,
+        id: entry.id,
+        observed_at: entry.observed_at,
+        bytes: entry.bytes,
         count: entry.count,
         last_seen_at: entry.last_seen_at,
         known: entry.known.clone(),
         answered: entry.answered.clone(),
         told: entry.told,
-        alert: RawValue::from_string(alert).ok()?,
     };
-    serde_json::to_vec(&written).ok().map(Bytes::from)
+    let mut out = serde_json::to_vec(&written).ok()?;
+    out.reserve_exact(1 + text.len());
+    out.push(b'\n');
+    out.extend_from_slice(&text);
+    Some(out.into())
 }
 
 pub(super) fn read(key: &str, value: &[u8], was_told: bool) -> Result<Entry> {
     let fail = |why: String| Error::new(ErrorKind::Invalid, format!("state {key}"), why);
+    let end = value.iter().position(|byte| *byte == b'\n');
+    let (first, text) = value.split_at(end.unwrap_or(value.len()));
     let written: Written =
-        serde_json::from_slice(value).map_err(|error| fail(error.to_string()))?;
+        serde_json::from_slice(first).map_err(|error| fail(error.to_string()))?;
     if written.version != VERSION {
         return Err(fail(format!("it is of version {}, this reads {VERSION}", written.version)));
     }
-    let alert =
-        codec::alert_from_json(written.alert.get()).map_err(|error| fail(error.to_string()))?;
+    let Some((_, text)) = text.split_first().filter(|(_, text)| !text.is_empty()) else {
+        return Err(fail("it has no alert".to_owned()));
+    };
     Ok(Entry {
+        id: written.id,
+        observed_at: written.observed_at,
+        alert: KeptAlert::unread(Bytes::copy_from_slice(text)),
         count: written.count,
         last_seen_at: written.last_seen_at,
         known: written.known,
@@ -202,7 +222,7 @@ pub(super) fn read(key: &str, value: &[u8], was_told: bool) -> Result<Entry> {
         told_in_batch: 0,
         unsaved: false,
         saved: true,
-        bytes: bytes(&alert),
-        alert,
+        // What it takes where it was read; never less than what is here.
+        bytes: written.bytes.min(1 << 30).max(ENTRY_BYTES + text.len()),
     })
 }

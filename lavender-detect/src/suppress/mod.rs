@@ -1,6 +1,7 @@
 //! Suppression: what repeats an alert is counted with it.
 
 mod entry;
+mod kept;
 mod stage;
 
 use std::time::Duration;

@@ -99,7 +99,7 @@ impl SuppressionStage {
             key = key_in_cell(key, cell);
         }
         let distance = |entry: &Entry| {
-            let (at, first) = (alert.observed_at.as_nanos(), entry.alert.observed_at.as_nanos());
+            let (at, first) = (alert.observed_at.as_nanos(), entry.observed_at.as_nanos());
             at.saturating_sub(first).saturating_abs()
         };
         match self.entries.get_mut(&key) {
@@ -113,7 +113,7 @@ impl SuppressionStage {
                     self.untold.push(key);
                 }
                 if entry.repeat(alert) {
-                    let (id, repeats) = (entry.alert.id, entry.repeats());
+                    let (id, repeats) = (entry.id, entry.repeats());
                     repeated.push(Alert { id, repeats, ..alert.clone() });
                 }
                 false
@@ -148,7 +148,7 @@ impl SuppressionStage {
     /// Counts no more for an alert, and keeps what was not told of it.
     fn forget(&mut self, key: u128) {
         let Some(mut entry) = self.entries.remove(&key) else { return };
-        self.order.remove(&(entry.alert.observed_at, key));
+        self.order.remove(&(entry.observed_at, key));
         self.bytes -= entry.bytes;
         self.over.extend(entry.tell(self.batch, true));
         if entry.saved {
@@ -232,14 +232,14 @@ impl Stateful for SuppressionStage {
         // Whoever shares state with others publishes before it saves, so that what was told was.
         let was_told = self.options.anchor == SuppressionAnchor::Cell;
         let entry = entry::read(key, value, was_told)?;
-        self.newest = self.newest.max(entry.alert.observed_at);
+        self.newest = self.newest.max(entry.observed_at);
         if let Some(old) = self.entries.remove(&number) {
-            self.order.remove(&(old.alert.observed_at, number));
+            self.order.remove(&(old.observed_at, number));
             self.bytes -= old.bytes;
         }
         self.bytes += entry.bytes;
-        self.order.insert((entry.alert.observed_at, number));
-        self.know(entry.alert.id);
+        self.order.insert((entry.observed_at, number));
+        self.know(entry.id);
         if entry.is_untold() {
             self.untold.push(number);
         }

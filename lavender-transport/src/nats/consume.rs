@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::ConsumerOptions;
 use super::answer::{DeadLetter, Dropped, JetStreamAck};
 use super::connection::Connection;
+use super::share::Share;
 
 /// How long the server keeps a request for messages. Short, since one that is lost with its server is only
 /// missed then.
@@ -111,6 +112,8 @@ pub struct EnvelopeConsumer {
     /// How much the server still owes of each request, and when the request is given up.
     requests: BTreeMap<u64, (usize, Instant)>,
     next_request: u64,
+    /// With the others that agents are shared out among.
+    share: Option<Share>,
 }
 
 impl EnvelopeConsumer {
@@ -141,7 +144,14 @@ impl EnvelopeConsumer {
             waiting: VecDeque::new(),
             requests: BTreeMap::new(),
             next_request: 0,
+            share: None,
         })
+    }
+
+    /// Takes the messages of some agents, and leaves others to others that do so: see [`Share`].
+    pub(super) async fn share(&mut self) -> Result<()> {
+        self.share = Some(Share::open(self.connection.clone(), &self.name).await?);
+        Ok(())
     }
 
     /// Waits for a message, and takes along what else is there, up to `max`. Empty at the end. Dropping the
@@ -153,11 +163,26 @@ impl EnvelopeConsumer {
     pub async fn next(&mut self, max: usize) -> Result<Vec<EnvelopeDelivery>> {
         let max = max.max(1);
         loop {
+            let beat_at = match &mut self.share {
+                Some(share) => Some(share.beat().await),
+                None => None,
+            };
             while let Some(Some(message)) = self.subscriber.next().now_or_never() {
                 self.take(message)?;
             }
+            if let Some(share) = &mut self.share {
+                share.hand_on().await?;
+            }
+            while let Some(message) = self.share.as_mut().and_then(Share::handed_now) {
+                self.accept(message);
+            }
             if !self.waiting.is_empty() {
                 let count = self.waiting.len().min(max);
+                // The server sends the next while these are worked on, where there is a backlog.
+                let owed = self.owed();
+                if self.waiting.len() - count + owed < max && !*self.closed.borrow() {
+                    self.request(max - owed).await?;
+                }
                 return Ok(self.waiting.drain(..count).collect());
             }
             let closed = *self.closed.borrow();
@@ -165,13 +190,13 @@ impl EnvelopeConsumer {
                 return Ok(Vec::new());
             }
             let now = Instant::now();
-            self.requests.retain(|_, (_, until)| *until > now);
-            let owed: usize = self.requests.values().map(|(owed, _)| owed).sum();
+            let owed = self.owed();
             if owed < max {
                 self.request(max - owed).await?;
             }
             let until = self.requests.values().map(|(_, until)| *until).min();
             let mut wait_until = until.unwrap_or(now + PULL_EXPIRES);
+            wait_until = beat_at.map_or(wait_until, |beat_at| beat_at.min(wait_until));
             if closed {
                 wait_until = wait_until.min(now + LOOK_AGAIN);
             }
@@ -184,6 +209,7 @@ impl EnvelopeConsumer {
                         return Err(self.connection.error(ErrorKind::Unavailable, why));
                     }
                 },
+                Some(message) = handed(&mut self.share) => self.accept(message),
                 // What was asked of the connection before is forgotten with it.
                 _ = self.connections.changed() => self.requests.clear(),
                 _ = self.closed.changed(), if !closed => {}
@@ -195,6 +221,13 @@ impl EnvelopeConsumer {
     /// How long a delivery may stay unanswered before it comes again.
     pub const fn ack_wait(&self) -> Duration {
         self.options.ack_wait
+    }
+
+    /// How many messages the server still has to send.
+    fn owed(&mut self) -> usize {
+        let now = Instant::now();
+        self.requests.retain(|_, (_, until)| *until > now);
+        self.requests.values().map(|(owed, _)| owed).sum()
     }
 
     /// Asks for so many messages.
@@ -222,7 +255,13 @@ impl EnvelopeConsumer {
                     oldest.remove();
                 }
             }
-            self.accept(message);
+            let for_here = match &mut self.share {
+                Some(share) => share.keep(message),
+                None => Some(message),
+            };
+            if let Some(message) = for_here {
+                self.accept(message);
+            }
             return Ok(());
         };
         let request = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
@@ -291,6 +330,22 @@ impl EnvelopeConsumer {
             }
         }
     }
+}
+
+/// What the server has sent and nobody has read goes back to it, rather than wait for the end of its time.
+impl Drop for EnvelopeConsumer {
+    fn drop(&mut self) {
+        while let Some(Some(message)) = self.subscriber.next().now_or_never() {
+            if message.status.is_none() {
+                self.accept(message);
+            }
+        }
+    }
+}
+
+/// Waits for what others hand on, where agents are shared out.
+async fn handed(share: &mut Option<Share>) -> Option<async_nats::Message> {
+    share.as_mut()?.handed().await
 }
 
 fn status_of(status: StatusCode, text: &str) -> Option<Status> {

@@ -45,6 +45,7 @@ mod control_plane;
 mod options;
 mod publish;
 mod rulesets;
+mod share;
 mod state;
 mod streams;
 mod url;
@@ -155,6 +156,28 @@ impl JetStream {
             closed.subscribe(),
         )
         .await
+    }
+
+    /// As [`subscribe`](Subscriber::subscribe), for stages that know something of each agent: the messages of one come to
+    /// one of those that consume the durable in this way, as long as it is there. They say so once a second on
+    /// `worker.<durable>.here.<id>`, and hand on to each other what comes to the wrong one, on
+    /// `worker.<durable>.to.<id>.>`; both over core NATS. Where the server does not permit these, each takes what
+    /// comes to it.
+    ///
+    /// It is for speed alone. When one comes or goes, or is slow, messages of an agent may be with two at a time; and what
+    /// was handed to one that was killed comes again after [`ack_wait`](ConsumerOptions::ack_wait), as what it had
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// When a subscription cannot be made.
+    pub async fn subscribe_by_agent(
+        &self,
+        subscription: Subscription,
+    ) -> Result<Box<dyn Consumer>> {
+        let mut consumer = self.subscribe_envelopes(subscription).await?;
+        consumer.share().await?;
+        Ok(Box::new(JetStreamConsumer::new(consumer)))
     }
 
     /// Asks the broker for a durable: whether it is there and answers, for checks of health.

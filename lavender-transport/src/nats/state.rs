@@ -1,7 +1,8 @@
 //! State on a key-value bucket of JetStream.
 //!
 //! A bucket is a stream with one message for each key. A version is the message's place in that stream, so that
-//! it never comes again, not even after a deletion. Keys become subjects, in which every byte can stand: each
+//! it never comes again, not even after a deletion, and whether it expires: what does not is swapped by the server's
+//! own comparison, and nothing is read before. Keys become subjects, in which every byte can stand: each
 //! part between slashes is a token, so that the parts of a prefix that are whole are looked up by the server.
 
 use std::fmt;
@@ -11,7 +12,9 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, LastRawMessageErrorKind, RawMessageErrorKind, Stream,
+};
 use futures_util::TryStreamExt as _;
 use lavender_core::store::{PutMode, Version};
 use lavender_core::{
@@ -94,6 +97,20 @@ impl Entry {
     }
 }
 
+/// The version of the message at this place.
+const fn version(sequence: u64, expires: bool) -> Version {
+    Version(sequence << 1 | expires as u64)
+}
+
+/// The place of a version's message.
+const fn sequence(version: Version) -> u64 {
+    version.0 >> 1
+}
+
+const fn expires(version: Version) -> bool {
+    version.0 & 1 == 1
+}
+
 /// What a message holds; `None` for a marker, by which other tools delete.
 pub(super) fn entry(
     connection: &Connection,
@@ -113,7 +130,8 @@ pub(super) fn entry(
             }
         },
     };
-    Ok(Some(Entry { value: found.payload, version: Version(found.sequence), until }))
+    let version = version(found.sequence, until.is_some());
+    Ok(Some(Entry { value: found.payload, version, until }))
 }
 
 /// The subject of a key.
@@ -203,7 +221,7 @@ impl JetStreamState {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(ack) => Ok(Some(Version(ack.sequence))),
+            Ok(ack) => Ok(Some(version(ack.sequence, ttl.is_some()))),
             Err(error) => match error.kind() {
                 PublishErrorKind::WrongLastSequence => Ok(None),
                 PublishErrorKind::MaxPayloadExceeded => {
@@ -229,6 +247,20 @@ impl StateStore for JetStreamState {
         Ok(entry.map(|entry| (entry.value, entry.version)))
     }
 
+    /// Asks the server that leads the stream for what stands behind that place, which most often is nothing.
+    async fn get_newer(&self, key: &str, known: Version) -> Result<Option<(Bytes, Version)>> {
+        let subject = self.subject(key)?;
+        let behind = sequence(known).saturating_add(1);
+        let found = match self.stream.get_first_raw_message_by_subject(&subject, behind).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let entry = entry(&self.connection, &subject, found)?;
+        let entry = entry.filter(|entry| entry.is_there(self.clock.now()));
+        Ok(entry.map(|entry| (entry.value, entry.version)))
+    }
+
     async fn put(
         &self,
         key: &str,
@@ -237,16 +269,22 @@ impl StateStore for JetStreamState {
         ttl: Option<Duration>,
     ) -> Result<Version> {
         let subject = self.subject(key)?;
-        if mode == PutMode::Create {
-            // Most often there is nothing, and nothing need be read.
-            if let Some(version) = self.swap(&subject, &value, 0, ttl).await? {
-                return Ok(version);
-            }
+        // Most often it is as the caller thinks, and nothing need be read. Whether the time of a value is up, only
+        // reading it says.
+        let last = match mode {
+            PutMode::Create => Some(0),
+            PutMode::Update(version) if !expires(version) => Some(sequence(version)),
+            PutMode::Update(_) | PutMode::Overwrite => None,
+        };
+        if let Some(last) = last
+            && let Some(version) = self.swap(&subject, &value, last, ttl).await?
+        {
+            return Ok(version);
         }
         for _ in 0..TRIES {
             // A value whose time is up is not there, though the server still has it.
             let stored = self.read(&subject).await?;
-            let last = stored.as_ref().map_or(0, |entry| entry.version.0);
+            let last = stored.as_ref().map_or(0, |entry| sequence(entry.version));
             let now = self.clock.now();
             let found = stored.filter(|entry| entry.is_there(now)).map(|entry| entry.version);
             let holds = match mode {

@@ -13,3 +13,4 @@ mod poison;
 mod rulesets;
 mod server;
 mod settings;
+mod share;

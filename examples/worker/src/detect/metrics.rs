@@ -25,6 +25,11 @@ impl Collector for Detected {
             ("events", "Events that rules were evaluated on", report.events),
             ("concerning", "Of these, events that a rule matched", report.concerning),
             ("steps", "Changes of what is known of an agent", report.steps),
+            (
+                "state_bytes",
+                "Bytes of what is known of agents that were written",
+                report.state_bytes,
+            ),
             ("conflicts", "Changes done again since another worker was faster", report.conflicts),
             ("alerts", "Alerts that were published", report.alerts),
             ("updates", "Reports of repeats that were published", report.updates),

@@ -59,7 +59,7 @@ pub async fn run(args: &DetectArgs) -> std::result::Result<(), Failure> {
     let state = worker.state(bucket).await?;
     worker.health.depend_on(State(Arc::clone(&state)));
     let durable = Subscription { topic: Topic::TelemetryAccepted, durable: "detection".into() };
-    let consumer = worker.consume(durable).await?;
+    let consumer = worker.consume_by_agent(durable).await?;
     let publisher = Arc::new(worker.transport.clone());
     let mut options = DetectionOptions::default();
     options.silence = silence;

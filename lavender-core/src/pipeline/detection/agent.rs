@@ -22,6 +22,8 @@ pub(super) struct Agent {
     judges: Judges,
     parts: Parts,
     due: Option<Timestamp>,
+    /// What detectors and stages had not seen or kept when it was last asked.
+    gaps: Gaps,
     /// The version that it was read or written as; `None` where there is none.
     pub(super) version: Option<Version>,
     /// How many bytes the store has of it.
@@ -45,7 +47,6 @@ pub(super) struct Outcome {
     pub(super) alerts: Vec<Arc<Alert>>,
     pub(super) updates: Vec<Arc<Alert>>,
     pub(super) suppressed: u64,
-    pub(super) gaps: Gaps,
 }
 
 /// What is to be written.
@@ -59,10 +60,11 @@ impl Agent {
     /// What a store has, if anything.
     pub(super) fn load(detection: AgentDetection, stored: Option<(Bytes, Version)>) -> Self {
         let AgentDetection { detector, stages } = detection;
-        let judges = Judges { detectors: vec![detector], stages };
+        let mut judges = Judges { detectors: vec![detector], stages };
         let version = stored.as_ref().map(|(_, version)| *version);
         let parts = Parts::new();
-        let mut agent = Self { judges, parts, due: None, version, bytes: 0, unreadable: 0 };
+        let gaps = judges.gaps();
+        let mut agent = Self { judges, parts, due: None, gaps, version, bytes: 0, unreadable: 0 };
         let Some((bytes, _)) = stored.filter(|(bytes, _)| !bytes.is_empty()) else { return agent };
         agent.bytes = bytes.len();
         agent.due = value::read_due(&bytes).flatten();
@@ -73,6 +75,7 @@ impl Agent {
                 agent.unreadable += 1;
             }
         }
+        agent.gaps = agent.judges.gaps();
         agent
     }
 
@@ -100,7 +103,6 @@ impl Agent {
 
     /// Decides what work comes to.
     pub(super) fn apply(&mut self, work: Work<'_>, now: Timestamp) -> Result<Outcome> {
-        let gaps = self.judges.gaps();
         let suppressed = self.judges.suppressed();
         let mut raised = Vec::new();
         let mut found = Vec::new();
@@ -124,16 +126,22 @@ impl Agent {
                 }
             }
         }
-        let after = self.judges.gaps();
         Ok(Outcome {
             alerts: raised.into_iter().map(Arc::new).collect(),
             updates: self.judges.updates(true),
             suppressed: self.judges.suppressed() - suppressed,
-            gaps: Gaps {
-                forgotten: after.forgotten.saturating_sub(gaps.forgotten),
-                late: after.late.saturating_sub(gaps.late),
-            },
         })
+    }
+
+    /// What was forgotten and what came late since this was asked last. Asked once what has changed is known: only then
+    /// it is decided for what there is room.
+    pub(super) fn take_gaps(&mut self) -> Gaps {
+        let now = self.judges.gaps();
+        let before = std::mem::replace(&mut self.gaps, now);
+        Gaps {
+            forgotten: now.forgotten.saturating_sub(before.forgotten),
+            late: now.late.saturating_sub(before.late),
+        }
     }
 
     /// What has changed since it was read or written, as the value to write; `None` when nothing has.

@@ -64,6 +64,8 @@ pub struct DetectionReport {
     pub concerning: u64,
     /// Steps on the state of an agent that were written.
     pub steps: u64,
+    /// Bytes of states that were written.
+    pub state_bytes: u64,
     /// Steps that were done again because another worker was faster.
     pub conflicts: u64,
     /// Alerts that were published, those that were published again included.

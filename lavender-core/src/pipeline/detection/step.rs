@@ -158,14 +158,8 @@ impl Steps {
     async fn step(&mut self, key: &str, work: Work<'_>) -> Result<()> {
         let tenant = tenant_of(key)?;
         for _ in 0..self.options.attempts_max.max(1) {
-            // Read even where it is at hand: what is older than a moment might decide what is not so any more.
-            let stored = self.store.get(key).await?;
-            let version = stored.as_ref().map(|(_, version)| *version);
-            let cached = self.known.take_cached(key).filter(|agent| agent.version == version);
-            let mut agent = match cached {
-                Some(agent) => agent,
-                None => Agent::load(self.detector.begin(&tenant), stored),
-            };
+            let mut agent = self.newest(key, &tenant).await?;
+            let version = agent.version;
             if let Work::Idle(time) = work
                 && agent.due().is_none_or(|due| due > time)
             {
@@ -189,11 +183,13 @@ impl Steps {
             let bytes = change.value.len();
             match self.store.put(key, change.value, mode, None).await {
                 Ok(version) => {
+                    let gaps = agent.take_gaps();
                     self.progress.add(|report| {
                         report.steps += 1;
+                        report.state_bytes += bytes as u64;
                         report.suppressed += outcome.suppressed;
-                        report.forgotten += outcome.gaps.forgotten + change.forgotten;
-                        report.late += outcome.gaps.late;
+                        report.forgotten += gaps.forgotten + change.forgotten;
+                        report.late += gaps.late;
                         report.unreadable += agent.unreadable;
                     });
                     (agent.version, agent.bytes, agent.unreadable) = (Some(version), bytes, 0);
@@ -212,6 +208,22 @@ impl Steps {
         }
         let reason = format!("{key} was changed by others {} times", self.options.attempts_max);
         Err(Error::new(ErrorKind::Conflict, "detection", reason))
+    }
+
+    /// What is known of an agent. The store is asked even where it is at hand: what is older than a moment might decide
+    /// what is not so any more.
+    async fn newest(&mut self, key: &str, tenant: &TenantId) -> Result<Agent> {
+        let stored = match self.known.take_cached(key) {
+            Some(agent) => match agent.version {
+                Some(version) => match self.store.get_newer(key, version).await? {
+                    Some(newer) => Some(newer),
+                    None => return Ok(agent),
+                },
+                None => self.store.get(key).await?,
+            },
+            None => self.store.get(key).await?,
+        };
+        Ok(Agent::load(self.detector.begin(tenant), stored))
     }
 
     async fn publish(&mut self, alerts: Vec<Arc<Alert>>) -> Result<()> {
