@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
 use lavender_core::{
-    Bytes, Detection, Detector, ErrorKind, FleetDetector as _, TenantId, Timestamp,
+    AgentId, BootId, Bytes, Detection, Detector, ErrorKind, FleetDetector as _, Origin, Sequencer,
+    TenantId, Timestamp,
 };
 use lavender_detect::{
     FleetOptions, RuleHandle, RuleSet, SigmaDetector, SigmaFleetDetector, TenantRules,
@@ -240,11 +241,16 @@ fn of_more_events_than_there_is_room_for_the_newest_are_kept() {
     options.event_bytes_max = 64 << 10;
     let mut fleet = SigmaFleetDetector::new(handle.detector(), options).unwrap();
     let mut detector = fleet.begin(&acme()).detector;
-    let (mut saved, mut events) = (BTreeMap::new(), 0);
+    let origin = Origin::new(&acme(), &AgentId::new("web-1").unwrap(), BootId::from_u128(7));
+    let ids = Sequencer::new(origin);
+    let (mut saved, mut events) = (BTreeMap::new(), 0_u64);
     for _ in 0..10 {
         for _ in 0..100 {
             let long = "x".repeat(400);
-            detector.detect(&run("/usr/bin/cat", &["cat", &long]), &mut Vec::new());
+            let event = run("/usr/bin/cat", &["cat", &long]);
+            let observed_at = Timestamp::from_millis(1_000_000 + events as i64);
+            let event = Event { id: ids.next(), observed_at, ..(*event).clone() };
+            detector.detect(&Arc::new(event), &mut Vec::new());
             events += 1;
         }
         save(&mut detector, &mut saved);
@@ -261,10 +267,8 @@ fn of_more_events_than_there_is_room_for_the_newest_are_kept() {
     let mut found = Vec::new();
     second.idle(Timestamp::from_nanos(0), &mut found);
     let alone = run("/usr/bin/cat", &["cat", "alone"]);
-    let alone = Arc::new(Event {
-        observed_at: alone.observed_at.saturating_add(Duration::from_secs(60)),
-        ..(*alone).clone()
-    });
+    let alone =
+        Arc::new(Event { observed_at: Timestamp::from_millis(1_060_000), ..(*alone).clone() });
     second.detect(&alone, &mut found);
     save(&mut second, &mut saved);
     while let Some(due) = second.due() {

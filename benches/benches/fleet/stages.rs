@@ -182,7 +182,13 @@ pub async fn detection(effort: Effort) -> Vec<String> {
                 progress.iter().map(|each| of(&each.report())).sum()
             };
             assert!(sum(|report| report.alerts) > 0, "there is an attack in every backlog");
-            eprintln!("DEBUG {:?}", progress.iter().map(|p| p.report()).collect::<Vec<_>>());
+            let (steps, bytes) = (sum(|report| report.steps), sum(|report| report.state_bytes));
+            println!(
+                "{workers} workers: {:.0} % of events concern what is known; {steps} steps, {} done again, {:.0} KiB written by each",
+                100.0 * sum(|report| report.concerning) as f64 / events as f64,
+                sum(|report| report.conflicts),
+                bytes as f64 / 1_024.0 / steps.max(1) as f64,
+            );
             fleet.stop().await;
         }
     }

@@ -178,9 +178,11 @@ impl EnvelopeConsumer {
             }
             if !self.waiting.is_empty() {
                 let count = self.waiting.len().min(max);
-                // The server sends the next while these are worked on, where there is a backlog.
                 let owed = self.owed();
-                if self.waiting.len() - count + owed < max && !*self.closed.borrow() {
+                // Where who takes what is settled, the server sends the next while these are worked on. Elsewhere they are
+                // for whoever is free.
+                let ahead = self.share.is_some() && !*self.closed.borrow();
+                if ahead && self.waiting.len() - count + owed < max {
                     self.request(max - owed).await?;
                 }
                 return Ok(self.waiting.drain(..count).collect());

@@ -175,13 +175,10 @@ async fn where_it_is_not_permitted_each_takes_what_comes() {
     let denied =
         "permissions { publish: { deny: \"worker.>\" }, subscribe: { deny: \"worker.>\" } }";
     let server = Server::start_with(&format!(
-        "authorization {{ users: [ {{ user: w, password: w, {denied} }} ] }}"
+        "authorization {{ users: [ {{ user: w, password: w, {denied} }} ] }}\nno_auth_user: w"
     ))
     .await;
-    let options = || {
-        let url = format!("nats://w:w@127.0.0.1:{}", server.port);
-        small(JetStreamOptions::from_url(&url).unwrap())
-    };
+    let options = || small(server.options());
     let transport = JetStream::open(options()).await.unwrap();
     let (sender, mut taken) = mpsc::unbounded_channel();
     let first = consume(options(), 0, sender.clone()).await;
