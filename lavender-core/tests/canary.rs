@@ -109,7 +109,8 @@ impl Setting {
     }
 
     fn see(&mut self, process: &Arc<Process>, seen: &[EventKind]) {
-        let events = self.sample.every_kind().into_iter().filter(|event| seen.contains(&event.kind()));
+        let events =
+            self.sample.every_kind().into_iter().filter(|event| seen.contains(&event.kind()));
         let of_process = |event: Arc<Event>| {
             Arc::new(Event { process: Some(Arc::clone(process)), ..(*event).clone() })
         };
@@ -167,7 +168,13 @@ async fn what_is_seen_is_no_alert() {
     assert!(setting.alerts().is_empty() && setting.told().is_empty());
     // No rule is kept from it.
     let kept = setting.finish().await;
-    let alerts = kept.0.lock().unwrap().iter().filter(|message| matches!(message.payload, Payload::Alerts(_))).count();
+    let alerts = kept
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|message| matches!(message.payload, Payload::Alerts(_)))
+        .count();
     assert_eq!(alerts, 2);
 }
 
@@ -183,7 +190,8 @@ async fn what_is_missing_is_one_alert_until_it_is_seen_again() {
     sleep(Duration::from_secs(60)).await;
     let [alert] = &*setting.alerts() else { panic!("{:?}", setting.alerts()) };
     assert_eq!((alert.severity, alert.event_kind), (Severity::High, EventKind::Heartbeat));
-    let evidence: Vec<_> = alert.evidence.iter().map(|it| (&*it.field, it.value.to_string())).collect();
+    let evidence: Vec<_> =
+        alert.evidence.iter().map(|it| (&*it.field, it.value.to_string())).collect();
     assert_eq!(evidence[0], ("CanaryMissing", "file_open".to_owned()));
     let told = setting.told();
     assert_eq!(told.len(), 1, "once, at once");

@@ -47,8 +47,7 @@ struct Place {
 
 impl Canary {
     /// The kinds of events of an act: one for process life, one for files, one for the network.
-    pub const KINDS: [EventKind; 3] =
-        [EventKind::Exec, EventKind::FileOpen, EventKind::NetConnect];
+    pub const KINDS: [EventKind; 3] = [EventKind::Exec, EventKind::FileOpen, EventKind::NetConnect];
 
     /// An act of this program, which hands all its arguments behind these to [`perform`](Self::perform).
     pub fn new<A: Into<OsString>>(

@@ -58,8 +58,8 @@ fn act() -> Result<(), CanaryError> {
     File::open(own_program()?).map_err(failed("open its own file"))?;
     let failed = |what| move |error: rustix::io::Errno| failed(what)(error.into());
     let loopback = SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT);
-    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)
-        .map_err(failed("have a socket"))?;
+    let socket =
+        socket(AddressFamily::INET, SocketType::DGRAM, None).map_err(failed("have a socket"))?;
     connect(&socket, &loopback).map_err(failed("connect to the loopback"))
 }
 

@@ -255,7 +255,12 @@ async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
         (3, of(Some(blind)), Liveness::Degraded, LivenessReason::Blind),
         (4, of(Some(seen)), Liveness::Online, LivenessReason::Heard),
         (5, of(None), Liveness::Online, LivenessReason::Heard),
-        (6, Heartbeat { ruleset: Some(ruleset), ..of(None) }, Liveness::Online, LivenessReason::Heard),
+        (
+            6,
+            Heartbeat { ruleset: Some(ruleset), ..of(None) },
+            Liveness::Online,
+            LivenessReason::Heard,
+        ),
     ] {
         sample.set_now(after(second));
         let event = Event { data: EventData::Heartbeat(beat), ..(*sample.heartbeat()).clone() };

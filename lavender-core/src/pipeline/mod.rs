@@ -434,8 +434,11 @@ impl Stage {
                     self.say(EventData::Heartbeat(beat)).await;
                 }
                 _ = look.tick(), if self.canary.is_some() && !stopping => {
-                    let uptime = self.clock.boot_time().since(started);
-                    self.look_for_canary(source, uptime).await;
+                    if let Some(sight) = self.look_for_canary() {
+                        let uptime = self.clock.boot_time().since(started);
+                        let beat = self.heartbeat(source, uptime);
+                        self.tell_sight(sight, beat).await;
+                    }
                 }
                 outcome = next_response(&mut self.responses) => self.tell(outcome).await,
                 batch = source.next_batch() => match batch? {

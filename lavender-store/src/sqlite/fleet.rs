@@ -82,7 +82,7 @@ fn sweep(connection: &Connection, times: &LivenessTimes, now: Timestamp) -> Resu
         let facts = AgentFacts {
             last_seen: Timestamp::from_nanos(row.get(2)?),
             last_lost_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
-            blind: heartbeat::says_blind(row.get_ref(6)?.as_str_or_null()?),
+            blind: heartbeat::says_blind(row.get::<_, Option<String>>(6)?.as_deref()),
             stopped: row.get(4)?,
         };
         let (from, (to, reason)) = (state(row, 5)?, times.judge(&facts, now));

@@ -10,7 +10,7 @@ pub(super) use self::alert::detection;
 pub use self::watch::CanaryWatch;
 pub(super) use self::watch::Sight;
 use super::{Found, Stage};
-use crate::event::{EventData, EventKind};
+use crate::event::{EventData, EventKind, Heartbeat};
 
 /// What is expected of each act of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +32,13 @@ impl CanaryOptions {
 }
 
 impl Stage {
-    /// Tells when the canary is not seen any more, and when it is again.
-    pub(super) async fn look_for_canary(&mut self, source: &dyn crate::Source, uptime: Duration) {
-        let Some(canary) = &self.canary else { return };
-        let Some(sight) = canary.look(self.clock.now()) else { return };
-        let beat = self.heartbeat(source, uptime);
+    /// What has changed about the canary since the last look.
+    pub(super) fn look_for_canary(&self) -> Option<Sight> {
+        self.canary.as_ref()?.look(self.clock.now())
+    }
+
+    /// Tells, by a heartbeat, that the canary is not seen any more, which is an alert, or that it is again.
+    pub(super) async fn tell_sight(&mut self, sight: Sight, beat: Heartbeat) {
         let beat = self.own_event(EventData::Heartbeat(beat));
         let mut found = Found::default();
         match sight {
