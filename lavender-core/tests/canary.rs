@@ -122,7 +122,7 @@ impl Setting {
         let kept = self.kept.0.lock().unwrap();
         let alerts = kept.iter().filter_map(|message| match &message.payload {
             Payload::Alerts(alerts) => Some(alerts.clone()),
-            Payload::Events(_) => None,
+            _ => None,
         });
         alerts.flatten().filter(|alert| &*alert.rule.id == CANARY_RULE).collect()
     }
@@ -132,7 +132,7 @@ impl Setting {
         let kept = self.kept.0.lock().unwrap();
         let events = kept.iter().filter_map(|message| match &message.payload {
             Payload::Events(events) => Some(events.clone()),
-            Payload::Alerts(_) => None,
+            _ => None,
         });
         let told = events.flatten().filter_map(|event| match &event.data {
             EventData::Heartbeat(beat) => Some((event.id, beat.canary.clone().unwrap())),

@@ -134,7 +134,7 @@ impl Kept {
         let messages = self.0.lock().unwrap();
         let alerts = messages.iter().filter_map(|message| match &message.payload {
             Payload::Alerts(alerts) => Some(alerts.clone()),
-            Payload::Events(_) => None,
+            _ => None,
         });
         alerts.flatten().collect()
     }
@@ -144,7 +144,7 @@ impl Kept {
         let messages = self.0.lock().unwrap();
         let events = messages.iter().filter_map(|message| match &message.payload {
             Payload::Events(events) => Some(events),
-            Payload::Alerts(_) => None,
+            _ => None,
         });
         let told = events.flatten().filter_map(|event| match &event.data {
             EventData::Heartbeat(beat) => beat.canary.clone(),
