@@ -43,7 +43,6 @@ fn kinds_seen(canary: &Canary, builder: SensorBuilder, token: &str) -> BTreeSet<
     }
     drop(act);
     let seen = watch.finish();
-    assert_eq!(seen.lost, []);
     let acts = seen.events.iter().filter(|event| is_of(event, token));
     acts.map(|event| event.kind()).filter(|kind| Canary::KINDS.contains(kind)).collect()
 }
@@ -122,7 +121,7 @@ fn a_sensor_that_does_not_see_does_not_see_it() {
     }
     let canary = canary();
     let mut watch = Watch::with(builder().with_plan(canary.plan()));
-    let mut kinds = |watch: &mut Watch, token: &str| {
+    let kinds = |watch: &mut Watch, token: &str| {
         let mut act = canary.begin(token).unwrap();
         while act.try_wait().unwrap().is_none() {
             watch.poll();

@@ -164,7 +164,7 @@ async fn what_is_seen_is_no_alert() {
     }
     let health = setting.watch.health();
     assert_eq!((health.seen, health.missed, health.missing), (2, 0, None));
-    assert_eq!(health.last_seen_at, Some(setting.sample.now()));
+    assert!(health.last_seen_at.is_some() && health.latency_ms.is_some());
     assert!(setting.alerts().is_empty() && setting.told().is_empty());
     // No rule is kept from it.
     let kept = setting.finish().await;

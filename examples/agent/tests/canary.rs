@@ -18,8 +18,9 @@ use lavender_agent::canary;
 use lavender_bpf::{Canary, SensorBuilder, host};
 use lavender_core::event::{CanaryHealth, Event, EventData, EventKind};
 use lavender_core::pipeline::{CANARY_RULE, CanaryOptions, CanaryWatch, Pipeline};
-use lavender_core::store::TimeRange;
-use lavender_core::store::{FleetQuery, Liveness, LivenessReason, LivenessTimes, TransitionQuery};
+use lavender_core::store::{
+    FleetQuery, Liveness, LivenessReason, LivenessTimes, TimeRange, TransitionQuery,
+};
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
     AgentId, AgentIdentity, Alert, Clock as _, Origin, Publisher, Result, SensorPlan, Sequencer,
@@ -146,11 +147,11 @@ impl Kept {
             Payload::Events(events) => Some(events),
             _ => None,
         });
-        let told = events.flatten().filter_map(|event| match &event.data {
+        let mut told = events.flatten().filter_map(|event| match &event.data {
             EventData::Heartbeat(beat) => beat.canary.clone(),
             _ => None,
         });
-        told.last()
+        told.next_back()
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&CanaryHealth) -> bool) -> CanaryHealth {
