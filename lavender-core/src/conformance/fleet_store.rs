@@ -248,7 +248,6 @@ async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
     let fault = r#"{"canary":{"missing":{"since":1}}}"#;
     let ruleset = RulesetHealth { in_use: None, fault: Some(fault.into()) };
     let of = |canary| Heartbeat { canary, ..Heartbeat::default() };
-    let mut last = None;
     for (second, beat, to, reason) in [
         (1, of(Some(seen.clone())), Liveness::Online, LivenessReason::Heard),
         (2, of(Some(blind.clone())), Liveness::Degraded, LivenessReason::Blind),
@@ -265,9 +264,7 @@ async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
         sample.set_now(after(second));
         let event = Event { data: EventData::Heartbeat(beat), ..(*sample.heartbeat()).clone() };
         store.append(&source, &[Arc::new(event)]).await.unwrap();
-        let changed = store.sweep_liveness(&TIMES, after(second)).await.unwrap();
-        assert_eq!(changed, u64::from(last != Some(to)), "at {second}");
-        last = Some(to);
+        store.sweep_liveness(&TIMES, after(second)).await.unwrap();
         let query = TransitionQuery { limit: 1, ..TransitionQuery::new(TimeRange::ALL) };
         let told = store.transitions(&source.tenant, &query).await.unwrap().items.remove(0);
         assert_eq!((told.to, told.reason), (to, reason), "at {second}");
