@@ -19,8 +19,8 @@ pub struct CanaryOptions {
     pub kinds: Vec<EventKind>,
     /// How often there is an act.
     pub interval: Duration,
-    /// How long after its begin an act must have been seen, at most half of the interval: it is looked for until then, and a
-    /// quarter of that longer where the pipeline was held up.
+    /// How long after its begin an act must have been seen, at most half of the interval. It is told a quarter of that later,
+    /// so that a pipeline which was held up has time for events that are waiting.
     pub deadline: Duration,
 }
 
