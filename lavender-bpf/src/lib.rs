@@ -40,6 +40,8 @@
 //!   [`Loss`](lavender_core::event::Loss): delivered and lost add up to what happened.
 //! - **Evidence** is a capture of what came before an alert: the most recent records stay in memory (`EvidenceRing`), and
 //!   are written out when an alert is raised (`EvidenceStage`).
+//! - A **canary** ([`Canary`]) is a harmless act that the sensor must see, whatever its filters and its plan: who watches for
+//!   it knows whether the sensor sees.
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
 //! - [`HostExecutor`] carries out signed commands, by the same enforcement.
 //! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
@@ -68,6 +70,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod assemble;
+#[cfg(target_os = "linux")]
+mod canary;
 pub mod capture;
 #[cfg(target_os = "linux")]
 mod command;
@@ -97,6 +101,8 @@ pub mod support;
 mod texts;
 
 pub use crate::assemble::Assembler;
+#[cfg(target_os = "linux")]
+pub use crate::canary::{Canary, CanaryAct, CanaryError};
 pub use crate::capture::{CaptureError, CaptureHeader, CaptureWriter};
 #[cfg(target_os = "linux")]
 pub use crate::command::{CommandJournal, HostExecutor, JournalError, ReloadRules};

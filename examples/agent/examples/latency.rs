@@ -58,7 +58,13 @@ fn measure(
     cgroup: &Path,
 ) -> Result<Vec<Duration>, Box<dyn Error>> {
     let config = folder.join("lavender.toml");
-    fs::write(&config, format!("[filters]\nsensitive_files = [{:?}]\n", secret.to_string_lossy()))?;
+    fs::write(
+        &config,
+        format!(
+            "[canary]\nenabled = false\n[filters]\nsensitive_files = [{:?}]\n",
+            secret.to_string_lossy()
+        ),
+    )?;
     let store = format!("sqlite:{}", folder.join("lavender.db").display());
     let mut agent = Command::new(agent_binary()?)
         .args(["run", "--no-control-plane", "--store", &store])

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Check a configuration and its rules, and print the configuration in effect.
     CheckConfig(CheckConfigArgs),
+    /// Do what the agent's own sensor must see. The agent starts it by itself.
+    #[command(hide = true)]
+    Canary(CanaryArgs),
 }
 
 /// Which configuration.
@@ -155,6 +159,14 @@ pub struct CheckConfigArgs {
     /// The configuration; else the one that `run` would use.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// `lavender-agent canary`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CanaryArgs {
+    /// What is to be done, as the agent says it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
 }
 
 /// Reads a span of time: a whole number and its unit.

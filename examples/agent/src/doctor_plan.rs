@@ -8,6 +8,7 @@ use lavender_core::{Selection, SensorPlan};
 use lavender_detect::{BlockedRule, HostCapabilities, RuleSet, blocked_rules};
 use serde::Serialize;
 
+use crate::canary;
 use crate::cli::DoctorArgs;
 use crate::config;
 use crate::exit::{Exit, Failure};
@@ -36,6 +37,9 @@ struct PlannedKind {
     /// Which of them are delivered since they may be done against the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     against_agent: Option<AgainstAgent>,
+    /// Which of them are delivered to show the agent's canary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<Selection>,
     /// The ids of the rules that need any.
     rules: Vec<String>,
     /// What of them those rules need. Without one, and with rules: all.
@@ -81,7 +85,8 @@ impl PlanReport {
                 || watched.iter().any(|one| kind == (*one).into())
         };
         let asked = config.sensor.telemetry.with(SensorPlan::default());
-        let policy = Policy::new(&config, file.as_deref(), &args.rules);
+        let canary = canary::canary(&config)?;
+        let policy = Policy::new(&config, (file.as_deref(), &args.rules), canary.as_ref());
         let plan = policy.plan(&rules);
         let needed = rules.sensor_plan();
         let each: Vec<_> =
@@ -92,6 +97,7 @@ impl PlanReport {
             all_by_policy: is_process_life(kind)
                 || asked.selection(kind).is_some_and(Selection::is_all),
             against_agent: against_agent(kind, &policy),
+            canary: policy.canary().and_then(|canary| canary.selection(kind)).cloned(),
             rules: if is_process_life(kind) {
                 Vec::new()
             } else {
@@ -112,6 +118,7 @@ impl PlanReport {
                 (false, ..) => "not watched".to_owned(),
                 (true, true, _) => "all".to_owned(),
                 (true, false, Some(needed)) => shown(needed),
+                (true, false, None) if row.against_agent.is_none() => "the canary's".to_owned(),
                 (true, false, None) => "what may be done against the agent".to_owned(),
             };
             let _ = writeln!(text, "{:<16} {wanted}", row.kind.as_str());
@@ -126,6 +133,9 @@ impl PlanReport {
                     AgainstAgent::Some(selection) => shown(selection),
                 };
                 let _ = writeln!(text, "{:<16}   against the agent: {shown}", "");
+            }
+            if let (true, false, Some(canary)) = (row.wanted, row.all_by_policy, &row.canary) {
+                let _ = writeln!(text, "{:<16}   the canary's: {}", "", shown(canary));
             }
             if !row.rules.is_empty() {
                 let (count, some) = (row.rules.len(), some_of(row.rules.iter()));

@@ -12,6 +12,8 @@
 //! | `control-plane` | yes | the dashboard and its API, of this host, in the same process |
 
 pub mod backend;
+#[cfg(feature = "live")]
+pub mod canary;
 pub mod check_config;
 pub mod cli;
 #[cfg(feature = "live")]

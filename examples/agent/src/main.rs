@@ -22,6 +22,11 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> Result<(), Failure> {
+    // Before anything is set up: it does nothing else than what it must be seen to do.
+    #[cfg(feature = "live")]
+    if let Command::Canary(args) = &command {
+        return lavender_agent::canary::perform(args);
+    }
     logging::init()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -45,6 +50,8 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Doctor(args) => lavender_agent::doctor::doctor(&args),
         #[cfg(feature = "live")]
         Command::Release(args) => lavender_agent::isolate::release(&args),
+        // With the live kernel it does not come here.
+        Command::Canary(_) => Err(not_built_in("canary")),
         #[cfg(not(feature = "live"))]
         Command::Run(_) => Err(not_built_in("run")),
         #[cfg(not(feature = "live"))]
@@ -56,7 +63,6 @@ async fn execute(command: Command) -> Result<(), Failure> {
     }
 }
 
-#[cfg(not(feature = "live"))]
 fn not_built_in(command: &str) -> Failure {
     Failure::new(
         Exit::Host,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lavender_bpf::PlanHandle;
+use lavender_bpf::{Canary, PlanHandle};
 use lavender_core::SensorPlan;
 use lavender_core::event::RulesetHealth;
 use lavender_core::ruleset::Ruleset;
@@ -16,20 +16,27 @@ use crate::own_files::own_files;
 use crate::published::Published;
 use crate::rules::RuleSource;
 
-/// What leaves the kernel whatever the rules are: what the configuration asks for, and what may be done against the agent.
+/// What leaves the kernel whatever the rules are: what the configuration asks for, what may be done against the agent, and
+/// its canary.
 #[derive(Clone, Debug)]
 pub struct Policy {
     telemetry: Telemetry,
     against_agent: SensorPlan,
+    canary: Option<SensorPlan>,
 }
 
 impl Policy {
-    /// As configured, by this file and by folders of rules from the command line.
-    pub fn new(config: &Config, file: Option<&Path>, more_dirs: &[PathBuf]) -> Self {
+    /// As configured, by this file and by folders of rules from the command line, and with this canary.
+    pub fn new(
+        config: &Config,
+        (file, more_dirs): (Option<&Path>, &[PathBuf]),
+        canary: Option<&Canary>,
+    ) -> Self {
         let own = own_files(config, file, more_dirs);
         Self {
             telemetry: config.sensor.telemetry.clone(),
             against_agent: SensorPlan::against_agent(own),
+            canary: canary.map(Canary::plan),
         }
     }
 
@@ -37,7 +44,15 @@ impl Policy {
     pub fn plan(&self, rules: &RuleSet) -> SensorPlan {
         let mut plan = self.telemetry.with(rules.sensor_plan());
         plan.merge(&self.against_agent);
+        if let Some(canary) = &self.canary {
+            plan.merge(canary);
+        }
         plan
+    }
+
+    /// What shows the agent's canary.
+    pub const fn canary(&self) -> Option<&SensorPlan> {
+        self.canary.as_ref()
     }
 
     /// What may be done against the agent.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::{Isolator, SensorSource, host};
+use lavender_bpf::{Canary, Isolator, SensorSource, host};
 use lavender_core::event::AgentStart;
 use lavender_core::pipeline::{Checkpoint, Overflow, Pipeline, PipelineReport};
 use lavender_core::transport::Topic;
@@ -30,7 +30,7 @@ use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
 use crate::stages::with_stages;
-use crate::{evidence, isolate, live, published, released, store};
+use crate::{canary, evidence, isolate, live, published, released, store};
 
 /// Watches this host until it is told to stop.
 ///
@@ -62,9 +62,10 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let rules = rule_source.open()?;
     live::check()?;
     let store = store::open(&config.store.url)?;
-    let policy = Policy::new(&config, path.as_deref(), &args.rules);
+    let canary = canary::canary(&config)?;
+    let policy = Policy::new(&config, (path.as_deref(), &args.rules), canary.as_ref());
     let rules = (&rule_source, &rules, policy);
-    let result = watch(&args, &config, isolator, rules, &store).await;
+    let result = watch(&args, &config, (isolator, canary), rules, &store).await;
     let closed = tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await;
     if let Ok(Err(error)) = closed {
         tracing::error!(%error, "the store did not close in order");
@@ -81,7 +82,7 @@ const RESPONSES_WAITING: usize = 256;
 async fn watch(
     args: &RunArgs,
     config: &Config,
-    isolator: Isolator,
+    (isolator, canary): (Isolator, Option<Canary>),
     (rule_source, rules, policy): (&RuleSource, &RuleHandle, Policy),
     store: &Arc<dyn Store>,
 ) -> Result<(), Failure> {
@@ -132,6 +133,7 @@ async fn watch(
     });
     let heartbeat = Duration::from_secs(config.agent.heartbeat_interval_secs.get().into());
     let start = announcement(&identity, rules, &sensor);
+    let canary = canary.map(|canary| (canary, canary::watch(config, &sensor)));
     let who_follows = identity.clone();
     let pipeline = Pipeline::new(sensor, identity, sequencer.clone(), publisher)
         .with_telemetry_topic(topic)
@@ -148,6 +150,9 @@ async fn watch(
     if let Some(commands) = &commands {
         pipeline = pipeline.with_commands(commands.tally());
     }
+    if let Some((_, watch)) = &canary {
+        pipeline = pipeline.with_canary(watch.clone());
+    }
     if let Some(stage) = evidence_stage {
         pipeline = pipeline.with_alert_stage(stage);
     }
@@ -159,6 +164,8 @@ async fn watch(
         fleet.follow_rules(&who_follows, reload.clone(), kept)
     });
     let _published = follow.map(|follow| Background(tokio::spawn(follow)));
+    let act_on = |(canary, watch)| Background(tokio::spawn(canary::act_on(canary, watch)));
+    let _canary = canary.map(act_on);
     let _budget = Background(tokio::spawn(watch_budget(rules.clone())));
     let retention = store::retain(Arc::clone(store), config.store.clone());
     let _retention = Background(tokio::spawn(retention));

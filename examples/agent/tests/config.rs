@@ -119,6 +119,12 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
             "lavender.toml:2:15: unknown variant `rule`",
             "`tree` or `tree_and_evidence`",
         ),
+        (
+            "[canary]\ninterval_secs = 10\ndeadline_secs = 6\n",
+            "lavender.toml:1:1: deadline_secs of 6 is more than half",
+            "interval_secs, which is 10",
+        ),
+        ("[canary]\nevery = 10\n", "lavender.toml:2:1: unknown field `every`", "`interval_secs`"),
         ("[rules]\nbudget_ns = 0\n", "lavender.toml:2:13: ", "nonzero"),
         ("[rules]\nbudget_ns = \"1us\"\n", "lavender.toml:2:13: ", "nonzero"),
         (

@@ -1,4 +1,5 @@
-// What agents say of themselves in heartbeats: which published rules they use, what they refused, how their spools stand.
+// What agents say of themselves in heartbeats: whether they see, which published rules they use, what they refused, how their
+// spools stand.
 
 import { el } from "./dom.js";
 import { moment, number, plain, words } from "./format.js";
@@ -35,6 +36,15 @@ export function revisions(agents, newest) {
     names(all), faults(all)]));
 }
 
+/** Whether an agent's sensor sees what the agent does to be seen. */
+function canary(told) {
+  if (!told) return undefined;
+  const { missing } = told;
+  if (!missing) return told.last_seen_at === undefined ? "not seen yet" : `seen in ${number(told.latency_ms)} ms`;
+  return [el("span", { class: "error" }, `not seen since ${moment(missing.since / 1e6)}: ${missing.kinds.map(words).join(", ")}`),
+    missing.fault && el("p", { class: "error" }, plain(missing.fault))];
+}
+
 /** Of one agent: what it said last. */
 export function health(agent, newest) {
   const beat = agent.heartbeat;
@@ -44,6 +54,7 @@ export function health(agent, newest) {
   const refused = Object.entries(commands?.refused ?? {}).filter(([, count]) => count > 0);
   return [
     facts([
+      ["Canary", canary(beat.canary)],
       ["Published rules", known && [el("span", { class: "revision", "data-behind": known.behind }, `${named(known.revision)}${known.behind
         ? `, behind ${number(newest)}` : ""}`), known.fault && el("p", { class: "error" }, plain(known.fault))]],
       ["Commands carried out", commands && number(commands.admitted)], ["Commands repeated", commands && number(commands.repeated)],

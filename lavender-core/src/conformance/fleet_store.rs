@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sample::{START, Sample};
-use crate::event::{Event, EventData, EventKind, Heartbeat, LossStage, RulesetHealth};
+use crate::event::{
+    CanaryHealth, CanaryMissing, Event, EventData, EventKind, Heartbeat, LossStage, RulesetHealth,
+};
 use crate::store::{
     Cursor, FeedChange, FeedStore, FleetAgent, FleetQuery, FleetStore, Liveness, LivenessReason,
     LivenessTimes, LivenessTransition, TimeRange, TransitionQuery,
@@ -27,6 +29,7 @@ pub async fn fleet_store(store: &(impl FleetStore + FeedStore)) {
     agents_come_by_pages_and_by_state(store).await;
     losses_are_of_one_tenant(store).await;
     the_last_heartbeat_is_kept(store).await;
+    an_agent_that_does_not_see_is_degraded(store).await;
 }
 
 fn after(seconds: u64) -> Timestamp {
@@ -229,4 +232,41 @@ async fn the_last_heartbeat_is_kept(store: &impl FleetStore) {
     let next = with(5, "");
     store.append(&source, &[beat(50, next.clone())]).await.unwrap();
     assert_eq!(known().await, Some((next, after(50))));
+}
+
+async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
+    let mut sample = Sample::new("fleet-blind", "a", 50);
+    let source = sample.source().clone();
+    let missing = |fault: &str| CanaryMissing {
+        since: START,
+        kinds: vec![EventKind::Exec],
+        fault: Some(fault.into()),
+    };
+    let seen = CanaryHealth { seen: 1, ..CanaryHealth::default() };
+    let blind = CanaryHealth { missing: Some(missing("zo\u{eb}'s \0")), ..seen.clone() };
+    // What is only spoken of is not so.
+    let fault = r#"{"canary":{"missing":{"since":1}}}"#;
+    let ruleset = RulesetHealth { in_use: None, fault: Some(fault.into()) };
+    let of = |canary| Heartbeat { canary, ..Heartbeat::default() };
+    for (second, beat, to, reason) in [
+        (1, of(Some(seen.clone())), Liveness::Online, LivenessReason::Heard),
+        (2, of(Some(blind.clone())), Liveness::Degraded, LivenessReason::Blind),
+        (3, of(Some(blind)), Liveness::Degraded, LivenessReason::Blind),
+        (4, of(Some(seen)), Liveness::Online, LivenessReason::Heard),
+        (5, of(None), Liveness::Online, LivenessReason::Heard),
+        (
+            6,
+            Heartbeat { ruleset: Some(ruleset), ..of(None) },
+            Liveness::Online,
+            LivenessReason::Heard,
+        ),
+    ] {
+        sample.set_now(after(second));
+        let event = Event { data: EventData::Heartbeat(beat), ..(*sample.heartbeat()).clone() };
+        store.append(&source, &[Arc::new(event)]).await.unwrap();
+        store.sweep_liveness(&TIMES, after(second)).await.unwrap();
+        let query = TransitionQuery { limit: 1, ..TransitionQuery::new(TimeRange::ALL) };
+        let told = store.transitions(&source.tenant, &query).await.unwrap().items.remove(0);
+        assert_eq!((told.to, told.reason), (to, reason), "at {second}");
+    }
 }

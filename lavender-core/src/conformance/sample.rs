@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    AgentStart, AgentStop, Arguments, Container, CredCall, CredChange, Credentials, DnsAnswer,
-    DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, EventKind, Exec,
-    ExecFailed, Executable, ExecutableHash, Exit, ExitStatus, FileDelete, FileLink, FileMode,
+    AgentStart, AgentStop, Arguments, CanaryHealth, Container, CredCall, CredChange, Credentials,
+    DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode, Event, EventData, EventKind,
+    Exec, ExecFailed, Executable, ExecutableHash, Exit, ExitStatus, FileDelete, FileLink, FileMode,
     FileOpen, FileRename, Fork, Heartbeat, IoUring, IoUringOperation, Loss, LossStage, MemfdCreate,
     ModuleLoad, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
     OpenFlags, Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass,
@@ -522,6 +522,13 @@ impl Sample {
                 admitted: 10,
                 repeated: 11,
                 refused: CommandsRefused { forged: 12, ..CommandsRefused::default() },
+            }),
+            canary: Some(CanaryHealth {
+                seen: 13,
+                missed: 14,
+                last_seen_at: Some(self.now()),
+                latency_ms: Some(15),
+                missing: None,
             }),
         };
         self.event(None, EventData::Heartbeat(data))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventKind, Unhashed};
+use super::{CanaryHealth, EventKind, Unhashed};
 use crate::command_tally::CommandCounts;
 use crate::ruleset::RulesetDigest;
 
@@ -84,6 +84,9 @@ pub struct Heartbeat {
     /// What became of what came as commands, where the agent takes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commands: Option<CommandCounts>,
+    /// Whether its sensor sees the acts that the agent does to be seen, where it does any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryHealth>,
 }
 
 /// Which published rules an agent evaluates.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bpf;
+mod canary;
 mod change;
 mod credentials;
 mod dns;
@@ -29,6 +30,7 @@ pub use self::agent::{
     AgentStart, AgentStop, Heartbeat, RulesetHealth, RulesetInUse, SpoolHealth, StopReason,
 };
 pub use self::bpf::{Bpf, BpfCommand, BpfMapType, BpfProgramType};
+pub use self::canary::{CanaryHealth, CanaryMissing};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
 pub use self::credentials::{CredCall, CredChange};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};

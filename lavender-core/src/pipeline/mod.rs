@@ -7,6 +7,7 @@
 //!
 //! Every queue is bounded. See [`Overflow`] for what happens when one is full.
 
+mod canary;
 mod checkpoint;
 #[cfg(feature = "command")]
 mod commands;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub use self::canary::{CANARY_RULE, CanaryOptions, CanaryWatch};
 pub use self::checkpoint::Checkpoint;
 use self::checkpoint::Saver;
 #[cfg(feature = "command")]
@@ -115,6 +117,7 @@ pub struct Pipeline {
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
     ruleset: Option<watch::Receiver<RulesetHealth>>,
     commands: Option<CommandTally>,
+    canary: Option<CanaryWatch>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -165,6 +168,7 @@ impl Pipeline {
             responses: None,
             ruleset: None,
             commands: None,
+            canary: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -223,6 +227,14 @@ impl Pipeline {
     #[must_use]
     pub fn with_commands(mut self, commands: CommandTally) -> Self {
         self.commands = Some(commands);
+        self
+    }
+
+    /// Looks for the acts of a canary, tells in heartbeats how they fare, and at once when one is missing, which is an
+    /// alert, or seen again.
+    #[must_use]
+    pub fn with_canary(mut self, canary: CanaryWatch) -> Self {
+        self.canary = Some(canary);
         self
     }
 
@@ -313,6 +325,7 @@ impl Pipeline {
             responses: self.responses,
             ruleset: self.ruleset,
             commands: self.commands,
+            canary: self.canary,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
@@ -366,6 +379,7 @@ struct Stage {
     responses: Option<mpsc::Receiver<ResponseOutcome>>,
     ruleset: Option<watch::Receiver<RulesetHealth>>,
     commands: Option<CommandTally>,
+    canary: Option<CanaryWatch>,
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
@@ -401,6 +415,8 @@ impl Stage {
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut idle = tokio::time::interval(idle_after.unwrap_or(Duration::from_secs(3600)));
         idle.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut look = tokio::time::interval(canary::look_every(self.canary.as_ref()));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stopping = false;
         let mut quiet = false;
@@ -414,22 +430,15 @@ impl Stage {
                 }
                 _ = heartbeat.tick(), if heartbeat_interval.is_some() => {
                     let uptime = self.clock.boot_time().since(started);
-                    let gaps = self.judges.gaps();
-                    self.say(EventData::Heartbeat(Heartbeat {
-                        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-                        events: self.report.events,
-                        alerts: self.report.alerts,
-                        lost: self.report.lost,
-                        suppressed: self.report.suppressed,
-                        forgotten: gaps.forgotten,
-                        late: gaps.late,
-                        filtered: source.filtered(),
-                        unhashed: source.unhashed(),
-                        spool: None,
-                        ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
-                        commands: self.commands.as_ref().map(CommandTally::counts),
-                    }))
-                    .await;
+                    let beat = self.heartbeat(source, uptime);
+                    self.say(EventData::Heartbeat(beat)).await;
+                }
+                _ = look.tick(), if self.canary.is_some() && !stopping => {
+                    if let Some(sight) = self.look_for_canary() {
+                        let uptime = self.clock.boot_time().since(started);
+                        let beat = self.heartbeat(source, uptime);
+                        self.tell_sight(sight, beat).await;
+                    }
                 }
                 outcome = next_response(&mut self.responses) => self.tell(outcome).await,
                 batch = source.next_batch() => match batch? {
@@ -447,6 +456,26 @@ impl Stage {
                     }
                 }
             }
+        }
+    }
+
+    /// What the agent says of itself now.
+    fn heartbeat(&mut self, source: &dyn Source, uptime: Duration) -> Heartbeat {
+        let gaps = self.judges.gaps();
+        Heartbeat {
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            events: self.report.events,
+            alerts: self.report.alerts,
+            lost: self.report.lost,
+            suppressed: self.report.suppressed,
+            forgotten: gaps.forgotten,
+            late: gaps.late,
+            filtered: source.filtered(),
+            unhashed: source.unhashed(),
+            spool: None,
+            ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
+            commands: self.commands.as_ref().map(CommandTally::counts),
+            canary: self.canary.as_ref().map(CanaryWatch::health),
         }
     }
 
@@ -512,6 +541,9 @@ impl Stage {
             responder.observe(event, &mut self.answers);
         }
         self.judges.detect(event, &mut self.detections);
+        if let Some(canary) = &self.canary {
+            canary.observe(event);
+        }
         if !self.detections.is_empty() {
             found.evidence.push(event.id);
         }

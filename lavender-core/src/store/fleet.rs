@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub enum Liveness {
     /// It is heard, and loses nothing.
     Online,
-    /// It is heard, but late, with losses, or by a clock that is ahead.
+    /// It is heard, but late, with losses, by a clock that is ahead, or its sensor does not see.
     Degraded,
     /// It is not heard any more.
     Offline,
@@ -51,6 +51,8 @@ pub enum LivenessReason {
     Late,
     /// It reported losses just now.
     Losing,
+    /// Its sensor does not see the canary: what the agent itself does to be seen.
+    Blind,
     /// Its clock is ahead, so that nobody can tell how late it is.
     ClockAhead,
     /// It was not heard for too long.
@@ -61,8 +63,15 @@ pub enum LivenessReason {
 
 impl LivenessReason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::Heard, Self::Late, Self::Losing, Self::ClockAhead, Self::Silent, Self::Stopped];
+    pub const ALL: [Self; 7] = [
+        Self::Heard,
+        Self::Late,
+        Self::Losing,
+        Self::Blind,
+        Self::ClockAhead,
+        Self::Silent,
+        Self::Stopped,
+    ];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +79,7 @@ impl LivenessReason {
             Self::Heard => "heard",
             Self::Late => "late",
             Self::Losing => "losing",
+            Self::Blind => "blind",
             Self::ClockAhead => "clock_ahead",
             Self::Silent => "silent",
             Self::Stopped => "stopped",
@@ -108,7 +118,8 @@ named!(LivenessReason, "reason for a state of an agent");
 /// use lavender_core::store::{AgentFacts, Liveness, LivenessTimes};
 ///
 /// let times = LivenessTimes::default();
-/// let facts = AgentFacts { last_seen: Timestamp::from_millis(0), last_lost_at: None, stopped: false };
+/// let last_seen = Timestamp::from_millis(0);
+/// let facts = AgentFacts { last_seen, last_lost_at: None, blind: false, stopped: false };
 /// assert_eq!(times.judge(&facts, Timestamp::from_millis(1_000)).0, Liveness::Online);
 /// assert_eq!(times.judge(&facts, Timestamp::from_millis(46_000)).0, Liveness::Offline);
 /// ```
@@ -137,6 +148,8 @@ impl LivenessTimes {
             (Liveness::Offline, LivenessReason::Silent)
         } else if silence >= self.degraded_after {
             (Liveness::Degraded, LivenessReason::Late)
+        } else if facts.blind {
+            (Liveness::Degraded, LivenessReason::Blind)
         } else if facts.last_seen.since(now) >= self.offline_after {
             (Liveness::Degraded, LivenessReason::ClockAhead)
         } else if losing {
@@ -154,6 +167,8 @@ pub struct AgentFacts {
     pub last_seen: Timestamp,
     /// When it last reported a loss.
     pub last_lost_at: Option<Timestamp>,
+    /// Whether it said last that its sensor does not see its canary ([`CanaryHealth::missing`](crate::event::CanaryHealth)).
+    pub blind: bool,
     /// Whether it said that it stops.
     pub stopped: bool,
 }

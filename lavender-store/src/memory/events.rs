@@ -185,6 +185,7 @@ impl Events {
             let facts = AgentFacts {
                 last_seen: agent.record.last_seen,
                 last_lost_at: agent.last_lost_at,
+                blind: agent.heartbeat.as_ref().is_some_and(|(beat, _)| heartbeat::is_blind(beat)),
                 stopped: agent.record.stopped,
             };
             let from = agent.liveness.map(|(liveness, _)| liveness);

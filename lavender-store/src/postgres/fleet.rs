@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use super::error::{PostgresError, Result};
 use super::{Held, PostgresStore, access, agents, feed};
 use crate::cursor::{self, Listing, Position};
+use crate::heartbeat;
 
 const COLUMNS: &str =
     "tenant, agent, host, first_seen, last_seen, version, kernel_release, stopped,
@@ -89,15 +90,18 @@ async fn sweep(client: &mut Client, times: &LivenessTimes, now: Timestamp) -> Re
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     let select = transaction
         .prepare_cached(
-            "SELECT tenant, agent, last_seen, last_lost_at, stopped, liveness FROM lavender.agents
+            "SELECT tenant, agent, last_seen, last_lost_at, stopped, liveness,
+                 CASE WHEN strpos(heartbeat, $1) > 0 THEN heartbeat END
+             FROM lavender.agents
              ORDER BY tenant, agent",
         )
         .await?;
     let mut changed: Vec<Changed> = Vec::new();
-    for row in transaction.query(&select, &[]).await? {
+    for row in transaction.query(&select, &[&heartbeat::MISSING_KEY]).await? {
         let facts = AgentFacts {
             last_seen: Timestamp::from_nanos(row.try_get(2)?),
             last_lost_at: row.try_get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
+            blind: heartbeat::says_blind(row.try_get(6)?),
             stopped: row.try_get(4)?,
         };
         let (from, (to, reason)) = (state(&row, 5)?, times.judge(&facts, now));

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 use super::error::{Result, SqliteError};
 use super::{SqliteStore, access, agents, feed};
 use crate::cursor::{self, Listing, Position};
+use crate::heartbeat;
 
 const COLUMNS: &str =
     "tenant, agent, host, first_seen, last_seen, version, kernel_release, stopped,
@@ -72,13 +73,16 @@ fn read(
 fn sweep(connection: &Connection, times: &LivenessTimes, now: Timestamp) -> Result<u64> {
     let mut changed = Vec::new();
     let mut select = connection.prepare_cached(
-        "SELECT tenant, agent, last_seen, last_lost_at, stopped, liveness FROM agents",
+        "SELECT tenant, agent, last_seen, last_lost_at, stopped, liveness,
+             CASE WHEN instr(heartbeat, ?1) > 0 THEN heartbeat END
+         FROM agents",
     )?;
-    let mut rows = select.query([])?;
+    let mut rows = select.query([heartbeat::MISSING_KEY])?;
     while let Some(row) = rows.next()? {
         let facts = AgentFacts {
             last_seen: Timestamp::from_nanos(row.get(2)?),
             last_lost_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
+            blind: heartbeat::says_blind(row.get::<_, Option<String>>(6)?.as_deref()),
             stopped: row.get(4)?,
         };
         let (from, (to, reason)) = (state(row, 5)?, times.judge(&facts, now));

@@ -4,6 +4,7 @@
 
 mod agent;
 mod alerts;
+mod canary;
 mod commands;
 mod control_plane;
 mod correlation;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentConfig;
 pub use self::alerts::{AlertsConfig, SuppressBy};
+pub use self::canary::CanaryConfig;
 pub use self::commands::{CommandsConfig, PinnedKey, PublicKey};
 pub use self::control_plane::ControlPlaneConfig;
 pub use self::correlation::CorrelationConfig;
@@ -83,6 +85,8 @@ pub struct Config {
     pub response: ResponseConfig,
     /// `[evidence]`: what is kept of what came before an alert.
     pub evidence: EvidenceConfig,
+    /// `[canary]`: the agent's own act, which its sensor must see.
+    pub canary: CanaryConfig,
     /// `[commands]`: whose commands are taken.
     pub commands: CommandsConfig,
     /// `[store]`: where events and alerts are kept.

@@ -16,7 +16,8 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// With a file of its own listed as sensitive, a folder of its own for evidence, and `more` in the configuration.
+    /// With a file of its own listed as sensitive, a folder of its own for evidence, no canary unless `more` has one, and
+    /// `more` in the configuration.
     pub fn new(more: &str) -> Self {
         let setting = Self { cgroup: Cgroup::new(), folder: tempfile::tempdir().unwrap() };
         write(&setting.sensitive(), "root:*:1::::::\n");
@@ -27,10 +28,14 @@ impl Setting {
             true => String::new(),
             false => format!("[commands]\nstate_dir = {:?}\n", state.to_str().unwrap()),
         };
+        let canary = match more.contains("[canary]") {
+            true => "",
+            false => "[canary]\nenabled = false\n",
+        };
         write(
             &setting.config(),
             &format!(
-                "[agent]\nagent_id = \"test-agent\"\n{more}\n{commands}[evidence]\ndir = {:?}\n\
+                "[agent]\nagent_id = \"test-agent\"\n{more}\n{commands}{canary}[evidence]\ndir = {:?}\n\
                  [filters]\nsensitive_files = [{sensitive:?}]\n",
                 evidence.to_str().unwrap()
             ),

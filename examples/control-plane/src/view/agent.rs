@@ -47,7 +47,7 @@ pub struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub heartbeat_at: Option<Time>,
-    /// What it said then, as in its events: `ruleset` says which published rules it uses (`in_use`) and why not later ones
+    /// What it said then, as in its events: `canary` says whether its sensor sees (`missing`: what it does not), `ruleset` says which published rules it uses (`in_use`) and why not later ones
     /// (`fault`), `commands` what became of commands (`admitted`, `repeated`, `refused` by why), `spool` how its spool stands;
     /// counts since it started.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -238,9 +238,11 @@ def who_lags_behind_is_seen(url):
         hostile = "<img src=x onerror=window.hacked=1>"
         ask("rules", revisions=3)
         ask("beats", beats=[
-            {"ruleset": {"in_use": {"revision": 3, "digest": "00" * 32}}, "commands": {"admitted": 7, "refused": {
+            {"canary": {"seen": 5, "last_seen_at": 1_700_000_000_000_000_000, "latency_ms": 31},
+             "ruleset": {"in_use": {"revision": 3, "digest": "00" * 32}}, "commands": {"admitted": 7, "refused": {
                 "forged": 5, "replayed": 4, "expired": 3, "wrong_tenant": 2, "wrong_agent": 1}}},
             {"ruleset": {"in_use": {"revision": 2, "digest": "00" * 32}, "fault": hostile},
+             "canary": {"missing": {"since": 1_700_000_000_000_000_000, "kinds": ["file_open", "exec"], "fault": hostile}},
              "spool": {"bytes": 5000, "waiting": 12, "shed": 9, "fault": "the broker is away"}},
             {"ruleset": {}},
             {},
@@ -256,6 +258,7 @@ def who_lags_behind_is_seen(url):
             expect(page.locator(".agent-row", has_text=agent).locator(".revision")).to_have_text(mark)
         page.locator(".agent-row", has_text="web-1").click()
         shown = page.locator("#agent")
+        expect(shown).to_contain_text("seen in 31 ms")
         refused = shown.get_by_role("region", name="Commands refused since it started").locator("tbody tr")
         expect(refused).to_have_count(5)
         for why, count in [("Forged", 5), ("Replayed", 4), ("Expired", 3), ("Wrong tenant", 2), ("Wrong agent", 1)]:
@@ -264,6 +267,7 @@ def who_lags_behind_is_seen(url):
         page.goto(f"{url}/#/fleet?agent=db-1")
         expect(shown).to_contain_text("revision 2, behind 3")
         expect(shown).to_contain_text("the broker is away")
+        expect(shown).to_contain_text(re.compile(f"not seen since .*: File open, Exec *{re.escape(hostile)}"))
         expect(shown).to_contain_text("12 messages, 5,000 bytes")
         page.set_viewport_size({"width": 400, "height": 900})
         assert not (bad := look(page, "an agent that lags behind", "light", 400)), bad
