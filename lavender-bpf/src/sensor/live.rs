@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lavender_core::event::{EventBatch, EventKind, Unhashed};
+use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
 use lavender_core::{BootTime, Clock, SensorPlan, Sequencer};
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -21,7 +21,7 @@ use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
 use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
 use crate::evidence::{EvidenceRing, Mets};
-use crate::host::{LiveHost, Recorder, UnhashedCounts};
+use crate::host::{Counts, LiveHost, Recorder};
 use crate::record::RECORD_VERSION;
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -116,7 +116,8 @@ pub struct Sensor {
     throttled: Throttled,
     planned: Planned,
     filtered: Arc<Filtered>,
-    unhashed: Arc<UnhashedCounts>,
+    unhashed: Arc<Counts<Unhashed>>,
+    undescribed: Arc<Counts<Undescribed>>,
     /// When the counters are to be read, though nothing came: they change without a record only where a probe
     /// could not read or did not run.
     counters_due: BootTime,
@@ -167,8 +168,12 @@ impl Sensor {
         if let Some(options) = builder.hashes {
             host = host.with_hashes(options).map_err(|source| SensorError::Thread { source })?;
         }
+        if let Some(files) = builder.container_files {
+            let with = host.with_container_files(files);
+            host = with.map_err(|source| SensorError::Thread { source })?;
+        }
         host.set_execs_wait(builder.plan.awaits_hashes());
-        let unhashed = host.unhashed();
+        let (unhashed, undescribed) = (host.unhashed(), host.undescribed());
         for row in &probes {
             if let ProbeStatus::Unavailable { reason } = &row.status {
                 tracing::warn!(probe = %row.probe, reason, "a probe cannot be used here");
@@ -184,6 +189,7 @@ impl Sensor {
             planned,
             filtered,
             unhashed,
+            undescribed,
             counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
@@ -233,8 +239,17 @@ impl Sensor {
         self.unhashed.read()
     }
 
-    pub(super) fn shared_unhashed(&self) -> Arc<UnhashedCounts> {
+    /// Of how many containers it was not found out so far what their runtime says, by why.
+    pub fn undescribed(&self) -> BTreeMap<Undescribed, u64> {
+        self.undescribed.read()
+    }
+
+    pub(super) fn shared_unhashed(&self) -> Arc<Counts<Unhashed>> {
         Arc::clone(&self.unhashed)
+    }
+
+    pub(super) fn shared_undescribed(&self) -> Arc<Counts<Undescribed>> {
+        Arc::clone(&self.undescribed)
     }
 
     pub(super) fn shared_filtered(&self) -> Arc<Filtered> {
@@ -349,7 +364,7 @@ impl Sensor {
         self.idle = records == 0 && !waits;
         let drained_at = self.clock.boot_time();
         let host = self.assembler.host_mut().inner_mut();
-        let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_hashes();
+        let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_answers();
         if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
             self.assembler.take_back();
             return Ok(EventBatch::default());

@@ -32,7 +32,7 @@ pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::{PlanHandle, SensorSource};
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::evidence::EvidenceRing;
-use crate::host::HashOptions;
+use crate::host::{ContainerFiles, HashOptions};
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
 
 /// Why the sensor cannot start or go on.
@@ -142,6 +142,7 @@ pub struct SensorBuilder {
     evidence: Option<EvidenceRing>,
     plan: SensorPlan,
     hashes: Option<HashOptions>,
+    container_files: Option<ContainerFiles>,
 }
 
 impl SensorBuilder {
@@ -163,6 +164,7 @@ impl SensorBuilder {
             evidence: None,
             plan: SensorPlan::everything(),
             hashes: Some(HashOptions::default()),
+            container_files: Some(ContainerFiles::default()),
         }
     }
 
@@ -186,6 +188,14 @@ impl SensorBuilder {
     #[must_use]
     pub const fn with_hashes(mut self, hashes: Option<HashOptions>) -> Self {
         self.hashes = hashes;
+        self
+    }
+
+    /// Where the names of containers, their images and pods are read: [`ContainerFiles::default`] unless it is set; `None`:
+    /// nowhere.
+    #[must_use]
+    pub fn with_container_files(mut self, files: Option<ContainerFiles>) -> Self {
+        self.container_files = files;
         self
     }
 
