@@ -5,6 +5,7 @@
 mod agent;
 mod alerts;
 mod commands;
+mod containers;
 mod control_plane;
 mod correlation;
 mod error;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::agent::AgentConfig;
 pub use self::alerts::{AlertsConfig, SuppressBy};
 pub use self::commands::{CommandsConfig, PinnedKey, PublicKey};
+pub use self::containers::ContainersConfig;
 pub use self::control_plane::ControlPlaneConfig;
 pub use self::correlation::CorrelationConfig;
 pub use self::error::ConfigError;

@@ -10,7 +10,7 @@ use lavender_control_plane::access::new_token;
 use lavender_control_plane::{Commanding, ControlPlane, Options, api, watch};
 use lavender_core::command::{KeyId, Signer};
 use lavender_core::conformance::sample::Sample;
-use lavender_core::event::{EventKind, LossStage, Process};
+use lavender_core::event::{Container, EventKind, LossStage, Process};
 use lavender_core::store::{LivenessTimes, Role};
 use lavender_core::{
     Alert, Certainty, Clock as _, Evidence, RuleMeta, Severity, SystemClock, TenantId, Timestamp,
@@ -202,6 +202,14 @@ impl Stage {
         };
         let before = sample.child(&shell, "/usr/bin/ls", &["ls", "-la", "/srv"]);
         let about = sample.child(&shell, &program(command[0]), command);
+        let about = Arc::new(Process {
+            container: Some(Arc::new(Container {
+                name: Some("web".into()),
+                image: Some("nginx:1.27".into()),
+                ..Container::new("0123456789abcdef".repeat(4), Some("docker"))
+            })),
+            ..(*about).clone()
+        });
         let after = sample.child(&about, "/usr/bin/id", &["id"]);
         let processes: [&Arc<Process>; 4] = [&shell, &before, &about, &after];
         let mut events: Vec<_> =
