@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
@@ -16,6 +15,7 @@ use super::misses::Misses;
 use super::object::{Loaded, load_what_loads, reason};
 use super::plan::{Planned, left_out};
 use super::rings::Rings;
+use super::stats::{CaptureState, SensorStats, SharedStats};
 use super::throttled::Throttled;
 use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
@@ -30,81 +30,6 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often all counters are read at the least.
 const COUNTERS_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What the sensor has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SensorStats {
-    /// Records read from the rings.
-    pub records: u64,
-    /// Events delivered.
-    pub events: u64,
-    /// Events lost: [`EventBatch::lost`], summed up, but for what was over a limit.
-    pub lost: u64,
-    /// Acts that were over a limit, and are told as counts: see [`Limits`](crate::Limits).
-    pub throttled: u64,
-    /// Parts of arguments lost. The events that they belong to were delivered, and say so.
-    pub argument_parts_lost: u64,
-    /// Snapshots of all processes taken: one at the start, and one after losses of process life.
-    pub snapshots: u64,
-    /// What became of the capture.
-    pub capture: CaptureState,
-}
-
-/// What became of a capture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CaptureState {
-    /// There is none.
-    #[default]
-    Off,
-    /// It is being written.
-    Recording,
-    /// It reached its bound, and is complete up to there.
-    Full,
-    /// It could not be written any more; the log says why. It ends where it ended.
-    Failed,
-}
-
-/// [`SensorStats`], shared with other threads.
-#[derive(Debug, Default)]
-pub(super) struct SharedStats {
-    records: AtomicU64,
-    events: AtomicU64,
-    lost: AtomicU64,
-    throttled: AtomicU64,
-    argument_parts_lost: AtomicU64,
-    snapshots: AtomicU64,
-    capture: AtomicU8,
-}
-
-impl SharedStats {
-    fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> SensorStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        SensorStats {
-            records: read(&self.records),
-            events: read(&self.events),
-            lost: read(&self.lost),
-            throttled: read(&self.throttled),
-            argument_parts_lost: read(&self.argument_parts_lost),
-            snapshots: read(&self.snapshots),
-            capture: match self.capture.load(Ordering::Relaxed) {
-                0 => CaptureState::Off,
-                1 => CaptureState::Recording,
-                2 => CaptureState::Full,
-                _ => CaptureState::Failed,
-            },
-        }
-    }
-
-    fn set_capture(&self, state: CaptureState) {
-        self.capture.store(state as u8, Ordering::Relaxed);
-    }
-}
 
 /// The live sensor, owned by one thread. Dropping it detaches and unloads the probes.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
 use lavender_core::{Error, ErrorKind, SensorPlan, Source, async_trait};
 
 use super::filtered::Filtered;
-use super::live::{Sensor, SensorStats, SharedStats};
+use super::live::Sensor;
+use super::stats::{SensorStats, SharedStats};
 use super::{SensorBuilder, SensorError};
 use crate::host::Counts;
 use crate::support::ProbeReport;

@@ -196,21 +196,13 @@ impl Stage {
     ) -> Arc<Alert> {
         let sample = &mut self.agents[agent];
         sample.set_now(at);
-        let shell = sample.process();
+        let shell = in_container(&sample.process());
         let program = |name: &str| {
             if name.starts_with('/') { name.to_owned() } else { format!("/usr/bin/{name}") }
         };
-        let before = sample.child(&shell, "/usr/bin/ls", &["ls", "-la", "/srv"]);
-        let about = sample.child(&shell, &program(command[0]), command);
-        let about = Arc::new(Process {
-            container: Some(Arc::new(Container {
-                name: Some("web".into()),
-                image: Some("nginx:1.27".into()),
-                ..Container::new("0123456789abcdef".repeat(4), Some("docker"))
-            })),
-            ..(*about).clone()
-        });
-        let after = sample.child(&about, "/usr/bin/id", &["id"]);
+        let before = in_container(&sample.child(&shell, "/usr/bin/ls", &["ls", "-la", "/srv"]));
+        let about = in_container(&sample.child(&shell, &program(command[0]), command));
+        let after = in_container(&sample.child(&about, "/usr/bin/id", &["id"]));
         let processes: [&Arc<Process>; 4] = [&shell, &before, &about, &after];
         let mut events: Vec<_> =
             processes.into_iter().map(|process| sample.exec(process)).collect();
@@ -251,4 +243,14 @@ fn builtin() -> RuleSet {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();
     builder.build().unwrap().rules
+}
+
+/// The same process in a container.
+fn in_container(process: &Arc<Process>) -> Arc<Process> {
+    let container = Container {
+        name: Some("web".into()),
+        image: Some("nginx:1.27".into()),
+        ..Container::new("0123456789abcdef".repeat(4), Some("docker"))
+    };
+    Arc::new(Process { container: Some(Arc::new(container)), ..(**process).clone() })
 }
