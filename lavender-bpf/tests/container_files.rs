@@ -201,43 +201,41 @@ fn what_ran_before_the_file_was_there_has_it_in_what_it_does_later() {
     assert_eq!(watch.sensor.undescribed(), [].into());
 }
 
+/// Puts something there that is no file as Docker writes it.
+fn put(what: &str, path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    match what {
+        "nothing" => {}
+        "a half" => fs::write(path, "{\"ID\":").unwrap(),
+        "too much" => fs::File::create(path).unwrap().set_len((4 << 20) + 1).unwrap(),
+        "a link" => {
+            let real = path.with_extension("real");
+            fs::write(&real, DOCKER.replace("CONTAINER_ID", ID)).unwrap();
+            symlink(real, path).unwrap();
+        }
+        "a pipe" => mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap(),
+        "a folder" => fs::create_dir(path).unwrap(),
+        what => panic!("{what}"),
+    }
+}
+
 #[test]
 fn what_is_no_file_of_a_runtime_is_given_up_with_its_reason_and_counted() {
     if !can_run() {
         return;
     }
-    let make: [(&str, fn(&Path), Undescribed); 6] = [
-        ("missing", |_| {}, Undescribed::NotFound),
-        ("broken", |path| fs::write(path, "{\"ID\":").unwrap(), Undescribed::Malformed),
-        (
-            "huge",
-            |path| fs::File::create(path).unwrap().set_len((4 << 20) + 1).unwrap(),
-            Undescribed::TooLarge,
-        ),
-        (
-            "a link to another's",
-            |path| {
-                let real = path.with_extension("real");
-                fs::write(&real, DOCKER.replace("CONTAINER_ID", ID)).unwrap();
-                symlink(real, path).unwrap();
-            },
-            Undescribed::Unreadable,
-        ),
-        (
-            "a pipe",
-            |path| {
-                use rustix::fs::{CWD, FileType, Mode, mknodat};
-                mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap();
-            },
-            Undescribed::Unreadable,
-        ),
-        ("a folder", |path| fs::create_dir(path).unwrap(), Undescribed::Unreadable),
-    ];
-    for (what, make, why) in make {
+    for (what, why) in [
+        ("nothing", Undescribed::NotFound),
+        ("a half", Undescribed::Malformed),
+        ("too much", Undescribed::TooLarge),
+        ("a link", Undescribed::Unreadable),
+        ("a pipe", Undescribed::Unreadable),
+        ("a folder", Undescribed::Unreadable),
+    ] {
         let (group, root) = (Group::new(), temporary());
         let path = root.path().join(DOCKER_FILE.replace("ID", ID));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        make(&path);
+        put(what, &path);
         let inner = inside(&group, &format!("docker-{ID}.scope"));
         let mut watch = Watch::with(watched(&group, impatient(root.path())));
         let exec = until_known(&mut watch, &inner);
