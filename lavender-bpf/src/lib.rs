@@ -115,7 +115,7 @@ pub use crate::enforce::{
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::evidence::{EvidenceOptions, EvidenceRing, EvidenceStage};
 #[cfg(target_os = "linux")]
-pub use crate::host::HashOptions;
+pub use crate::host::{ContainerFiles, HashOptions};
 pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]

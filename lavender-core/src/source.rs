@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::alert::Alert;
 use crate::error::Result;
-use crate::event::{Event, EventBatch, EventKind, Unhashed};
+use crate::event::{Event, EventBatch, EventKind, Undescribed, Unhashed};
 use crate::rule::Detection;
 use crate::time::Timestamp;
 
@@ -42,6 +42,12 @@ pub trait Source: fmt::Debug + Send + 'static {
     /// How many files of programs it has not hashed since it began, by why. Their events say so, and heartbeats tell how
     /// many there were.
     fn unhashed(&self) -> BTreeMap<Unhashed, u64> {
+        BTreeMap::new()
+    }
+
+    /// Of how many containers it has not found out what their runtime says since it began, by why. Their events say so, and
+    /// heartbeats tell how many there were.
+    fn undescribed(&self) -> BTreeMap<Undescribed, u64> {
         BTreeMap::new()
     }
 }

@@ -14,7 +14,7 @@ use lavender_core::event::{
     NamespaceTypes, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend,
     NetworkTransport, NsCall, NsChange, OpenFlags, Pod, Priority, Process, ProcessTarget,
     ProcessVmWrite, Ptrace, PtraceRequest, QosClass, Sha256Digest, Signal, SignalOutcome,
-    SyscallResult, Terminal,
+    SyscallResult, Terminal, Undescribed,
 };
 use lavender_core::{
     AgentId, AgentIdentity, Alert, BootId, BootTime, ByteString, Captured, Certainty, Detection,
@@ -139,9 +139,15 @@ prop_compose! {
             terminal: on_terminal.then_some(Terminal { major: 136, minor: 4 }),
             cgroup_id,
             container: in_container.then(|| Arc::new(Container {
-                id: "abc".into(),
-                runtime: None,
-                pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::Burstable }),
+                name: deleted.then(|| "web".into()),
+                image: memory_backed.then(|| "nginx:1.27".into()),
+                pod: Some(Pod {
+                    name: deleted.then(|| "web-0".into()),
+                    namespace: memory_backed.then(|| "shop".into()),
+                    ..Pod::new("b0d", QosClass::Burstable)
+                }),
+                undescribed: (!deleted).then_some(Undescribed::Pending),
+                ..Container::new("abc", None)
             })),
             namespaces: Namespaces { pid: 1, ..Namespaces::default() },
             tree: None,

@@ -303,6 +303,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
     let tampering = changed.tampering(&shell, &shell);
     let cred_changes = Sample::new("acme", "web-1", 7).cred_changes(&shell);
     let hashed = Sample::new("acme", "web-1", 7).hashed_execs(&shell);
+    let contained = Sample::new("acme", "web-1", 7).container_execs(&shell);
     let kernel_calls = Sample::new("acme", "web-1", 7).kernel_calls(&shell, &shell);
     let alert = sample.alert(&every_kind[2], "r", Severity::Critical);
     let source = || Sample::new("acme", "web-1", 7).source().clone();
@@ -321,6 +322,7 @@ fn corpus_messages() -> Vec<(&'static str, Message)> {
         ("cred-changes", events(Topic::TelemetryRaw, cred_changes)),
         ("kernel-calls", events(Topic::TelemetryRaw, kernel_calls)),
         ("hashed-execs", events(Topic::TelemetryRaw, hashed)),
+        ("container-execs", events(Topic::TelemetryRaw, contained)),
         ("busy", events(Topic::TelemetryAccepted, sample.busy(64))),
         ("plain", events(Topic::TelemetryRaw, vec![sample.heartbeat()])),
         (

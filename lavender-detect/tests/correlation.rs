@@ -294,8 +294,7 @@ fn process(
         group: None,
         terminal: None,
         cgroup_id: 1,
-        container: container
-            .map(|id| Arc::new(Container { id: id.into(), runtime: None, pod: None })),
+        container: container.map(|id| Arc::new(Container::new(id, None))),
         namespaces: Namespaces::default(),
         tree: None,
         parent_id: parent.map(|parent| parent.exec_id),

@@ -139,9 +139,14 @@ fn full() -> Vec<Arc<Event>> {
     shell.executable.inode = 9;
     shell.executable.hash = Some(ExecutableHash::Sha256(Sha256Digest::from_bytes(&[7; 32])));
     shell.container = Some(Arc::new(Container {
-        id: "c".into(),
-        runtime: Some("docker".into()),
-        pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::BestEffort }),
+        name: Some("web".into()),
+        image: Some("nginx:1.27".into()),
+        pod: Some(Pod {
+            name: Some("web-0".into()),
+            namespace: Some("shop".into()),
+            ..Pod::new("b0d", QosClass::BestEffort)
+        }),
+        ..Container::new("c", Some("docker"))
     }));
     let program = EventData::Exec(Exec {
         filename: shell.executable.path.clone(),

@@ -66,7 +66,8 @@ pub fn open(
     let mut builder = SensorBuilder::new(identity, boot, sequencer)
         .with_plan(plan)
         .with_limits(config.throttle.limits())
-        .with_hashes(config.hash.options());
+        .with_hashes(config.hash.options())
+        .with_container_files(config.containers.files());
     if !config.kinds.is_empty() {
         builder = builder.with_kinds(config.kinds.iter().map(|kind| (*kind).into()));
     }

@@ -4,7 +4,7 @@ import { read, readAll } from "./api.js";
 import { el, field, show } from "./dom.js";
 import { ago, moment, words } from "./format.js";
 import { href } from "./route.js";
-import { facts, severity, status, table } from "./parts.js";
+import { container, facts, severity, status, table } from "./parts.js";
 import { drawTree } from "./tree.js";
 
 const ACTIONS = [["acknowledged", "Acknowledge", "a"], ["resolved", "Resolve", "r"], ["dismissed", "Dismiss", "d"], ["open", "Open again", "o"]];
@@ -101,7 +101,7 @@ export function alertDetail(id, { setStatus, close }) {
         ["User", process && (process.user ? `${process.user} (${process.uid})` : String(process.uid))],
         ["Program", process && el("span", { class: "mono" }, process.executable)], ["Pid", process?.pid],
         ["Directory", process && el("span", { class: "mono" }, process.working_directory)],
-        ["Container", process?.container_id],
+        ...(process ? container(process) : []),
         ["Capture", alert.capture && el("span", { class: "mono" }, alert.capture)],
       ].map(([name, value]) => [name, value === false ? undefined : value])),
       tree,

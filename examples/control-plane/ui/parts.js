@@ -24,6 +24,13 @@ export const facts = (pairs) =>
   el("dl", { class: "facts" }, pairs.filter(([, value]) => value !== undefined && value !== null && value !== "")
     .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 
+/** Names and values of the container that a process runs in: those that are known. */
+export const container = (process) => [
+  ["Container", process.container_name ? `${process.container_name} (${process.container_id.slice(0, 12)})` : process.container_id],
+  ["Image", process.container_image && el("span", { class: "mono" }, process.container_image)],
+  ["Pod", process.pod_name && (process.pod_namespace ? `${process.pod_namespace}/${process.pod_name}` : process.pod_name)],
+];
+
 /** A table; a cell is a text or an element. `numbers` are the columns of numbers. */
 export function table(label, head, rows, numbers = []) {
   const kind = (index) => ({ class: numbers.includes(index) && "number" });

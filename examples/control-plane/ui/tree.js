@@ -4,7 +4,7 @@ import { read } from "./api.js";
 import { killButtons } from "./commands.js";
 import { el, show, svg } from "./dom.js";
 import { base, clock } from "./format.js";
-import { facts } from "./parts.js";
+import { container, facts } from "./parts.js";
 
 const STEP = 18;
 const HEIGHT = 28;
@@ -75,7 +75,7 @@ function about(agent, process) {
     facts([
       ["Program", el("span", { class: "mono" }, process.executable)], ["Pid", process.pid],
       ["User", process.user ?? process.uid], ["Directory", el("span", { class: "mono" }, process.working_directory)],
-      ["Container", process.container_id], ["Ended", process.exited_at && clock(process.exited_at)],
+      ...container(process), ["Ended", process.exited_at && clock(process.exited_at)],
     ]),
     killButtons(agent, process));
 }

@@ -151,7 +151,7 @@ impl<H: Host> Assembler<H> {
     ) -> Process {
         let exec_id = self.exec_id(header);
         let cgroup_id = task.cgroup_id.get();
-        let container = self.names.container(&mut self.host, cgroup_id, exec_id.process);
+        let container = self.containers.of(&mut self.host, cgroup_id, exec_id.process);
         let parent_id = parent.as_ref().map(|parent| parent.exec_id).or_else(|| {
             let id = self.parent_id(task)?;
             Some(ExecId { process: id, generation: task.parent_generation.get() })

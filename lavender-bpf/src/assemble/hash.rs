@@ -59,6 +59,15 @@ impl Hashes {
         self.held.iter().any(|held| last || held.until <= now)
     }
 
+    /// Puts another state of the process of every exec that waits, where `change` has one.
+    pub(super) fn update_held(&mut self, change: impl Fn(&Process) -> Option<Process>) {
+        for held in &mut self.held {
+            if let Some(changed) = change(&held.draft.process) {
+                held.draft.process = Arc::new(changed);
+            }
+        }
+    }
+
     fn get(&mut self, file: ExecutableFile) -> Option<ExecutableHash> {
         let known = self.known.get_mut(&file)?;
         self.by_use.remove(&known.used);

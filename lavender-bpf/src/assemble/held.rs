@@ -20,6 +20,8 @@ pub struct Held {
     pub execs: usize,
     /// Files of programs whose hash is remembered.
     pub hashes: usize,
+    /// Containers of which it is remembered what their runtime says.
+    pub containers: usize,
     /// Events whose memory is to be used again, those that are still on their way included.
     pub events: usize,
     /// Bytes of the buffers of their texts.
@@ -37,6 +39,7 @@ impl<H: Host> Assembler<H> {
             questions: self.questions.len(),
             execs: self.hashes.held(),
             hashes: self.hashes.known(),
+            containers: self.containers.described(),
             events: self.pool.len(),
             text_bytes: self.texts.bytes(),
         }

@@ -4,6 +4,7 @@
 //! [`Host`], so that a capture, which holds both, gives the same events again.
 
 mod arguments;
+mod containers;
 mod credentials;
 mod describe;
 mod exec_failed;
@@ -30,6 +31,7 @@ use lavender_core::event::{Event, EventBatch, EventData, EventKind, Loss, LossSt
 use lavender_core::{BootDigest, BootId, BootTime, EventId, ExecId, Origin, ProcessId};
 
 use self::arguments::PendingArguments;
+use self::containers::Containers;
 use self::hash::Hashes;
 pub use self::held::Held;
 use self::look_up::Questions;
@@ -89,6 +91,7 @@ pub struct Assembler<H> {
     boot: BootDigest,
     host: H,
     names: Names,
+    containers: Containers,
     processes: ProcessTable,
     pending: PendingArguments,
     questions: Questions,
@@ -162,6 +165,7 @@ impl<H: Host> Assembler<H> {
             boot: BootDigest::new(boot),
             host,
             names: Names::default(),
+            containers: Containers::default(),
             processes: ProcessTable::new(PROCESSES_MAX),
             pending: PendingArguments::default(),
             questions: Questions::default(),
@@ -228,6 +232,7 @@ impl<H: Host> Assembler<H> {
             events: std::mem::take(&mut into.events),
             pool: std::mem::take(&mut self.pool),
         };
+        self.take_descriptions();
         self.take_hashes(&mut batch);
         if let Some((at, records)) = input.snapshot {
             let damaged = self.take_snapshot(at, records, &batch);

@@ -1,13 +1,12 @@
-//! Names of users and groups, and containers of control groups, as the host gave them, for a while.
+//! Names of users and groups, as the host gave them, for a while.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_core::event::Container;
-use lavender_core::{BootTime, ProcessId};
+use lavender_core::BootTime;
 
-use crate::host::{Host, container_of};
+use crate::host::Host;
 
 /// How long a name holds before it is asked for again.
 const NAME_AGE: Duration = Duration::from_secs(300);
@@ -20,7 +19,6 @@ const NAMES_MAX: usize = 16_384;
 pub(super) struct Names {
     users: HashMap<u32, (BootTime, Option<Arc<str>>)>,
     groups: HashMap<u32, (BootTime, Option<Arc<str>>)>,
-    containers: HashMap<u64, Option<Arc<Container>>>,
 }
 
 impl Names {
@@ -40,25 +38,6 @@ impl Names {
         gid: u32,
     ) -> Option<Arc<str>> {
         cached(&mut self.groups, now, gid, || host.group(gid))
-    }
-
-    /// The container of a control group. A group whose path is not known is asked for again.
-    pub(super) fn container(
-        &mut self,
-        host: &mut impl Host,
-        cgroup: u64,
-        process: ProcessId,
-    ) -> Option<Arc<Container>> {
-        if let Some(container) = self.containers.get(&cgroup) {
-            return container.clone();
-        }
-        let path = host.cgroup(cgroup, process)?;
-        if self.containers.len() >= NAMES_MAX {
-            self.containers.clear();
-        }
-        let container = container_of(&path);
-        self.containers.insert(cgroup, container.clone());
-        container
     }
 }
 

@@ -14,7 +14,7 @@ use crate::host::Fact;
 pub(crate) struct Known {
     /// Processes, each after its parent.
     processes: Vec<KnownProcess>,
-    /// Names of users and groups, paths of control groups.
+    /// Names of users and groups, paths of control groups, what is known of programs and containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) facts: Vec<Fact>,
 }

@@ -48,20 +48,20 @@ fn one(parts: &[&str], at: usize) -> Option<Container> {
     let scope = part.strip_suffix(".scope").unwrap_or(part);
     for (prefix, runtime) in BY_PREFIX {
         if let Some(id) = scope.strip_prefix(prefix).filter(|id| is_container_id(id)) {
-            return Some(found(id, Some(runtime)));
+            return Some(Container::new(id, Some(runtime)));
         }
     }
     if let Some(name) = part.strip_prefix("lxc.payload.").filter(|name| !name.is_empty()) {
-        return Some(found(name, Some("lxc")));
+        return Some(Container::new(name, Some("lxc")));
     }
     let above = at.checked_sub(1).map(|above| parts[above]);
     if above == Some("lxc") {
-        return Some(found(part, Some("lxc")));
+        return Some(Container::new(part, Some("lxc")));
     }
     if above == Some("machine.slice")
         && let Some(name) = nspawn_name(part)
     {
-        return Some(found(&name, Some("systemd-nspawn")));
+        return Some(Container::new(name, Some("systemd-nspawn")));
     }
     if is_container_id(scope) {
         // Not one further up: that may hold the runtime of this one.
@@ -72,7 +72,7 @@ fn one(parts: &[&str], at: usize) -> Option<Container> {
             "crio" => Some("cri-o"),
             _ => None,
         });
-        return Some(found(scope, runtime));
+        return Some(Container::new(scope, runtime));
     }
     None
 }
@@ -130,16 +130,12 @@ fn pod_uid(uid: &str, qos_class: QosClass) -> Option<Pod> {
     let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
     let dashes = uid.bytes().filter(|byte| *byte == b'-').count();
     let right = digits == 32 && (dashes == 0 || dashes == 4) && uid.len() == digits + dashes;
-    right.then(|| Pod { uid: uid.into(), qos_class })
+    right.then(|| Pod::new(uid, qos_class))
 }
 
 /// 64 hexadecimal digits: what all the runtimes give.
-fn is_container_id(text: &str) -> bool {
+pub(super) fn is_container_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn found(id: &str, runtime: Option<&str>) -> Container {
-    Container { id: id.into(), runtime: runtime.map(Into::into), pod: None }
 }
 
 #[cfg(test)]

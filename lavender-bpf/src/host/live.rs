@@ -10,12 +10,16 @@ use std::time::Duration;
 use lavender_core::{BootTime, ByteString, Clock, ProcessId};
 use nix::unistd::{Gid, Group, Uid, User};
 
-use lavender_core::event::{ExecutableHash, Process};
+use lavender_core::event::{Container, ExecutableHash, Process, Undescribed, Unhashed};
 
+use super::container_files::Describer;
 #[cfg(feature = "load")]
-use super::hash::UnhashedCounts;
+use super::counts::Counts;
 use super::hash::{HashOptions, Hasher};
-use super::{ExecutableFile, FoundProcess, HashAnswer, HashCause, Host, procfs};
+use super::{
+    ContainerDescription, ContainerFiles, DescribeAnswer, ExecutableFile, FoundProcess, HashAnswer,
+    HashCause, Host, procfs,
+};
 
 /// The most paths that are kept.
 const CACHE_MAX: usize = 16_384;
@@ -36,6 +40,7 @@ pub struct LiveHost {
     /// The users that are watched; empty: all.
     watched_uids: Vec<u32>,
     hasher: Option<Hasher>,
+    describer: Option<Describer>,
 }
 
 impl LiveHost {
@@ -49,6 +54,7 @@ impl LiveHost {
             watched_cgroups: Vec::new(),
             watched_uids: Vec::new(),
             hasher: None,
+            describer: None,
         }
     }
 
@@ -59,6 +65,16 @@ impl LiveHost {
     /// When the thread cannot be started.
     pub fn with_hashes(mut self, options: HashOptions) -> std::io::Result<Self> {
         self.hasher = Some(Hasher::start(options, Arc::clone(&self.clock))?);
+        Ok(self)
+    }
+
+    /// Reads what runtimes write of their containers, on a thread that ends with this.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn with_container_files(mut self, files: ContainerFiles) -> std::io::Result<Self> {
+        self.describer = Some(Describer::start(files, Arc::clone(&self.clock))?);
         Ok(self)
     }
 
@@ -86,16 +102,23 @@ impl LiveHost {
         }
     }
 
-    /// Whether hashes have come.
+    /// Whether hashes of programs or descriptions of containers have come.
     #[cfg(feature = "load")]
-    pub(crate) fn has_hashes(&mut self) -> bool {
+    pub(crate) fn has_answers(&mut self) -> bool {
         self.hasher.as_mut().is_some_and(Hasher::has_arrived)
+            || self.describer.as_mut().is_some_and(Describer::has_arrived)
     }
 
     /// How many files were not hashed.
     #[cfg(feature = "load")]
-    pub(crate) fn unhashed(&self) -> Arc<UnhashedCounts> {
+    pub(crate) fn unhashed(&self) -> Arc<Counts<Unhashed>> {
         self.hasher.as_ref().map(Hasher::counts).unwrap_or_default()
+    }
+
+    /// How many containers were not described.
+    #[cfg(feature = "load")]
+    pub(crate) fn undescribed(&self) -> Arc<Counts<Undescribed>> {
+        self.describer.as_ref().map(Describer::counts).unwrap_or_default()
     }
 
     fn watches(&self, process: ProcessId) -> bool {
@@ -196,5 +219,16 @@ impl Host for LiveHost {
 
     fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
         self.hasher.as_mut().map(Hasher::take).unwrap_or_default()
+    }
+
+    fn describe(&mut self, container: &Container) -> DescribeAnswer {
+        match &mut self.describer {
+            Some(describer) => describer.ask(container),
+            None => DescribeAnswer::Off,
+        }
+    }
+
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)> {
+        self.describer.as_mut().map(Describer::take).unwrap_or_default()
     }
 }

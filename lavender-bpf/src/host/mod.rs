@@ -4,6 +4,11 @@
 //! Every answer goes into a capture, so that a replay gets the same ones.
 
 mod container;
+#[cfg(target_os = "linux")]
+mod container_files;
+#[cfg(target_os = "linux")]
+mod counts;
+mod description;
 mod executable;
 #[cfg(target_os = "linux")]
 mod hash;
@@ -15,16 +20,20 @@ mod recorded;
 
 use std::sync::Arc;
 
-use lavender_core::event::{Container, ExecutableHash, Process, Unhashed};
+use lavender_core::event::{Container, ExecutableHash, Process, Undescribed, Unhashed};
 use lavender_core::{ByteString, ExecId, ProcessId};
 use serde::{Deserialize, Serialize};
 
 pub use self::container::container;
+#[cfg(target_os = "linux")]
+pub use self::container_files::{ContainerFile, ContainerFiles};
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub(crate) use self::counts::Counts;
+pub(crate) use self::description::described;
+pub use self::description::{ContainerDescription, DescribeAnswer};
 pub use self::executable::{ExecutableFile, HashAnswer, HashCause};
 #[cfg(target_os = "linux")]
 pub use self::hash::HashOptions;
-#[cfg(all(feature = "load", target_os = "linux"))]
-pub(crate) use self::hash::UnhashedCounts;
 #[cfg(target_os = "linux")]
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
@@ -59,6 +68,13 @@ pub trait Host: std::fmt::Debug + Send {
 
     /// Takes what has come of files that were to be hashed.
     fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)>;
+
+    /// Has what a container's runtime says of it read, without waiting for it: what comes of it is taken by
+    /// [`take_descriptions`](Self::take_descriptions).
+    fn describe(&mut self, container: &Container) -> DescribeAnswer;
+
+    /// Takes what has come of containers that were to be described, by their ids.
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)>;
 }
 
 /// A process as `/proc` shows it.
@@ -92,27 +108,33 @@ pub(crate) enum Fact {
     Process(ProcessId, Option<Box<FoundProcess>>),
     Hashing(ExecId, HashAnswer),
     Hash(ExecutableFile, ExecutableHash),
+    Describing(Arc<str>, DescribeAnswer),
+    Description(Arc<str>, Result<ContainerDescription, Undescribed>),
 }
 
 /// What an answer is about that holds beyond the batch in which it was given.
 #[cfg(all(feature = "load", target_os = "linux"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FactKey {
     User(u32),
     Group(u32),
     Cgroup(u64),
     Hash(ExecutableFile),
+    Describing(Arc<str>),
+    Description(Arc<str>),
 }
 
 #[cfg(all(feature = "load", target_os = "linux"))]
 impl Fact {
     /// What it is about; `None` where it is of use in its own batch only.
-    pub(crate) const fn lasting_key(&self) -> Option<FactKey> {
+    pub(crate) fn lasting_key(&self) -> Option<FactKey> {
         match self {
             Self::User(uid, _) => Some(FactKey::User(*uid)),
             Self::Group(gid, _) => Some(FactKey::Group(*gid)),
             Self::Cgroup(id, _) => Some(FactKey::Cgroup(*id)),
             Self::Hash(file, hash) if is_lasting(hash) => Some(FactKey::Hash(*file)),
+            Self::Describing(id, _) => Some(FactKey::Describing(Arc::clone(id))),
+            Self::Description(id, _) => Some(FactKey::Description(Arc::clone(id))),
             Self::Arguments(..) | Self::Process(..) | Self::Hashing(..) | Self::Hash(..) => None,
         }
     }
@@ -136,11 +158,6 @@ pub(crate) const fn is_lasting(hash: &ExecutableHash) -> bool {
 pub fn boot_id() -> std::io::Result<lavender_core::BootId> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     text.trim().parse().map_err(std::io::Error::other)
-}
-
-/// The container that a control group's path names.
-pub(crate) fn container_of(path: &str) -> Option<Arc<Container>> {
-    container(path).map(Arc::new)
 }
 
 /// A host that knows nothing: for records without one.
@@ -173,6 +190,14 @@ impl Host for NoHost {
     }
 
     fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        Vec::new()
+    }
+
+    fn describe(&mut self, _container: &Container) -> DescribeAnswer {
+        DescribeAnswer::Off
+    }
+
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)> {
         Vec::new()
     }
 }

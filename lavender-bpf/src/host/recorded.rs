@@ -3,10 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use lavender_core::event::{ExecutableHash, Process};
+use lavender_core::event::{Container, ExecutableHash, Process, Undescribed};
 use lavender_core::{ByteString, ExecId, ProcessId};
 
-use super::{ExecutableFile, Fact, FoundProcess, HashAnswer, HashCause, Host};
+use super::{
+    ContainerDescription, DescribeAnswer, ExecutableFile, Fact, FoundProcess, HashAnswer,
+    HashCause, Host,
+};
 
 /// Passes answers on and notes them, for the capture.
 #[cfg(all(feature = "load", target_os = "linux"))]
@@ -92,6 +95,22 @@ impl<H: Host> Host for Recorder<H> {
         }
         hashes
     }
+
+    fn describe(&mut self, container: &Container) -> DescribeAnswer {
+        let answer = self.inner.describe(container);
+        if answer != DescribeAnswer::Off {
+            self.note(|| Fact::Describing(Arc::clone(&container.id), answer));
+        }
+        answer
+    }
+
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)> {
+        let descriptions = self.inner.take_descriptions();
+        for (id, description) in &descriptions {
+            self.note(|| Fact::Description(Arc::clone(id), description.clone()));
+        }
+        descriptions
+    }
 }
 
 /// Answers out of a capture. An answer holds until the capture has a newer one.
@@ -105,6 +124,11 @@ pub(crate) struct RecordedHost {
     /// In the order in which they were asked for.
     hashing: VecDeque<(ExecId, HashAnswer)>,
     hashes: Vec<(ExecutableFile, ExecutableHash)>,
+    /// In the order in which they were asked for.
+    describing: VecDeque<(Arc<str>, DescribeAnswer)>,
+    /// What was answered last about each: whoever begins midway asks again about what was asked before.
+    last_describing: HashMap<Arc<str>, DescribeAnswer>,
+    descriptions: Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)>,
 }
 
 impl RecordedHost {
@@ -113,6 +137,7 @@ impl RecordedHost {
         self.arguments.clear();
         self.processes.clear();
         self.hashing.clear();
+        self.describing.clear();
         for fact in facts {
             match fact {
                 Fact::User(uid, name) => drop(self.users.insert(uid, name)),
@@ -126,6 +151,11 @@ impl RecordedHost {
                 }
                 Fact::Hashing(exec, answer) => self.hashing.push_back((exec, answer)),
                 Fact::Hash(file, hash) => self.hashes.push((file, hash)),
+                Fact::Describing(id, answer) => {
+                    self.last_describing.insert(Arc::clone(&id), answer);
+                    self.describing.push_back((id, answer));
+                }
+                Fact::Description(id, description) => self.descriptions.push((id, description)),
             }
         }
     }
@@ -163,5 +193,18 @@ impl Host for RecordedHost {
 
     fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
         std::mem::take(&mut self.hashes)
+    }
+
+    fn describe(&mut self, container: &Container) -> DescribeAnswer {
+        if self.describing.front().is_some_and(|(id, _)| *id == container.id)
+            && let Some((_, answer)) = self.describing.pop_front()
+        {
+            return answer;
+        }
+        self.last_describing.get(&container.id).copied().unwrap_or(DescribeAnswer::Off)
+    }
+
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)> {
+        std::mem::take(&mut self.descriptions)
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lavender_core::event::{EventBatch, EventKind, Unhashed};
+use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
 use lavender_core::{BootTime, Clock, SensorPlan, Sequencer};
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -16,12 +15,13 @@ use super::misses::Misses;
 use super::object::{Loaded, load_what_loads, reason};
 use super::plan::{Planned, left_out};
 use super::rings::Rings;
+use super::stats::{CaptureState, SensorStats, SharedStats};
 use super::throttled::Throttled;
 use super::{SensorBuilder, SensorError, snapshot};
 use crate::assemble::{Assembler, BatchInput};
 use crate::capture::{BatchMeta, CaptureHeader, CaptureWriter};
 use crate::evidence::{EvidenceRing, Mets};
-use crate::host::{LiveHost, Recorder, UnhashedCounts};
+use crate::host::{Counts, LiveHost, Recorder};
 use crate::record::RECORD_VERSION;
 use crate::support::{Probe, ProbeReport, ProbeStatus};
 
@@ -30,81 +30,6 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often all counters are read at the least.
 const COUNTERS_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What the sensor has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SensorStats {
-    /// Records read from the rings.
-    pub records: u64,
-    /// Events delivered.
-    pub events: u64,
-    /// Events lost: [`EventBatch::lost`], summed up, but for what was over a limit.
-    pub lost: u64,
-    /// Acts that were over a limit, and are told as counts: see [`Limits`](crate::Limits).
-    pub throttled: u64,
-    /// Parts of arguments lost. The events that they belong to were delivered, and say so.
-    pub argument_parts_lost: u64,
-    /// Snapshots of all processes taken: one at the start, and one after losses of process life.
-    pub snapshots: u64,
-    /// What became of the capture.
-    pub capture: CaptureState,
-}
-
-/// What became of a capture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CaptureState {
-    /// There is none.
-    #[default]
-    Off,
-    /// It is being written.
-    Recording,
-    /// It reached its bound, and is complete up to there.
-    Full,
-    /// It could not be written any more; the log says why. It ends where it ended.
-    Failed,
-}
-
-/// [`SensorStats`], shared with other threads.
-#[derive(Debug, Default)]
-pub(super) struct SharedStats {
-    records: AtomicU64,
-    events: AtomicU64,
-    lost: AtomicU64,
-    throttled: AtomicU64,
-    argument_parts_lost: AtomicU64,
-    snapshots: AtomicU64,
-    capture: AtomicU8,
-}
-
-impl SharedStats {
-    fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> SensorStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        SensorStats {
-            records: read(&self.records),
-            events: read(&self.events),
-            lost: read(&self.lost),
-            throttled: read(&self.throttled),
-            argument_parts_lost: read(&self.argument_parts_lost),
-            snapshots: read(&self.snapshots),
-            capture: match self.capture.load(Ordering::Relaxed) {
-                0 => CaptureState::Off,
-                1 => CaptureState::Recording,
-                2 => CaptureState::Full,
-                _ => CaptureState::Failed,
-            },
-        }
-    }
-
-    fn set_capture(&self, state: CaptureState) {
-        self.capture.store(state as u8, Ordering::Relaxed);
-    }
-}
 
 /// The live sensor, owned by one thread. Dropping it detaches and unloads the probes.
 #[derive(Debug)]
@@ -116,7 +41,8 @@ pub struct Sensor {
     throttled: Throttled,
     planned: Planned,
     filtered: Arc<Filtered>,
-    unhashed: Arc<UnhashedCounts>,
+    unhashed: Arc<Counts<Unhashed>>,
+    undescribed: Arc<Counts<Undescribed>>,
     /// When the counters are to be read, though nothing came: they change without a record only where a probe
     /// could not read or did not run.
     counters_due: BootTime,
@@ -167,8 +93,12 @@ impl Sensor {
         if let Some(options) = builder.hashes {
             host = host.with_hashes(options).map_err(|source| SensorError::Thread { source })?;
         }
+        if let Some(files) = builder.container_files {
+            let with = host.with_container_files(files);
+            host = with.map_err(|source| SensorError::Thread { source })?;
+        }
         host.set_execs_wait(builder.plan.awaits_hashes());
-        let unhashed = host.unhashed();
+        let (unhashed, undescribed) = (host.unhashed(), host.undescribed());
         for row in &probes {
             if let ProbeStatus::Unavailable { reason } = &row.status {
                 tracing::warn!(probe = %row.probe, reason, "a probe cannot be used here");
@@ -184,6 +114,7 @@ impl Sensor {
             planned,
             filtered,
             unhashed,
+            undescribed,
             counters_due: BootTime::default(),
             ids: builder.ids,
             clock: builder.clock,
@@ -233,8 +164,17 @@ impl Sensor {
         self.unhashed.read()
     }
 
-    pub(super) fn shared_unhashed(&self) -> Arc<UnhashedCounts> {
+    /// Of how many containers it was not found out so far what their runtime says, by why.
+    pub fn undescribed(&self) -> BTreeMap<Undescribed, u64> {
+        self.undescribed.read()
+    }
+
+    pub(super) fn shared_unhashed(&self) -> Arc<Counts<Unhashed>> {
         Arc::clone(&self.unhashed)
+    }
+
+    pub(super) fn shared_undescribed(&self) -> Arc<Counts<Undescribed>> {
+        Arc::clone(&self.undescribed)
     }
 
     pub(super) fn shared_filtered(&self) -> Arc<Filtered> {
@@ -349,7 +289,7 @@ impl Sensor {
         self.idle = records == 0 && !waits;
         let drained_at = self.clock.boot_time();
         let host = self.assembler.host_mut().inner_mut();
-        let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_hashes();
+        let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_answers();
         if nothing && !self.assembler.is_waiting() && !self.assembler.is_due(drained_at, last) {
             self.assembler.take_back();
             return Ok(EventBatch::default());

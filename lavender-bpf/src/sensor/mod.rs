@@ -14,6 +14,7 @@ mod plan;
 mod rings;
 mod snapshot;
 mod source;
+mod stats;
 mod throttled;
 
 use std::path::PathBuf;
@@ -27,12 +28,13 @@ pub use self::audit::{Census, ProcessAudit};
 use self::config::{Config, RingBytes};
 pub use self::cost::{CostMeasurement, ProgramCost};
 pub use self::limits::{Limits, Rates};
-pub use self::live::{CaptureState, Sensor, SensorStats};
+pub use self::live::Sensor;
 pub(crate) use self::object::{Aligned, log_to_tracing, reason};
 pub use self::source::{PlanHandle, SensorSource};
+pub use self::stats::{CaptureState, SensorStats};
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::evidence::EvidenceRing;
-use crate::host::HashOptions;
+use crate::host::{ContainerFiles, HashOptions};
 use crate::support::{Missing, Probe, ProbeReport, ProbeStatus};
 
 /// Why the sensor cannot start or go on.
@@ -142,6 +144,7 @@ pub struct SensorBuilder {
     evidence: Option<EvidenceRing>,
     plan: SensorPlan,
     hashes: Option<HashOptions>,
+    container_files: Option<ContainerFiles>,
 }
 
 impl SensorBuilder {
@@ -163,6 +166,7 @@ impl SensorBuilder {
             evidence: None,
             plan: SensorPlan::everything(),
             hashes: Some(HashOptions::default()),
+            container_files: Some(ContainerFiles::default()),
         }
     }
 
@@ -186,6 +190,14 @@ impl SensorBuilder {
     #[must_use]
     pub const fn with_hashes(mut self, hashes: Option<HashOptions>) -> Self {
         self.hashes = hashes;
+        self
+    }
+
+    /// Where the names of containers, their images and pods are read: [`ContainerFiles::default`] unless it is set; `None`:
+    /// nowhere.
+    #[must_use]
+    pub fn with_container_files(mut self, files: Option<ContainerFiles>) -> Self {
+        self.container_files = files;
         self
     }
 

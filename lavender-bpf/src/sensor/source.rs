@@ -8,13 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use lavender_core::event::{EventBatch, EventKind, Unhashed};
+use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
 use lavender_core::{Error, ErrorKind, SensorPlan, Source, async_trait};
 
 use super::filtered::Filtered;
-use super::live::{Sensor, SensorStats, SharedStats};
+use super::live::Sensor;
+use super::stats::{SensorStats, SharedStats};
 use super::{SensorBuilder, SensorError};
-use crate::host::UnhashedCounts;
+use crate::host::Counts;
 use crate::support::ProbeReport;
 
 /// How many batches wait to be taken. Beyond it the thread waits, the rings fill, and what they cannot take is
@@ -35,7 +36,8 @@ pub struct SensorSource {
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
     filtered: Arc<Filtered>,
-    unhashed: Arc<UnhashedCounts>,
+    unhashed: Arc<Counts<Unhashed>>,
+    undescribed: Arc<Counts<Undescribed>>,
     plans: Sender<NewPlan>,
 }
 
@@ -72,7 +74,8 @@ struct Ready {
     probes: Vec<ProbeReport>,
     stats: Arc<SharedStats>,
     filtered: Arc<Filtered>,
-    unhashed: Arc<UnhashedCounts>,
+    unhashed: Arc<Counts<Unhashed>>,
+    undescribed: Arc<Counts<Undescribed>>,
 }
 
 impl SensorSource {
@@ -86,11 +89,11 @@ impl SensorSource {
             .name("lavender-sensor".into())
             .spawn(move || run(builder, &ready, (&sender, &new_plans), &stop))
             .map_err(|source| SensorError::Thread { source })?;
-        let Ready { probes, stats, filtered, unhashed } =
+        let Ready { probes, stats, filtered, unhashed, undescribed } =
             is_ready.recv_blocking().unwrap_or_else(|_| {
                 Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
             })?;
-        Ok(Self { batches, stopping, probes, stats, filtered, unhashed, plans })
+        Ok(Self { batches, stopping, probes, stats, filtered, unhashed, undescribed, plans })
     }
 
     /// The probes that were asked for, and whether each could be used.
@@ -130,6 +133,7 @@ fn run(
         stats: sensor.shared_stats(),
         filtered: sensor.shared_filtered(),
         unhashed: sensor.shared_unhashed(),
+        undescribed: sensor.shared_undescribed(),
     };
     if ready.send_blocking(Ok(watching)).is_ok()
         && let Err(error) = deliver(sensor, batches, plans, stop)
@@ -185,6 +189,10 @@ impl Source for SensorSource {
 
     fn unhashed(&self) -> BTreeMap<Unhashed, u64> {
         self.unhashed.read()
+    }
+
+    fn undescribed(&self) -> BTreeMap<Undescribed, u64> {
+        self.undescribed.read()
     }
 }
 

@@ -2,17 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::redundant_pub_crate)]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use lavender_bpf::assemble::{Assembler, BatchInput};
-use lavender_bpf::host::NoHost;
+use lavender_bpf::host::{
+    ContainerDescription, DescribeAnswer, ExecutableFile, FoundProcess, HashAnswer, HashCause, Host,
+};
 use lavender_bpf::record::{
     ArgumentsRecord, BpfRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord,
     ExecFailedRecord, ExitRecord, ForkRecord, IoUringRecord, ListenRecord, MemoryRecord,
     MountRecord, NamespaceRecord, OpenRecord, Place, ProgramRecord, RecordHeader, SignalRecord,
     THROTTLED, TamperRecord, TaskBody, ThrottledRecord, change, flag, kind, object, tamper,
 };
-use lavender_core::event::{EventBatch, EventKind};
-use lavender_core::{AgentId, BootId, BootTime, Origin, TenantId};
+use lavender_core::event::{
+    Container, EventBatch, EventKind, ExecutableHash, Process, Undescribed,
+};
+use lavender_core::{AgentId, BootId, BootTime, ByteString, Origin, ProcessId, TenantId};
 use zerocopy::{Immutable, IntoBytes};
 
 /// How many batches are on their way at once.
@@ -22,9 +27,59 @@ const BATCHES: usize = 3;
 pub(crate) const ACTOR: u32 = 77;
 const TARGET: u32 = 78;
 
+/// A host of one container, in which everything runs: it is described when it has been asked for.
+#[derive(Debug, Default)]
+pub(crate) struct OneContainer {
+    asked: Option<Arc<str>>,
+}
+
+const CGROUP: &str =
+    "/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef/init.scope";
+
+impl Host for OneContainer {
+    fn user(&mut self, _uid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn group(&mut self, _gid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn cgroup(&mut self, _id: u64, _process: ProcessId) -> Option<Arc<str>> {
+        Some(CGROUP.into())
+    }
+
+    fn arguments(&mut self, _process: ProcessId) -> Option<ByteString> {
+        None
+    }
+
+    fn process(&mut self, _process: ProcessId) -> Option<FoundProcess> {
+        None
+    }
+
+    fn hash(&mut self, _: ExecutableFile, _process: &Process, _: HashCause) -> HashAnswer {
+        HashAnswer::Off
+    }
+
+    fn take_hashes(&mut self) -> Vec<(ExecutableFile, ExecutableHash)> {
+        Vec::new()
+    }
+
+    fn describe(&mut self, container: &Container) -> DescribeAnswer {
+        self.asked = Some(Arc::clone(&container.id));
+        DescribeAnswer::Coming
+    }
+
+    fn take_descriptions(&mut self) -> Vec<(Arc<str>, Result<ContainerDescription, Undescribed>)> {
+        let Some(id) = self.asked.take() else { return Vec::new() };
+        let image = Some("nginx:1.27".into());
+        vec![(id, Ok(ContainerDescription { image, ..ContainerDescription::default() }))]
+    }
+}
+
 /// An assembler, and whoever takes its events: a few batches behind.
 pub(crate) struct Run {
-    pub(crate) assembler: Assembler<NoHost>,
+    pub(crate) assembler: Assembler<OneContainer>,
     origin: Origin,
     on_their_way: VecDeque<EventBatch>,
     now_ns: u64,
@@ -35,12 +90,16 @@ impl Run {
     pub(crate) fn new() -> Self {
         let boot = BootId::from_u128(1);
         let mut run = Self {
-            assembler: Assembler::new(boot, NoHost),
+            assembler: Assembler::new(boot, OneContainer::default()),
             origin: Origin::new(&TenantId::default(), &AgentId::new("test").unwrap(), boot),
             on_their_way: (0..BATCHES).map(|_| EventBatch::default()).collect(),
             now_ns: 1_000_000_000_000,
         };
         run.batch(&[exec(ACTOR, "/usr/bin/actor"), exec(TARGET, "/usr/bin/target")].concat());
+        // By now it is known of what image the container was made that they run in.
+        let told = run.batch(&exec(ACTOR, "/usr/bin/actor"));
+        let container = told.events[0].process.as_ref().unwrap().container.as_ref().unwrap();
+        assert_eq!(container.image.as_deref(), Some("nginx:1.27"));
         run
     }
 

@@ -11,7 +11,7 @@ use crate::event::{
     ModuleLoad, Namespaces, NetAccept, NetBind, NetConnect, NetListen, NetSend, NetworkTransport,
     OpenFlags, Pod, Process, ProcessTarget, ProcessVmWrite, Ptrace, PtraceRequest, QosClass,
     RulesetHealth, RulesetInUse, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
-    Unhashed,
+    Undescribed, Unhashed,
 };
 use crate::ruleset::RulesetDigest;
 use crate::{
@@ -163,9 +163,14 @@ impl Sample {
             terminal: Some(Terminal { major: 136, minor: u32::MAX }),
             cgroup_id: u64::MAX,
             container: Some(Arc::new(Container {
-                id: "c0ffee".into(),
-                runtime: None,
-                pod: Some(Pod { uid: "b0d".into(), qos_class: QosClass::BestEffort }),
+                name: Some("größe".into()),
+                image: Some("registry.example/a\"b:\u{0}".into()),
+                pod: Some(Pod {
+                    name: Some("p\u{7f}".into()),
+                    ..Pod::new("b0d", QosClass::BestEffort)
+                }),
+                undescribed: Some(Undescribed::TooLarge),
+                ..Container::new("c0ffee", None)
             })),
             ..(*base).clone()
         })
@@ -510,6 +515,7 @@ impl Sample {
             late: 6,
             filtered: [(EventKind::FileOpen, 7)].into(),
             unhashed: [(Unhashed::Gone, 2)].into(),
+            undescribed: [(Undescribed::NotFound, 3)].into(),
             spool: None,
             ruleset: Some(RulesetHealth {
                 in_use: Some(RulesetInUse {

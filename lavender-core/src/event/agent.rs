@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CanaryHealth, EventKind, Unhashed};
+use super::{CanaryHealth, EventKind, Undescribed, Unhashed};
 use crate::command_tally::CommandCounts;
 use crate::ruleset::RulesetDigest;
 
@@ -75,6 +75,10 @@ pub struct Heartbeat {
     /// for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unhashed: BTreeMap<Unhashed, u64>,
+    /// Containers since the agent started of which it is not known what their runtime says, by why: one is counted each
+    /// time that it was asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub undescribed: BTreeMap<Undescribed, u64>,
     /// How the agent's spool stands, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolHealth>,

@@ -4,6 +4,7 @@ mod agent;
 mod bpf;
 mod canary;
 mod change;
+mod container;
 mod credentials;
 mod dns;
 mod exec_failed;
@@ -32,6 +33,7 @@ pub use self::agent::{
 pub use self::bpf::{Bpf, BpfCommand, BpfMapType, BpfProgramType};
 pub use self::canary::{CanaryHealth, CanaryMissing};
 pub use self::change::{FileDelete, FileLink, FileMode, FileRename};
+pub use self::container::{Container, Pod, QosClass, Undescribed};
 pub use self::credentials::{CredCall, CredChange};
 pub use self::dns::{DnsAnswer, DnsData, DnsQuery, DnsRecordType, DnsResponseCode};
 pub use self::exec_failed::ExecFailed;
@@ -45,8 +47,7 @@ pub use self::mount::{Mount, MountCall};
 pub use self::namespace::{NamespaceTypes, NsCall, NsChange};
 pub use self::network::{NetConnect, NetworkTransport};
 pub use self::process::{
-    Arguments, Container, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces, Pod,
-    Process, QosClass, Terminal,
+    Arguments, Credentials, Exec, Executable, Exit, ExitStatus, Fork, Namespaces, Process, Terminal,
 };
 pub use self::socket::{NetAccept, NetBind, NetListen, NetSend};
 pub use self::tamper::{MemfdCreate, ModuleLoad, ProcessVmWrite, Ptrace, PtraceRequest};

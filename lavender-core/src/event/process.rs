@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::container::Container;
 use super::hash::ExecutableHash;
 use crate::id::{ExecId, ProcessId};
 use crate::text::{ByteString, Captured, Written};
@@ -290,51 +291,6 @@ pub struct Terminal {
     pub major: u32,
     /// The minor number: for a pseudo-terminal, N of `/dev/pts/N`.
     pub minor: u32,
-}
-
-/// The container that a process runs in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Container {
-    /// Its id, as its runtime names it.
-    pub id: Arc<str>,
-    /// The runtime, where the control group tells: `docker`, `containerd`, `cri-o`, `podman`, `lxc`, …
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<Arc<str>>,
-    /// The Kubernetes pod that it is in, where the control group tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<Pod>,
-}
-
-/// A Kubernetes pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Pod {
-    /// Its uid: `metadata.uid`. Of a static pod, a hash of 32 digits.
-    pub uid: Arc<str>,
-    /// Its class: `status.qosClass`.
-    pub qos_class: QosClass,
-}
-
-/// What Kubernetes promises a pod of processor and memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QosClass {
-    /// All that it asks for.
-    Guaranteed,
-    /// Some of it.
-    Burstable,
-    /// Nothing.
-    BestEffort,
-}
-
-impl QosClass {
-    /// The name: `guaranteed`, `burstable` or `best_effort`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Guaranteed => "guaranteed",
-            Self::Burstable => "burstable",
-            Self::BestEffort => "best_effort",
-        }
-    }
 }
 
 /// The namespaces of a process, by inode number as `/proc/PID/ns` shows them; 0 where not known.

@@ -472,6 +472,7 @@ impl Stage {
             late: gaps.late,
             filtered: source.filtered(),
             unhashed: source.unhashed(),
+            undescribed: source.undescribed(),
             spool: None,
             ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
             commands: self.commands.as_ref().map(CommandTally::counts),

@@ -76,7 +76,11 @@ fields! {
     Terminal, "Terminal", Text, "The controlling terminal: `pts/N`, `ttyN`, or major and minor number.";
     ContainerId, "ContainerId", Text, "The container's id, as its runtime names it.";
     ContainerRuntime, "ContainerRuntime", Text, "The container's runtime: `docker`, `containerd`, …";
+    ContainerName, "ContainerName", Text, "The container's name in its pod, or else at its runtime. Undetermined where the runtime's files are not read yet, or could not be.";
+    ContainerImage, "ContainerImage", Text, "The image that the container was made of, as its runtime names it: `nginx:1.27`, `registry.example/app@sha256:…`. Undetermined as `ContainerName` is.";
     PodUid, "PodUid", Text, "The uid of the Kubernetes pod that the container is in.";
+    PodName, "PodName", Text, "The pod's name. Undetermined as `ContainerName` is.";
+    PodNamespace, "PodNamespace", Text, "The namespace that the pod is in. Undetermined as `ContainerName` is.";
     PodQosClass, "PodQosClass", Text, "The pod's class: `guaranteed`, `burstable` or `best_effort`.";
     TargetFilename, "TargetFilename", Text, "Of a file event, the file's absolute path; of a renamed file, the new one; of an exec that failed, the program's.";
     Access, "Access", List, "Of a file event, what it was opened for: a list of `read`, `write`, `create`.";

@@ -186,6 +186,14 @@ impl<'a> EventRecord<'a> {
             F::ContainerRuntime => {
                 process.container.as_ref().and_then(|container| container.runtime.as_deref()).into()
             }
+            F::ContainerName => {
+                described(process, process.container.as_ref().and_then(|c| c.name.as_deref()))
+            }
+            F::ContainerImage => {
+                described(process, process.container.as_ref().and_then(|c| c.image.as_deref()))
+            }
+            F::PodName => of_pod(process, |pod| pod.name.as_deref()),
+            F::PodNamespace => of_pod(process, |pod| pod.namespace.as_deref()),
             F::PodUid => pod(process).map(|pod| &*pod.uid).into(),
             F::PodQosClass => pod(process).map(|pod| pod.qos_class.as_str()).into(),
             _ => FieldValue::Absent,
@@ -199,6 +207,19 @@ fn hash<'a>(process: &'a Process, form: fn(&'a Sha256Digest) -> &'a str) -> Fiel
         Some(ExecutableHash::Missing(_)) => FieldValue::Unreadable,
         None => FieldValue::Absent,
     }
+}
+
+/// What the container's runtime says of it, or that this is not known.
+fn described<'a>(process: &Process, text: Option<&'a str>) -> FieldValue<'a> {
+    let undescribed = process.container.as_ref().and_then(|container| container.undescribed);
+    match (text, undescribed) {
+        (None, Some(_)) => FieldValue::Unreadable,
+        (text, _) => text.into(),
+    }
+}
+
+fn of_pod(process: &Process, text: impl Fn(&Pod) -> Option<&str>) -> FieldValue<'_> {
+    pod(process).map_or(FieldValue::Absent, |pod| described(process, text(pod)))
 }
 
 fn pod(process: &Process) -> Option<&Pod> {

@@ -6,7 +6,7 @@ use lavender_bpf::support::Probe;
 use lavender_core::event::EventKind;
 use serde::{Deserialize, Serialize};
 
-use super::{HashConfig, Telemetry, ThrottleConfig};
+use super::{ContainersConfig, HashConfig, Telemetry, ThrottleConfig};
 
 /// `[sensor]`: what of the kernel is watched, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,6 +35,8 @@ pub struct SensorConfig {
     pub throttle: ThrottleConfig,
     /// How the files of programs are hashed.
     pub hash: HashConfig,
+    /// Where the container runtimes keep what they write of their containers.
+    pub containers: ContainersConfig,
     /// The most bytes that a capture may have; when it has them, recording ends and watching goes on.
     pub capture_bytes_max: u64,
 }
@@ -52,6 +54,7 @@ impl Default for SensorConfig {
             file_ring_bytes: None,
             throttle: ThrottleConfig::default(),
             hash: HashConfig::default(),
+            containers: ContainersConfig::default(),
             capture_bytes_max: 1 << 30,
         }
     }

@@ -1,5 +1,7 @@
 //! Alerts as the API shows them.
 
+use std::sync::Arc;
+
 use lavender_core::event::Process;
 use lavender_core::store::{AlertRecord, AlertStatistics, StatusChange};
 use lavender_core::{Alert, AlertStatus, Severity};
@@ -173,10 +175,25 @@ pub struct ProcessView {
     /// The container that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+    /// The container's name in its pod, or else at its runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    /// The image that the container was made of, as its runtime names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_image: Option<String>,
+    /// The name of the Kubernetes pod that the container is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// The namespace of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_namespace: Option<String>,
 }
 
 impl From<&Process> for ProcessView {
     fn from(process: &Process) -> Self {
+        let text = |text: Option<&Arc<str>>| text.map(ToString::to_string);
+        let container = process.container.as_deref();
+        let pod = container.and_then(|container| container.pod.as_ref());
         Self {
             process_id: process.id().to_string(),
             pid: process.pid,
@@ -186,7 +203,11 @@ impl From<&Process> for ProcessView {
             working_directory: process.working_directory.value.to_string_lossy().into_owned(),
             uid: process.credentials.uid,
             user: process.user.as_ref().map(ToString::to_string),
-            container_id: process.container.as_ref().map(|container| container.id.to_string()),
+            container_id: container.map(|container| container.id.to_string()),
+            container_name: text(container.and_then(|container| container.name.as_ref())),
+            container_image: text(container.and_then(|container| container.image.as_ref())),
+            pod_name: text(pod.and_then(|pod| pod.name.as_ref())),
+            pod_namespace: text(pod.and_then(|pod| pod.namespace.as_ref())),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use lavender_core::Severity;
 use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventData, Exit, ExitStatus};
 use lavender_core::store::Role;
@@ -126,6 +127,35 @@ async fn statistics_are_of_the_last_day_unless_said() {
         let answer = plane.get(&format!("/api/v1/alerts/statistics?{query}"), &viewer).await;
         answer.is_problem(StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_tells_the_container_image_and_pod() {
+    let plane = Plane::new();
+    let viewer = plane.token("acme", Role::Viewer).await;
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let shell = sample.process();
+    let events = sample.container_execs(&shell);
+    plane.store.append(&sample.source().clone(), &events).await.unwrap();
+    let mut told = Vec::new();
+    // In a pod, in none, and one of which nothing is known yet.
+    for event in &events[..3] {
+        let alert = sample.alert(event, "r", Severity::High);
+        plane.store.insert(std::slice::from_ref(&alert)).await.unwrap();
+        let detail = plane.read(&format!("/api/v1/alerts/{}", alert.id), &viewer).await;
+        let field = |name: &str| detail["process"][name].as_str().unwrap_or("-").to_owned();
+        let fields = ["container_name", "container_image", "pod_name", "pod_namespace"];
+        assert_ne!(field("container_id"), "-");
+        told.push(fields.map(field));
+    }
+    assert_eq!(
+        told,
+        [
+            ["web", "docker.io/library/nginx:1.27", "web-0", "shop"],
+            ["proxy", "nginx:1.27", "-", "-"],
+            ["-", "-", "-", "-"],
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,9 @@ def an_alert_is_worked_on_by_keys(url):
         assert tree.locator(".branches path").count() == 5
         evidence.get_by_role("button").click()
         expect(tree.locator(".about")).to_contain_text("Directory")
+        for place in (tree.locator(".about"), detail.locator(".facts").first):
+            expect(place).to_contain_text("web (0123456789ab)")
+            expect(place).to_contain_text("nginx:1.27")
         detail.get_by_text("Raw event").click()
         raw = json.loads(detail.locator(".raw pre").inner_text())
         assert raw["kind"] == "exec" and raw["process"]["ancestors"], raw

@@ -10,7 +10,7 @@ use lavender_control_plane::access::new_token;
 use lavender_control_plane::{Commanding, ControlPlane, Options, api, watch};
 use lavender_core::command::{KeyId, Signer};
 use lavender_core::conformance::sample::Sample;
-use lavender_core::event::{EventKind, LossStage, Process};
+use lavender_core::event::{Container, EventKind, LossStage, Process};
 use lavender_core::store::{LivenessTimes, Role};
 use lavender_core::{
     Alert, Certainty, Clock as _, Evidence, RuleMeta, Severity, SystemClock, TenantId, Timestamp,
@@ -196,13 +196,13 @@ impl Stage {
     ) -> Arc<Alert> {
         let sample = &mut self.agents[agent];
         sample.set_now(at);
-        let shell = sample.process();
+        let shell = in_container(&sample.process());
         let program = |name: &str| {
             if name.starts_with('/') { name.to_owned() } else { format!("/usr/bin/{name}") }
         };
-        let before = sample.child(&shell, "/usr/bin/ls", &["ls", "-la", "/srv"]);
-        let about = sample.child(&shell, &program(command[0]), command);
-        let after = sample.child(&about, "/usr/bin/id", &["id"]);
+        let before = in_container(&sample.child(&shell, "/usr/bin/ls", &["ls", "-la", "/srv"]));
+        let about = in_container(&sample.child(&shell, &program(command[0]), command));
+        let after = in_container(&sample.child(&about, "/usr/bin/id", &["id"]));
         let processes: [&Arc<Process>; 4] = [&shell, &before, &about, &after];
         let mut events: Vec<_> =
             processes.into_iter().map(|process| sample.exec(process)).collect();
@@ -243,4 +243,14 @@ fn builtin() -> RuleSet {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();
     builder.build().unwrap().rules
+}
+
+/// The same process in a container.
+fn in_container(process: &Arc<Process>) -> Arc<Process> {
+    let container = Container {
+        name: Some("web".into()),
+        image: Some("nginx:1.27".into()),
+        ..Container::new("0123456789abcdef".repeat(4), Some("docker"))
+    };
+    Arc::new(Process { container: Some(Arc::new(container)), ..(**process).clone() })
 }

@@ -10,13 +10,10 @@ mod file;
 mod pace;
 mod worker;
 
-#[cfg(feature = "load")]
-use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +23,7 @@ use lavender_core::event::{ExecutableHash, Process, Unhashed};
 
 use self::file::Places;
 use self::worker::{Request, Worker};
+use super::counts::Counts;
 use super::{ExecutableFile, HashAnswer, HashCause};
 
 /// The most files that are asked for and not told of yet.
@@ -57,35 +55,6 @@ impl Default for HashOptions {
 /// What came of a file.
 pub(crate) type Hashed = (ExecutableFile, ExecutableHash);
 
-/// How many files were not hashed, by why. Shared with other threads.
-#[derive(Debug, Default)]
-pub(crate) struct UnhashedCounts([AtomicU64; Self::REASONS.len()]);
-
-impl UnhashedCounts {
-    const REASONS: [Unhashed; 5] = [
-        Unhashed::TooLarge,
-        Unhashed::QueueFull,
-        Unhashed::Gone,
-        Unhashed::Changed,
-        Unhashed::Unreadable,
-    ];
-
-    fn add(&self, why: Unhashed) {
-        let counts = Self::REASONS.iter().zip(&self.0);
-        if let Some((_, count)) = counts.into_iter().find(|(reason, _)| **reason == why) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Those of which there were any.
-    #[cfg(feature = "load")]
-    pub(crate) fn read(&self) -> BTreeMap<Unhashed, u64> {
-        let counts = Self::REASONS.into_iter().zip(&self.0);
-        let read = counts.map(|(why, count)| (why, count.load(Ordering::Relaxed)));
-        read.filter(|(_, count)| *count > 0).collect()
-    }
-}
-
 /// The side that asks. The thread ends when this is gone.
 #[derive(Debug)]
 pub(crate) struct Hasher {
@@ -95,7 +64,7 @@ pub(crate) struct Hasher {
     asked: HashSet<ExecutableFile>,
     /// What has come and not been taken yet.
     arrived: Vec<Hashed>,
-    counts: Arc<UnhashedCounts>,
+    counts: Arc<Counts<Unhashed>>,
     wait_ms: u32,
     execs_wait: bool,
 }
@@ -120,7 +89,7 @@ impl Hasher {
     }
 
     #[cfg(feature = "load")]
-    pub(crate) fn counts(&self) -> Arc<UnhashedCounts> {
+    pub(crate) fn counts(&self) -> Arc<Counts<Unhashed>> {
         Arc::clone(&self.counts)
     }
 
