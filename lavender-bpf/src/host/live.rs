@@ -10,7 +10,9 @@ use std::time::Duration;
 use lavender_core::{BootTime, ByteString, Clock, ProcessId};
 use nix::unistd::{Gid, Group, Uid, User};
 
-use lavender_core::event::{Container, ExecutableHash, Process, Undescribed, Unhashed};
+#[cfg(feature = "load")]
+use lavender_core::event::Unhashed;
+use lavender_core::event::{Container, ExecutableHash, Process, Undescribed};
 
 use super::container_files::Describer;
 #[cfg(feature = "load")]
