@@ -135,7 +135,7 @@ impl Setting {
             _ => None,
         });
         let told = events.flatten().filter_map(|event| match &event.data {
-            EventData::Heartbeat(beat) => Some((event.id, beat.canary.clone().unwrap())),
+            EventData::Heartbeat(beat) => Some((event.id, *beat.canary.clone().unwrap())),
             _ => None,
         });
         told.collect()

@@ -148,7 +148,7 @@ impl Kept {
             _ => None,
         });
         let mut told = events.flatten().filter_map(|event| match &event.data {
-            EventData::Heartbeat(beat) => beat.canary.clone(),
+            EventData::Heartbeat(beat) => beat.canary.as_deref().cloned(),
             _ => None,
         });
         told.next_back()

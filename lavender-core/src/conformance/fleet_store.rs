@@ -247,7 +247,10 @@ async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
     // What is only spoken of is not so.
     let fault = r#"{"canary":{"missing":{"since":1}}}"#;
     let ruleset = RulesetHealth { in_use: None, fault: Some(fault.into()) };
-    let of = |canary| Heartbeat { canary, ..Heartbeat::default() };
+    let of = |canary: Option<CanaryHealth>| Heartbeat {
+        canary: canary.map(Box::new),
+        ..Heartbeat::default()
+    };
     for (second, beat, to, reason) in [
         (1, of(Some(seen.clone())), Liveness::Online, LivenessReason::Heard),
         (2, of(Some(blind.clone())), Liveness::Degraded, LivenessReason::Blind),

@@ -529,13 +529,13 @@ impl Sample {
                 repeated: 11,
                 refused: CommandsRefused { forged: 12, ..CommandsRefused::default() },
             }),
-            canary: Some(CanaryHealth {
+            canary: Some(Box::new(CanaryHealth {
                 seen: 13,
                 missed: 14,
                 last_seen_at: Some(self.now()),
                 latency_ms: Some(15),
                 missing: None,
-            }),
+            })),
         };
         self.event(None, EventData::Heartbeat(data))
     }

@@ -88,9 +88,10 @@ pub struct Heartbeat {
     /// What became of what came as commands, where the agent takes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commands: Option<CommandCounts>,
-    /// Whether its sensor sees the acts that the agent does to be seen, where it does any.
+    /// Whether its sensor sees the acts that the agent does to be seen, where it does any. In a box: every event has the size
+    /// of the largest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<CanaryHealth>,
+    pub canary: Option<Box<CanaryHealth>>,
 }
 
 /// Which published rules an agent evaluates.

@@ -476,7 +476,7 @@ impl Stage {
             spool: None,
             ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
             commands: self.commands.as_ref().map(CommandTally::counts),
-            canary: self.canary.as_ref().map(CanaryWatch::health),
+            canary: self.canary.as_ref().map(|canary| Box::new(canary.health())),
         }
     }
 

@@ -88,6 +88,7 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
                 let beat = Heartbeat::deserialize(json!({
                     "uptime_ms": 1, "events": 1, "alerts": 0, "lost": 0,
                     "ruleset": beat.get("ruleset"), "commands": beat.get("commands"), "spool": beat.get("spool"),
+                    "canary": beat.get("canary"),
                 }));
                 self::beat(stage, agent, beat.unwrap()).await;
             }
