@@ -118,14 +118,13 @@ impl Log {
                 && origin(element.id) == origin(*like)
             {
                 make_room(words, gone, width);
-                let length = if *valued {
-                    words.extend_from_slice(&[time, tag, value]);
-                    words.len() / 3
-                } else {
-                    words.extend_from_slice(&[time, tag]);
-                    words.len() / 2
-                };
-                return Some(length - 1 - *gone as usize);
+                let length = if *valued { words.len() / 3 } else { words.len() / 2 };
+                words.push(time);
+                words.push(tag);
+                if *valued {
+                    words.push(value);
+                }
+                return Some(length - *gone as usize);
             }
         }
         let at = self.position(element)?;

@@ -41,16 +41,46 @@ impl Window {
         fire: &mut impl FnMut(Firing),
     ) {
         let Some(at) = self.log.put(&element) else { return };
-        let view = self.log.view();
         let home = cell(element.time, span);
+        let fired = self.fired.contains(&home);
+        // Mostly it is in no window but its own, and that has its alert.
+        let decides = !fired || at + 1 < self.log.len();
+        if decides && self.decide((test, span), at, scratch, fire) {
+            return;
+        }
+        let view = self.log.view();
+        let surplus = match test {
+            WindowTest::Count(least) if fired => {
+                let (begin, end) = bounds(&view, home, span);
+                end.checked_sub(*least).filter(|oldest| view.time(*oldest) >= begin)
+            }
+            // Every element counts until then.
+            WindowTest::Count(_) => None,
+            _ => superfluous(&view, (home, span), element.value, fired.then(|| test.kept())),
+        };
+        if let Some(at) = surplus {
+            self.log.remove(at);
+        }
+    }
+
+    /// Fires for the windows that a new element is in: they end with itself and with those that are there already behind
+    /// it. Whether its own cell has fired, and what is superfluous in it is forgotten.
+    fn decide(
+        &mut self,
+        (test, span): (&WindowTest, i64),
+        at: usize,
+        scratch: &mut Scratch,
+        fire: &mut impl FnMut(Firing),
+    ) -> bool {
+        let view = self.log.view();
+        let new = view.time(at);
         let fired_before = self.fired.len();
-        // The windows that it is in end with itself and with those that are there already behind it.
         for end in at..view.len() {
             let time = view.time(end);
-            if time.saturating_sub(element.time) > span {
+            if time.saturating_sub(new) > span {
                 break;
             }
-            let anchor = if end == at { home } else { cell(time, span) };
+            let anchor = cell(time, span);
             if self.fired.contains(&anchor) || adds_nothing(&view, test, span, end) {
                 continue;
             }
@@ -67,12 +97,10 @@ impl Window {
                 repeated: false,
             });
         }
-        for new in fired_before..self.fired.len() {
-            self.compact_fired(test, self.fired[new], span, scratch);
+        for fired in fired_before..self.fired.len() {
+            self.compact_fired(test, self.fired[fired], span, scratch);
         }
-        if !self.fired[fired_before..].contains(&home) {
-            self.compact(test, home, span, &element);
-        }
+        self.fired[fired_before..].contains(&cell(new, span))
     }
 
     /// Forgets what no longer decides anything in a cell that has just fired.
@@ -94,24 +122,6 @@ impl Window {
             } else {
                 self.log.remove(at);
             }
-        }
-    }
-
-    /// Forgets what the element that was just put into a cell has made superfluous.
-    fn compact(&mut self, test: &WindowTest, cell: i64, span: i64, element: &Element) {
-        let fired = self.fired.contains(&cell);
-        let view = self.log.view();
-        let surplus = match test {
-            // Every element counts until then.
-            WindowTest::Count(_) if !fired => return,
-            WindowTest::Count(least) => {
-                let (begin, end) = bounds(&view, cell, span);
-                end.checked_sub(*least).filter(|oldest| view.time(*oldest) >= begin)
-            }
-            _ => superfluous(&view, (cell, span), element.value, fired.then(|| test.kept())),
-        };
-        if let Some(at) = surplus {
-            self.log.remove(at);
         }
     }
 
