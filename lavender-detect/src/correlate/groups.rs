@@ -23,13 +23,12 @@ pub(super) struct Group {
 /// A group's watermark, and its place.
 pub(super) type Timer = (i64, u32);
 
-/// What a group takes beside what its values and state take on the heap: itself; its place; up to eight thirds of a place
-/// in an index that has just doubled and half of that in the index that it came from; its timer, and once more while
-/// those move.
+/// What a group takes beside what its values and state take on the heap: itself; its place; up to two places in an index
+/// that has just doubled and half of one in the index that it came from; its timer, and once more while those move.
 /// Held against what is resident by `make bench-peers ARGS="correlations"`.
 pub(super) const GROUP_BYTES: usize = allocated(size_of::<Group>())
     + size_of::<Option<Box<Group>>>()
-    + 4 * size_of::<u64>()
+    + 7 * size_of::<u64>() / 2
     + 2 * size_of::<Timer>();
 
 impl Group {
@@ -75,7 +74,7 @@ impl Group {
 pub(super) struct Groups {
     places: Vec<Option<Box<Group>>>,
     vacant: Vec<u32>,
-    /// A power of two of entries, at most three in four taken: 32 bits of the key and the place, or [`FREE`]. One lies
+    /// A power of two of entries, at most seven in eight taken: 32 bits of the key and the place, or [`FREE`]. One lies
     /// at its home, which those bits say, or behind it without a gap.
     index: Vec<u64>,
     len: usize,
@@ -131,7 +130,7 @@ impl Groups {
 
     /// Puts in a group that is not there, and says where.
     pub(super) fn insert(&mut self, group: Group) -> u32 {
-        if (self.len + 1) * 4 > self.index.len() * 3 {
+        if (self.len + 1) * 8 > self.index.len() * 7 {
             self.build_index((self.index.len() * 2).max(INDEX_MIN));
         }
         let key = group.key();
