@@ -53,13 +53,13 @@ pub(crate) fn encode(correlation: &Correlation, group: &[u8], state: &State) -> 
     match &state.engine {
         EngineState::Window(window) => {
             writer.log(&window.log);
-            writer.times(&window.fired);
+            writer.times(window.fired.iter().copied());
         }
         EngineState::Sequence(sequence) => {
-            writer.prefixes(&sequence.settled);
+            writer.prefixes(sequence.settled());
             writer.log(&sequence.log);
-            writer.times(&sequence.heads);
-            writer.times(&sequence.fired);
+            writer.times(sequence.heads());
+            writer.times(sequence.fired.iter().copied());
         }
         EngineState::Settled(settled) => writer.settled(settled),
     }
@@ -108,9 +108,9 @@ impl Writer {
         self.time = time;
     }
 
-    fn times(&mut self, times: &[i64]) {
+    fn times(&mut self, times: impl ExactSizeIterator<Item = i64>) {
         self.number(times.len() as u64);
-        times.iter().for_each(|time| self.time(*time));
+        times.for_each(|time| self.time(time));
     }
 
     fn blob(&mut self, bytes: &[u8]) {
@@ -152,11 +152,11 @@ impl Writer {
         log.iter().for_each(|element| self.element(&element));
     }
 
-    fn prefixes(&mut self, prefixes: &[Prefix]) {
+    fn prefixes<'a>(&mut self, prefixes: impl ExactSizeIterator<Item = (i64, &'a [EventId])>) {
         self.number(prefixes.len() as u64);
-        for prefix in prefixes {
-            self.time(prefix.start);
-            self.ids(&prefix.events);
+        for (start, events) in prefixes {
+            self.time(start);
+            self.ids(events);
         }
     }
 
@@ -183,7 +183,8 @@ impl Writer {
         match &settled.machine {
             Machine::Sliding(window) | Machine::Aggregate(window, _) => self.elements(window),
             Machine::Sequence(steps) => {
-                self.prefixes(&steps.prefixes);
+                let prefixes = steps.prefixes.iter();
+                self.prefixes(prefixes.map(|prefix| (prefix.start, &*prefix.events)));
                 self.time(steps.forbidden_at);
                 self.number(steps.whole.len() as u64);
                 for whole in &steps.whole {
@@ -332,11 +333,9 @@ impl<'a> Reader<'a> {
                 let settled = self.prefixes(*steps)?;
                 let log = self.log(*steps)?;
                 let heads = self.many(Self::time)?;
-                if heads.len() != usize::from(*steps) {
-                    return Err(DecodeError::Malformed);
-                }
                 let fired = self.many(Self::time)?;
-                EngineState::Sequence(Box::new(Sequence { settled, log, heads, fired }))
+                let sequence = Sequence::restored(&settled, log, &heads, fired);
+                EngineState::Sequence(Box::new(sequence.ok_or(DecodeError::Malformed)?))
             }
             Engine::Settled(settling) => {
                 let pending = self.many(|reader| reader.held(slots))?.into();

@@ -53,6 +53,21 @@ impl Log {
         }
     }
 
+    /// The elements to look at: finds out once how they are kept.
+    #[inline]
+    pub(crate) fn view(&self) -> View<'_> {
+        let length = self.len();
+        let parts = match self {
+            Self::One(words, _) => Parts::Words(words, 3),
+            Self::Words { words, gone, valued, .. } => {
+                let width = width(*valued);
+                Parts::Words(&words[*gone as usize * width..], width)
+            }
+            Self::Whole { elements, gone } => Parts::Whole(&elements[*gone as usize..]),
+        };
+        View { parts, length }
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -66,56 +81,18 @@ impl Log {
         }
     }
 
-    /// The words of an element.
-    #[inline]
-    fn words(&self, at: usize) -> [u64; 3] {
-        match self {
-            Self::One(words, _) => *words,
-            Self::Words { words, gone, valued: true, .. } => {
-                let at = 3 * (*gone as usize + at);
-                let words = &words[at..at + 3];
-                [words[0], words[1], words[2]]
-            }
-            Self::Words { words, gone, .. } => {
-                let at = 2 * (*gone as usize + at);
-                let words = &words[at..at + 2];
-                [words[0], words[1], 0]
-            }
-            Self::Whole { elements, gone } => words(&elements[*gone as usize + at]),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn time(&self, at: usize) -> i64 {
-        self.words(at)[0].cast_signed()
-    }
-
-    #[inline]
-    pub(crate) fn slot(&self, at: usize) -> u16 {
-        !(self.words(at)[1] as u16)
-    }
-
-    #[inline]
-    pub(crate) fn value(&self, at: usize) -> u64 {
-        self.words(at)[2]
-    }
-
     pub(crate) fn get(&self, at: usize) -> Element {
         let like = match self {
             Self::Whole { elements, gone } => return elements[*gone as usize + at],
             Self::One(_, like) | Self::Words { like, .. } => like,
         };
-        let [time, tag, value] = self.words(at);
+        let [time, tag, value] = self.view().words(at);
         let id = like.origin().event(tag >> 16);
         Element { time: time.cast_signed(), id, slot: !(tag as u16), value }
     }
 
-    pub(crate) fn first_time(&self) -> Option<i64> {
-        (!self.is_empty()).then(|| self.time(0))
-    }
-
     pub(crate) fn last_time(&self) -> Option<i64> {
-        self.len().checked_sub(1).map(|last| self.time(last))
+        self.view().last_time()
     }
 
     pub(crate) fn range(&self, range: Range<usize>) -> impl DoubleEndedIterator<Item = Element> {
@@ -126,65 +103,63 @@ impl Log {
         self.range(0..self.len())
     }
 
-    /// The first three elements of a range that have this value.
-    pub(crate) fn with_value(&self, range: Range<usize>, value: u64) -> [Option<usize>; 3] {
-        let mut same = range.filter(|at| self.value(*at) == value);
-        [same.next(), same.next(), same.next()]
-    }
-
-    /// The first element from `time` on.
-    pub(crate) fn start(&self, time: i64) -> usize {
-        self.first(|at| self.time(at) >= time)
-    }
-
-    /// The first element that something holds for, which holds for all behind it.
+    /// Puts an element in where it belongs, and says where that is; `None` when it is there already. Costs one comparison
+    /// for one that comes in order.
     #[inline]
-    fn first(&self, holds: impl Fn(usize) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if holds(middle) {
-                high = middle;
-            } else {
-                low = middle + 1;
+    pub(crate) fn put(&mut self, element: &Element) -> Option<usize> {
+        if let Self::Words { words, like, gone, valued } = self {
+            let [time, tag, value] = self::words(element);
+            let width = width(*valued);
+            let last =
+                words.len().checked_sub(width).filter(|last| *last >= *gone as usize * width);
+            if let Some(last) = last
+                && (words[last].cast_signed(), words[last + 1]) < (element.time, tag)
+                && (*valued || value == 0)
+                && origin(element.id) == origin(*like)
+            {
+                make_room(words, gone, width);
+                let length = if *valued { words.len() / 3 } else { words.len() / 2 };
+                words.push(time);
+                words.push(tag);
+                if *valued {
+                    words.push(value);
+                }
+                return Some(length - *gone as usize);
             }
         }
-        low
+        let at = self.position(element)?;
+        self.insert(at, element);
+        Some(at)
     }
 
-    /// Where an element belongs; `None` when it is there already. Costs one comparison for one that comes in order.
-    pub(crate) fn position(&self, element: &Element) -> Option<usize> {
-        let length = self.len();
-        let Some(last) = length.checked_sub(1) else { return Some(0) };
-        let [time, tag, _] = words(element);
+    /// Where an element belongs; `None` when it is there already.
+    fn position(&self, element: &Element) -> Option<usize> {
+        let view = self.view();
+        let length = view.len();
         if self.takes(element.id) {
             let place = |at: usize| {
-                let [time, tag, _] = self.words(at);
+                let [time, tag, _] = view.words(at);
                 (time.cast_signed(), tag)
             };
-            let new = (time.cast_signed(), tag);
-            if place(last) < new {
-                return Some(length);
-            }
-            let at = self.first(|at| place(at) >= new);
+            let [_, tag, _] = words(element);
+            let new = (element.time, tag);
+            let at = view.first(|at| place(at) >= new);
             return (at == length || place(at) != new).then_some(at);
         }
-        let at = self.first(|at| self.get(at).place() >= element.place());
+        let at = view.first(|at| self.get(at).place() >= element.place());
         (at == length || self.get(at).place() != element.place()).then_some(at)
     }
 
     /// Whether an event is of the origin that all are of, so that sequence numbers tell them apart.
     fn takes(&self, id: EventId) -> bool {
         match self {
-            Self::One(_, like) | Self::Words { like, .. } => {
-                id.as_u128() >> 48 == like.as_u128() >> 48
-            }
+            Self::One(_, like) | Self::Words { like, .. } => origin(id) == origin(*like),
             Self::Whole { .. } => false,
         }
     }
 
     /// Puts an element in where [`position`](Self::position) says that it belongs.
-    pub(crate) fn insert(&mut self, at: usize, element: &Element) {
+    fn insert(&mut self, at: usize, element: &Element) {
         let new = words(element);
         if self.is_empty() {
             self.begin(new, element.id);
@@ -278,27 +253,135 @@ impl Log {
     }
 }
 
+/// The elements of a [`Log`], however they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    parts: Parts<'a>,
+    length: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Parts<'a> {
+    /// So many words to the element.
+    Words(&'a [u64], usize),
+    Whole(&'a [Element]),
+}
+
+impl View<'_> {
+    /// How many elements there are.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The words of an element.
+    #[inline]
+    fn words(&self, at: usize) -> [u64; 3] {
+        [self.time(at).cast_unsigned(), self.tag(at), self.value(at)]
+    }
+
+    #[inline]
+    pub(crate) fn time(&self, at: usize) -> i64 {
+        match self.parts {
+            Parts::Words(words, width) => words[at * width].cast_signed(),
+            Parts::Whole(elements) => elements[at].time,
+        }
+    }
+
+    #[inline]
+    fn tag(&self, at: usize) -> u64 {
+        match self.parts {
+            Parts::Words(words, width) => words[at * width + 1],
+            Parts::Whole(elements) => words(&elements[at])[1],
+        }
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, at: usize) -> u16 {
+        !(self.tag(at) as u16)
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, at: usize) -> u64 {
+        match self.parts {
+            Parts::Words(words, 3) => words[at * 3 + 2],
+            // A value of nothing needs no word.
+            Parts::Words(..) => 0,
+            Parts::Whole(elements) => elements[at].value,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn first_time(&self) -> Option<i64> {
+        (self.length > 0).then(|| self.time(0))
+    }
+
+    #[inline]
+    pub(crate) fn last_time(&self) -> Option<i64> {
+        self.length.checked_sub(1).map(|last| self.time(last))
+    }
+
+    /// The first element from `time` on.
+    pub(crate) fn start(&self, time: i64) -> usize {
+        self.first(|at| self.time(at) >= time)
+    }
+
+    /// The elements before `end` that are not older than `from`, the newest first.
+    #[inline]
+    pub(crate) fn since(&self, from: i64, end: usize) -> impl Iterator<Item = usize> {
+        (0..end).rev().take_while(move |at| self.time(*at) >= from)
+    }
+
+    /// The first element that something holds for, which holds for all behind it.
+    #[inline]
+    fn first(&self, holds: impl Fn(usize) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.length);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if holds(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+}
+
+/// What an event's id has before its sequence number.
+const fn origin(id: EventId) -> u128 {
+    id.as_u128() >> 48
+}
+
 /// An element in words; without its origin.
+#[inline]
 fn words(element: &Element) -> [u64; 3] {
     let tag = element.id.sequence() << 16 | u64::from(!element.slot);
     [element.time.cast_unsigned(), tag, element.value]
 }
 
-/// Puts the parts of one element in, where some at the front may be gone. Makes room by what is gone, or by a quarter and
-/// not by doubling: most groups are small, and there are many.
+/// Makes room for one more, where some at the front may be gone: by those, or by a quarter and not by doubling, because
+/// most groups are small, and there are many.
+#[inline]
+fn make_room<T: Copy>(parts: &mut Vec<T>, gone: &mut u32, width: usize) {
+    if parts.len() + width <= parts.capacity() {
+        return;
+    }
+    let dead = *gone as usize * width;
+    // Moving the others costs no more than a few times what was put in since the last time.
+    if dead > 0 && dead * 8 >= parts.len() {
+        parts.copy_within(dead.., 0);
+        parts.truncate(parts.len() - dead);
+        *gone = 0;
+    } else {
+        parts.reserve_exact((parts.len() / width / 4).max(2) * width);
+    }
+}
+
+/// Puts the parts of one element in.
 fn open<T: Copy>(parts: &mut Vec<T>, gone: &mut u32, at: usize, new: &[T]) {
     let width = new.len();
-    if parts.len() + width > parts.capacity() {
-        let dead = *gone as usize * width;
-        // Moving the others costs no more than a few times what was put in since the last time.
-        if dead > 0 && dead * 8 >= parts.len() {
-            parts.copy_within(dead.., 0);
-            parts.truncate(parts.len() - dead);
-            *gone = 0;
-        } else {
-            parts.reserve_exact((parts.len() / width / 4).max(2) * width);
-        }
-    }
+    make_room(parts, gone, width);
     let start = (*gone as usize + at) * width;
     let end = parts.len();
     parts.extend_from_slice(new);

@@ -90,11 +90,16 @@ impl Memory {
         }
         self.advance(correlations, at.time, out);
         for feed in feeds {
-            self.columns.row.fill(record, &feed.columns);
+            let correlation = &correlations[feed.correlation as usize];
+            self.columns.row.fill(record, feed, correlation);
             self.take(correlations, feed, at, self.watermark);
-            self.pass_on(correlations, self.watermark, out);
+            if !self.found.is_empty() {
+                self.pass_on(correlations, self.watermark, out);
+            }
         }
-        self.make_room(correlations);
+        if self.bytes > self.bytes_max {
+            self.make_room(correlations);
+        }
     }
 
     /// Decides what an event of this time makes final.
@@ -203,9 +208,6 @@ impl Memory {
         watermark: i64,
         out: &mut Vec<CorrelationAlert>,
     ) {
-        if self.found.is_empty() {
-            return;
-        }
         while let Some(Found { correlation, group, firing, carried, forgotten }) = self.found.pop()
         {
             let correlation = &correlations[correlation as usize];

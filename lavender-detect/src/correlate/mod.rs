@@ -94,6 +94,7 @@ mod condition;
 mod correlation;
 mod correlator;
 mod detector;
+mod digest;
 mod element;
 mod encode;
 mod engine;

@@ -6,9 +6,12 @@ use std::ops::{ControlFlow, Range};
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128 as _, SipHasher13 as SipHasher13x128};
 
+use super::correlation::{Correlation, Feed};
+use super::digest;
 use super::plan::Aggregate;
 use crate::record::value::TextBuffer;
 use crate::record::{FieldValue, Record};
+use crate::rule::CorrelationKind;
 use crate::schema::FieldId;
 
 /// Texts of fields, one cell for each column: none, one, or those of a list.
@@ -20,6 +23,10 @@ pub(crate) struct Row {
     ends: Vec<u32>,
     /// The cells in `ends`, by end.
     cells: Vec<u32>,
+    /// The key of the group, where it is made of one text.
+    key: Option<u128>,
+    /// The digest of the value that is counted, where it is one text.
+    value: Option<u64>,
 }
 
 /// The most values of a list that are looked at: a process has at most 64 ancestors.
@@ -30,10 +37,18 @@ const LENGTH: usize = size_of::<u32>();
 const TEXT_MAX: usize = 4_096;
 
 impl Row {
-    /// Takes the fields of a record.
-    pub(crate) fn fill<R: Record + ?Sized>(&mut self, record: &R, columns: &[FieldId]) {
+    /// Takes the fields that a correlation asks of a record.
+    pub(crate) fn fill<R: Record + ?Sized>(
+        &mut self,
+        record: &R,
+        feed: &Feed<FieldId>,
+        correlation: &Correlation,
+    ) {
         self.clear();
-        for field in columns {
+        let key_of = (feed.group == 1).then_some(0);
+        let counts = correlation.kind == CorrelationKind::ValueCount && feed.values == 1;
+        let value_of = counts.then_some(feed.group);
+        for (cell, field) in feed.columns.iter().enumerate() {
             match record.value(*field) {
                 FieldValue::List => {
                     let mut room = LIST_MAX;
@@ -42,6 +57,16 @@ impl Row {
                         room -= 1;
                         if room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     });
+                }
+                // What is text already needs no buffer, and is digested where it is: a copy would be waited for.
+                FieldValue::Text(text) | FieldValue::Truncated(text, _) => {
+                    let text = cut(text);
+                    if key_of == Some(cell) {
+                        self.key = Some(digest::wide(correlation.content, text));
+                    } else if value_of == Some(cell) {
+                        self.value = Some(digest::narrow(correlation.content, text));
+                    }
+                    self.push_text(text);
                 }
                 value => self.push(&value),
             }
@@ -65,6 +90,7 @@ impl Row {
         self.bytes.clear();
         self.ends.clear();
         self.cells.clear();
+        (self.key, self.value) = (None, None);
     }
 
     fn push(&mut self, value: &FieldValue<'_>) {
@@ -74,8 +100,10 @@ impl Row {
         }
     }
 
+    #[inline]
     fn push_text(&mut self, text: &[u8]) {
-        let text = &text[..text.len().min(TEXT_MAX)];
+        let text = cut(text);
+        self.bytes.reserve(text.len() + LENGTH);
         self.bytes.extend_from_slice(text);
         self.bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
         self.ends.push(self.bytes.len() as u32);
@@ -118,6 +146,10 @@ impl Row {
     ) {
         chosen.clear();
         chosen.resize(columns, 0);
+        if self.are_single(columns) {
+            each(chosen);
+            return;
+        }
         if (0..columns).any(|cell| self.count(cell) == 0) {
             return;
         }
@@ -132,11 +164,20 @@ impl Row {
         }
     }
 
+    /// Whether each of the first `columns` cells has one text.
+    #[inline]
+    fn are_single(&self, columns: usize) -> bool {
+        self.cells[..columns].iter().zip(1..).all(|(end, texts)| *end == texts)
+    }
+
     /// The key of a group of a correlation.
     pub(crate) fn key(&self, content: [u64; 2], chosen: &[u32]) -> u128 {
+        if let Some(key) = self.key {
+            return key;
+        }
         let mut hasher = SipHasher13x128::new_with_keys(content[0], content[1]);
-        if self.start(chosen.len()) == chosen.len() {
-            // One text in each cell: what is to be digested lies there in one piece.
+        if self.are_single(chosen.len()) {
+            // What is to be digested lies there in one piece.
             return hasher.hash(self.all_ended(0..chosen.len())).as_u128();
         }
         for (cell, number) in chosen.iter().enumerate() {
@@ -158,6 +199,9 @@ impl Row {
     pub(crate) fn digest(&self, content: [u64; 2], cells: Range<usize>) -> Option<u64> {
         if cells.clone().any(|cell| self.count(cell) == 0) {
             return None;
+        }
+        if self.value.is_some() {
+            return self.value;
         }
         let texts = self.start(cells.start)..self.start(cells.end);
         let hasher = SipHasher13::new_with_keys(content[0], content[1]);
@@ -187,6 +231,11 @@ impl Row {
         }
         carried.into()
     }
+}
+
+/// As much of a text as is taken.
+fn cut(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(TEXT_MAX)]
 }
 
 fn push_part(to: &mut Vec<u8>, part: &[u8]) {

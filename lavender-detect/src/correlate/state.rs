@@ -65,8 +65,8 @@ impl State {
                 window.insert((test, span), held.element, scratch, &mut at_once);
                 true
             }
-            (EngineState::Sequence(sequence), Engine::Sequence(steps)) => {
-                sequence.insert((*steps, span), held.element, &mut at_once)
+            (EngineState::Sequence(sequence), Engine::Sequence(_)) => {
+                sequence.insert(span, held.element, &mut at_once)
             }
             (EngineState::Settled(settled), Engine::Settled(plan)) => {
                 settled.insert((plan, span), held, scratch, fire)

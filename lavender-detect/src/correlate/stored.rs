@@ -147,7 +147,8 @@ impl StoredCorrelator {
         }
         let mut inputs = Vec::new();
         for feed in feeds {
-            self.columns.row.fill(record, &feed.columns);
+            let correlation = &rules.correlations()[feed.correlation as usize];
+            self.columns.row.fill(record, feed, correlation);
             self.inputs(&rules, feed, at, &mut inputs);
         }
         self.queue.push_back(Queued::Detection(at.time.as_nanos(), inputs));

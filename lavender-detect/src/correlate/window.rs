@@ -13,7 +13,7 @@
 //! So state is in the order of what the condition asks for, whatever the rate and the length of the window.
 
 use super::element::{Element, Firing, cell};
-use super::log::Log;
+use super::log::{Log, View};
 use super::plan::WindowTest;
 use super::resident::allocated;
 
@@ -40,21 +40,51 @@ impl Window {
         scratch: &mut Scratch,
         fire: &mut impl FnMut(Firing),
     ) {
-        let Some(at) = self.log.position(&element) else { return };
-        self.log.insert(at, &element);
+        let Some(at) = self.log.put(&element) else { return };
         let home = cell(element.time, span);
+        let fired = self.fired.contains(&home);
+        // Mostly it is in no window but its own, and that has its alert.
+        let decides = !fired || at + 1 < self.log.len();
+        if decides && self.decide((test, span), at, scratch, fire) {
+            return;
+        }
+        let view = self.log.view();
+        let surplus = match test {
+            WindowTest::Count(least) if fired => {
+                let (begin, end) = bounds(&view, home, span);
+                end.checked_sub(*least).filter(|oldest| view.time(*oldest) >= begin)
+            }
+            // Every element counts until then.
+            WindowTest::Count(_) => None,
+            _ => superfluous(&view, (home, span), element.value, fired.then(|| test.kept())),
+        };
+        if let Some(at) = surplus {
+            self.log.remove(at);
+        }
+    }
+
+    /// Fires for the windows that a new element is in: they end with itself and with those that are there already behind
+    /// it. Whether its own cell has fired, and what is superfluous in it is forgotten.
+    fn decide(
+        &mut self,
+        (test, span): (&WindowTest, i64),
+        at: usize,
+        scratch: &mut Scratch,
+        fire: &mut impl FnMut(Firing),
+    ) -> bool {
+        let view = self.log.view();
+        let new = view.time(at);
         let fired_before = self.fired.len();
-        // The windows that it is in end with itself and with those that are there already behind it.
-        for end in at..self.log.len() {
-            let time = self.log.time(end);
-            if time.saturating_sub(element.time) > span {
+        for end in at..view.len() {
+            let time = view.time(end);
+            if time.saturating_sub(new) > span {
                 break;
             }
-            let anchor = if end == at { home } else { cell(time, span) };
-            if self.fired.contains(&anchor) || self.adds_nothing(test, span, end) {
+            let anchor = cell(time, span);
+            if self.fired.contains(&anchor) || adds_nothing(&view, test, span, end) {
                 continue;
             }
-            let Some(measured) = self.measure(test, span, end, scratch) else { continue };
+            let Some(measured) = measure(&view, test, span, end, scratch) else { continue };
             self.fired = self.fired.iter().copied().chain([anchor]).collect();
             let from = time.saturating_sub(span);
             fire(Firing {
@@ -62,91 +92,31 @@ impl Window {
                 time,
                 id: self.log.get(end).id,
                 from,
-                events: Firing::events(self.log.range(self.log.start(from)..end + 1)),
+                events: Firing::events(self.log.range(view.start(from)..end + 1)),
                 measured: Some(measured),
                 repeated: false,
             });
         }
-        for new in fired_before..self.fired.len() {
-            self.compact_fired(test, self.fired[new], span, scratch);
+        for fired in fired_before..self.fired.len() {
+            self.compact_fired(test, self.fired[fired], span, scratch);
         }
-        if !self.fired[fired_before..].contains(&home) {
-            self.compact(test, home, span, &element);
-        }
-    }
-
-    /// Whether the window that ends with this element has no value that the one before it in the cell lacks: it
-    /// begins later, so it fulfils nothing that the other does not.
-    fn adds_nothing(&self, test: &WindowTest, span: i64, end: usize) -> bool {
-        if matches!(test, WindowTest::Count(_)) {
-            return false;
-        }
-        let begin = cell(self.log.time(end), span).saturating_mul(span);
-        let value = self.log.value(end);
-        self.since(begin, end).any(|at| self.log.value(at) == value)
-    }
-
-    /// The elements before `end` that are not older than `from`, the newest first.
-    fn since(&self, from: i64, end: usize) -> impl Iterator<Item = usize> {
-        (0..end).rev().take_while(move |at| self.log.time(*at) >= from)
-    }
-
-    /// What was measured in the window that ends with the element at `end`, if the condition holds for it.
-    fn measure(
-        &self,
-        test: &WindowTest,
-        span: i64,
-        end: usize,
-        scratch: &mut Scratch,
-    ) -> Option<f64> {
-        let from = self.log.time(end).saturating_sub(span);
-        match test {
-            WindowTest::Count(least) => {
-                let first = (end + 1).checked_sub(*least)?;
-                (self.log.time(first) >= from).then_some(*least as f64)
-            }
-            WindowTest::Distinct(least) => {
-                if end + 1 < *least {
-                    return None;
-                }
-                let values = &mut scratch.values;
-                values.clear();
-                values.extend(self.since(from, end + 1).map(|at| self.log.value(at)));
-                if values.len() < *least {
-                    return None;
-                }
-                values.sort_unstable();
-                values.dedup();
-                (values.len() >= *least).then_some(values.len() as f64)
-            }
-            WindowTest::Slots(test) => {
-                let newest = self.since(from, end + 1);
-                let set = newest.fold(0, |set, at| set | 1_u64 << self.log.slot(at));
-                test.holds(set).then(|| f64::from(set.count_ones()))
-            }
-        }
-    }
-
-    /// The elements of a cell.
-    fn of_cell(&self, cell: i64, span: i64) -> std::ops::Range<usize> {
-        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
-        // Mostly it is the newest cell.
-        let newest = self.log.last_time().is_some_and(|last| last < end);
-        self.log.start(begin)..if newest { self.log.len() } else { self.log.start(end) }
+        self.fired[fired_before..].contains(&cell(new, span))
     }
 
     /// Forgets what no longer decides anything in a cell that has just fired.
     fn compact_fired(&mut self, test: &WindowTest, cell: i64, span: i64, scratch: &mut Scratch) {
-        let range = self.of_cell(cell, span);
+        let view = self.log.view();
+        let (begin, end) = bounds(&view, cell, span);
+        let first = view.start(begin);
         if let WindowTest::Count(least) = test {
-            let surplus = range.len().saturating_sub(least - 1);
-            self.log.remove_range(range.start..range.start + surplus);
+            let surplus = (end - first).saturating_sub(least - 1);
+            self.log.remove_range(first..first + surplus);
             return;
         }
         let seen = &mut scratch.values;
         seen.clear();
-        for at in range.rev() {
-            let value = self.log.value(at);
+        for at in (first..end).rev() {
+            let value = self.log.view().value(at);
             if seen.len() < test.kept() && !seen.contains(&value) {
                 seen.push(value);
             } else {
@@ -155,47 +125,11 @@ impl Window {
         }
     }
 
-    /// Forgets what the element that was just put into a cell has made superfluous.
-    fn compact(&mut self, test: &WindowTest, cell: i64, span: i64, element: &Element) {
-        let fired = self.fired.contains(&cell);
-        if let WindowTest::Count(least) = test {
-            if fired && let Some(oldest) = self.surplus(*least, cell, span) {
-                self.log.remove(oldest);
-            }
-            return;
-        }
-        let range = self.of_cell(cell, span);
-        let (first, length) = (range.start, range.len());
-        let surplus = match self.log.with_value(range, element.value) {
-            // The last of a value is enough.
-            [Some(earlier), Some(_), _] if fired => Some(earlier),
-            // There were two of it at the most, so this is the third, and one of them is in between.
-            [Some(_), Some(middle), Some(_)] => Some(middle),
-            _ if fired && length > test.kept() => Some(first),
-            _ => None,
-        };
-        if let Some(at) = surplus {
-            self.log.remove(at);
-        }
-    }
-
-    /// The oldest element of a cell, if it has this many.
-    fn surplus(&self, many: usize, cell: i64, span: i64) -> Option<usize> {
-        let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
-        let length = self.log.len();
-        // Mostly it is the newest cell.
-        let after = match self.log.last_time() {
-            Some(last) if last >= end => self.log.start(end),
-            _ => length,
-        };
-        let oldest = after.checked_sub(many)?;
-        (self.log.time(oldest) >= begin).then_some(oldest)
-    }
-
     /// Forgets what no window that may still change reaches back to.
     pub(crate) fn settle(&mut self, watermark: i64, span: i64) {
         let reach = watermark.saturating_sub(span);
-        let over = (0..self.log.len()).take_while(|at| self.log.time(*at) < reach).count();
+        let view = self.log.view();
+        let over = (0..view.len()).take_while(|at| view.time(*at) < reach).count();
         self.log.forget(over);
         let lasts = |cell: &i64| (cell + 1).saturating_mul(span) > watermark;
         if !self.fired.iter().all(lasts) {
@@ -214,5 +148,87 @@ impl Window {
         let fired =
             self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
         last.saturating_add(span).saturating_add(1).max(fired)
+    }
+}
+
+/// When a cell begins, and how many elements there are up to its end.
+#[inline]
+fn bounds(view: &View<'_>, cell: i64, span: i64) -> (i64, usize) {
+    let (begin, end) = (cell.saturating_mul(span), (cell + 1).saturating_mul(span));
+    // Mostly it is the newest cell.
+    let newest = view.last_time().is_some_and(|last| last < end);
+    (begin, if newest { view.len() } else { view.start(end) })
+}
+
+/// Whether the window that ends with this element has no value that the one before it in the cell lacks: it begins later,
+/// so it fulfils nothing that the other does not.
+fn adds_nothing(view: &View<'_>, test: &WindowTest, span: i64, end: usize) -> bool {
+    if matches!(test, WindowTest::Count(_)) {
+        return false;
+    }
+    let begin = cell(view.time(end), span).saturating_mul(span);
+    let value = view.value(end);
+    view.since(begin, end).any(|at| view.value(at) == value)
+}
+
+/// What was measured in the window that ends with the element at `end`, if the condition holds for it.
+fn measure(
+    view: &View<'_>,
+    test: &WindowTest,
+    span: i64,
+    end: usize,
+    scratch: &mut Scratch,
+) -> Option<f64> {
+    let from = view.time(end).saturating_sub(span);
+    match test {
+        WindowTest::Count(least) => {
+            let first = (end + 1).checked_sub(*least)?;
+            (view.time(first) >= from).then_some(*least as f64)
+        }
+        WindowTest::Distinct(least) => {
+            if end + 1 < *least {
+                return None;
+            }
+            let values = &mut scratch.values;
+            values.clear();
+            values.extend(view.since(from, end + 1).map(|at| view.value(at)));
+            if values.len() < *least {
+                return None;
+            }
+            values.sort_unstable();
+            values.dedup();
+            (values.len() >= *least).then_some(values.len() as f64)
+        }
+        WindowTest::Slots(test) => {
+            let newest = view.since(from, end + 1);
+            let set = newest.fold(0, |set, at| set | 1_u64 << view.slot(at));
+            test.holds(set).then(|| f64::from(set.count_ones()))
+        }
+    }
+}
+
+/// Which element of a cell a new one of this value has made superfluous. `kept` is how many a cell keeps that has fired.
+#[inline]
+fn superfluous(
+    view: &View<'_>,
+    (cell, span): (i64, i64),
+    value: u64,
+    kept: Option<usize>,
+) -> Option<usize> {
+    let (begin, end) = bounds(view, cell, span);
+    let (mut first, mut found, mut same) = (end, 0, [0; 2]);
+    for at in view.since(begin, end) {
+        first = at;
+        if view.value(at) == value {
+            found += 1;
+            same = [at, same[0]];
+        }
+    }
+    match found {
+        // The last of a value is enough.
+        2.. if kept.is_some() => Some(same[0]),
+        // There were two of it at the most, so this is the third, and one of them is in between.
+        3.. => Some(same[1]),
+        _ => kept.filter(|kept| end - first > *kept).map(|_| first),
     }
 }
