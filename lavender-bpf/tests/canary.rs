@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use lavender_bpf::{Canary, CanaryError, SensorBuilder};
@@ -70,7 +71,7 @@ fn it_is_done_in_a_control_group_that_is_included() {
     }
     let group = Group::new();
     let filtered = || builder().with_included_cgroup(&group.folder);
-    let canary = || canary().with_filters(&[group.folder.clone()], &[], &[]);
+    let canary = || canary().with_filters(slice::from_ref(&group.folder), &[], &[]);
     assert_eq!(kinds_seen(&canary(), filtered(), "canary-token-included"), all());
     // The group is as it was.
     let folders = fs::read_dir(&group.folder).unwrap().flatten();
