@@ -36,12 +36,15 @@ export function revisions(agents, newest) {
     names(all), faults(all)]));
 }
 
+/** A time in ns, as events have it. Numbers so large come as they stand in the text where the browser can tell. */
+const milliseconds = (nanos) => Number(nanos.rawJSON ?? nanos) / 1e6;
+
 /** Whether an agent's sensor sees what the agent does to be seen. */
 function canary(told) {
   if (!told) return undefined;
   const { missing } = told;
   if (!missing) return told.last_seen_at === undefined ? "not seen yet" : `seen in ${number(told.latency_ms)} ms`;
-  return [el("span", { class: "error" }, `not seen since ${moment(missing.since / 1e6)}: ${missing.kinds.map(words).join(", ")}`),
+  return [el("span", { class: "error" }, `not seen since ${moment(milliseconds(missing.since))}: ${missing.kinds.map(words).join(", ")}`),
     missing.fault && el("p", { class: "error" }, plain(missing.fault))];
 }
 
