@@ -71,7 +71,8 @@ async fn round(
     owners
 }
 
-/// Rounds until two that follow each other are shared out in the same way among so many.
+/// Rounds until so many that follow each other are shared out in the same way among so many consumers that all have heard
+/// of each other, who say that they are there once a second.
 async fn settled(
     transport: &JetStream,
     samples: &mut [Sample],
@@ -79,11 +80,12 @@ async fn settled(
     consumers: usize,
 ) -> BTreeMap<String, usize> {
     let started = tokio::time::Instant::now();
-    let mut before = BTreeMap::new();
+    let (mut before, mut same) = (BTreeMap::new(), 0);
     while started.elapsed() < PATIENCE {
         let owners = round(transport, samples, taken).await;
         let who: BTreeSet<usize> = owners.values().copied().collect();
-        if owners == before && who.len() == consumers {
+        same = if owners == before && who.len() == consumers { same + 1 } else { 0 };
+        if same == 25 {
             return owners;
         }
         before = owners;
