@@ -342,6 +342,10 @@ impl Drop for EnvelopeConsumer {
                 self.accept(message);
             }
         }
+        let left = self.share.take().map(Share::end);
+        for message in left.into_iter().flatten() {
+            self.accept(message);
+        }
     }
 }
 

@@ -152,6 +152,13 @@ impl Share {
         }
     }
 
+    /// Ends it. What was to be handed on, and what was and nobody has looked at.
+    pub(super) fn end(mut self) -> Vec<async_nats::Message> {
+        let mut left: Vec<_> = self.elsewhere.drain(..).map(|(_, message)| message).collect();
+        left.extend(std::iter::from_fn(|| self.handed_now()));
+        left
+    }
+
     /// With the subject and the answer's that it had; `None` for what no consumer sent.
     fn as_it_was(&self, mut message: async_nats::Message) -> Option<async_nats::Message> {
         let (reply, subject) = parts(&self.prefix, &self.id, &message.subject)?;

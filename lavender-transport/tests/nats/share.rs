@@ -19,6 +19,14 @@ fn detection() -> Subscription {
     Subscription { topic: Topic::TelemetryAccepted, durable: "detection".into() }
 }
 
+/// What was handed to one that is gone comes again soon.
+fn brief(server: &Server) -> JetStreamOptions {
+    let mut options = small(server.options());
+    options.consumer.ack_wait = Duration::from_secs(2);
+    options.durables = vec![detection()];
+    options
+}
+
 /// Which consumer had a message of which agent.
 type Taken = (usize, String);
 
@@ -100,7 +108,7 @@ async fn an_agents_messages_come_to_one_and_to_another_when_that_is_gone() {
         return;
     }
     let server = Server::start().await;
-    let options = || small(server.options());
+    let options = || brief(&server);
     let transport = JetStream::open(options()).await.unwrap();
     let (sender, mut taken) = mpsc::unbounded_channel();
     let first = consume(options(), 0, sender.clone()).await;
@@ -110,7 +118,7 @@ async fn an_agents_messages_come_to_one_and_to_another_when_that_is_gone() {
     for _ in 0..10 {
         assert_eq!(round(&transport, &mut samples, &mut taken).await, owners);
     }
-    // It says so, and nothing waits for it.
+    // It says so; what was on its way to it comes again.
     second.abort();
     let _ = second.await;
     let owners = settled(&transport, &mut samples, &mut taken, 1).await;
@@ -124,12 +132,7 @@ async fn what_was_handed_to_one_that_does_not_go_on_comes_again() {
         return;
     }
     let server = Server::start().await;
-    let options = || {
-        let mut options = small(server.options());
-        options.consumer.ack_wait = Duration::from_secs(2);
-        options.durables = vec![detection()];
-        options
-    };
+    let options = || brief(&server);
     let transport = JetStream::open(options()).await.unwrap();
     let (sender, mut taken) = mpsc::unbounded_channel();
     let first = consume(options(), 0, sender).await;

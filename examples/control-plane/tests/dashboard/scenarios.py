@@ -283,6 +283,8 @@ def events_are_shown_as_they_happen(url):
         expect(page.locator(".state")).to_have_attribute("data-state", "live")
         ask("act")
         expect(page.locator(".event-row", has_text="/etc/shadow").first).to_be_visible()
+        # All of the act has come: what comes later would be shown below.
+        expect(page.locator(".list-row", has_text="exec")).to_have_count(4)
         page.get_by_label("Kind").select_option("exec")
         expect(tab.rows()).to_have_count(0)
         ask("act")
