@@ -215,6 +215,24 @@ fn state_that_is_none_is_refused() {
     }
 }
 
+#[test]
+fn repeats_of_an_alert_that_was_damaged_in_the_store_are_counted_as_forgotten() {
+    let (rule, shell) = (rule("a", 1, &[]), process(10, 1, None));
+    let mut before = stage();
+    assert_eq!(pass(&mut before, &alert(&rule, &shell, 0, 1)).len(), 1);
+    let mut saved = BTreeMap::new();
+    save(&mut before, &mut saved);
+    let mut after = stage();
+    for (key, value) in &saved {
+        after.restore(key, &value[..value.len() - 10]).unwrap();
+    }
+    assert_eq!(pass(&mut after, &alert(&rule, &shell, 1, 2)).len(), 0, "it is known all the same");
+    assert_eq!(updates(&mut after, true), []);
+    assert_eq!(after.counters().forgotten, 1);
+    assert_eq!(updates(&mut after, true), []);
+    assert_eq!(after.counters().forgotten, 1, "once");
+}
+
 proptest! {
     /// Killed at any moment: what was told stays, and what comes again since the save is counted once.
     #[test]

@@ -141,19 +141,30 @@ impl Entry {
 
     /// The alert with its repeats, where it is time to tell of them: when they have doubled, after some batches, or
     /// when it is `urgent`.
-    pub(super) fn tell(&mut self, batch: u64, urgent: bool) -> Option<Alert> {
+    pub(super) fn tell(&mut self, batch: u64, urgent: bool) -> Told {
         let due = urgent
             || self.count >= self.told.saturating_mul(2).max(1)
             || batch >= self.told_in_batch + QUIET_BATCHES;
         if !self.is_untold() || !due {
-            return None;
+            return Told::Nothing;
         }
         (self.told, self.told_in_batch) = (self.count, batch);
         self.unsaved = true;
         let repeats = self.repeats();
-        // What cannot be read was damaged in the store: nobody can be told of it.
-        self.alert.get().map(|alert| Alert { repeats, ..alert.clone() })
+        match self.alert.get() {
+            Some(alert) => Told::Alert(Box::new(Alert { repeats, ..alert.clone() })),
+            None => Told::Unreadable,
+        }
     }
+}
+
+/// What there is to tell of an alert's repeats.
+#[derive(Debug)]
+pub(super) enum Told {
+    Nothing,
+    Alert(Box<Alert>),
+    /// Some, of an alert that was damaged in the store.
+    Unreadable,
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, max: usize) {

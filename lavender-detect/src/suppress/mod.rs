@@ -73,6 +73,7 @@ pub struct SuppressionCounters {
     pub suppressed: u64,
     /// Left out because the very same alert had been seen.
     pub duplicates: u64,
-    /// Alerts whose repeats are counted no more before their time, because there was no more room.
+    /// Alerts whose repeats are counted no more before their time, because there was no more room, or are told no more,
+    /// because what was kept of the alert was damaged.
     pub forgotten: u64,
 }

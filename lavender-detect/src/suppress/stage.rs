@@ -6,7 +6,7 @@ use lavender_core::{
     Alert, AlertId, AlertStage, Bytes, Error, ErrorKind, Gaps, Result, Stateful, Timestamp,
 };
 
-use super::entry::{self, Entry, digest, key_in_cell};
+use super::entry::{self, Entry, Told, digest, key_in_cell};
 use super::{SuppressionAnchor, SuppressionCounters, SuppressionOptions};
 
 /// How many alerts are known by their id, so that the same one is not raised again.
@@ -150,7 +150,11 @@ impl SuppressionStage {
         let Some(mut entry) = self.entries.remove(&key) else { return };
         self.order.remove(&(entry.observed_at, key));
         self.bytes -= entry.bytes;
-        self.over.extend(entry.tell(self.batch, true));
+        match entry.tell(self.batch, true) {
+            Told::Nothing => {}
+            Told::Alert(alert) => self.over.push(*alert),
+            Told::Unreadable => self.counters.forgotten += 1,
+        }
         if entry.saved {
             self.gone.push(key);
         }
@@ -192,10 +196,14 @@ impl AlertStage for SuppressionStage {
     fn updates(&mut self, last: bool, out: &mut Vec<Alert>) {
         self.batch += 1;
         out.append(&mut self.over);
-        let (entries, batch) = (&mut self.entries, self.batch);
-        self.untold.retain(|key| {
+        let Self { entries, batch, counters, untold, .. } = self;
+        untold.retain(|key| {
             let Some(entry) = entries.get_mut(key) else { return false };
-            out.extend(entry.tell(batch, last));
+            match entry.tell(*batch, last) {
+                Told::Nothing => {}
+                Told::Alert(alert) => out.push(*alert),
+                Told::Unreadable => counters.forgotten += 1,
+            }
             entry.is_untold()
         });
     }
