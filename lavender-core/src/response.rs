@@ -242,4 +242,9 @@ pub trait Responder: fmt::Debug + Send {
     /// Does what policy says about an alert, and adds what came of it to `out`; nothing when policy says to do
     /// nothing. `event` is the one that completed the match.
     fn respond(&mut self, alert: &Alert, event: &Event, out: &mut Vec<ResponseOutcome>);
+
+    /// Whether the host is isolated now, by whoever ordered it. Asked for heartbeats.
+    fn is_isolated(&self) -> bool {
+        false
+    }
 }

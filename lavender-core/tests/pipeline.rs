@@ -2,7 +2,7 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "tests fail loudly")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -242,6 +242,38 @@ async fn a_loss_that_is_an_event_is_counted_and_kept() {
     let shed = lost(&events, EventKind::Exec, LossStage::Queue);
     assert!(shed > 0);
     assert_eq!(report.lost, 70 + shed);
+}
+
+/// What was beyond a limit is told of by itself: it is no want of room, and somebody has set it.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_tell_by_kind_what_was_throttled() {
+    let ids = sequencer();
+    let told = [
+        Loss::new(LossStage::ThrottledProcess, EventKind::FileOpen, 70),
+        Loss::new(LossStage::ThrottledCgroup, EventKind::FileOpen, 7),
+        Loss::new(LossStage::KernelRing, EventKind::FileOpen, 600),
+    ];
+    let events = told.map(|loss| event(&ids, EventData::Lost(loss))).into();
+    let lost = vec![Loss::new(LossStage::ThrottledCgroup, EventKind::NetConnect, 3)];
+    let source =
+        Script { last: Some(EventBatch::default()), ..Script::new([EventBatch { events, lost }]) };
+    let kept = Kept::open();
+    let publisher: Arc<dyn Publisher> = kept.clone();
+    Pipeline::new(source, identity(), ids, publisher)
+        .with_heartbeat(Duration::from_secs(1))
+        .run(tokio::time::sleep(Duration::from_millis(1_500)))
+        .await
+        .unwrap();
+    let events = kept.events();
+    let beats: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.data {
+            EventData::Heartbeat(beat) => Some((beat.lost, &*beat.throttled)),
+            _ => None,
+        })
+        .collect();
+    let expected = BTreeMap::from([(EventKind::FileOpen, 77), (EventKind::NetConnect, 3)]);
+    assert_eq!(beats, [(0, &BTreeMap::new()), (680, &expected)]);
 }
 
 #[tokio::test]

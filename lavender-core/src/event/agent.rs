@@ -71,6 +71,10 @@ pub struct Heartbeat {
     /// none of a kind of which nothing is needed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filtered: BTreeMap<EventKind, u64>,
+    /// Events since the agent started beyond what the sensor lets through of one process or control group, by kind. They are
+    /// counted as lost too. In a box, as the canary is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub throttled: Box<BTreeMap<EventKind, u64>>,
     /// Files of programs since the agent started that were not hashed, by why: one is counted each time that it was asked
     /// for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -79,6 +83,9 @@ pub struct Heartbeat {
     /// time that it was asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub undescribed: BTreeMap<Undescribed, u64>,
+    /// Whether the host is cut off the network, by an order that was given to the agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
     /// How the agent's spool stands, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolHealth>,

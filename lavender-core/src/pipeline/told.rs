@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::Stage;
+use super::stage::Stage;
 use crate::event::EventData;
 use crate::response::ResponseOutcome;
 

@@ -53,6 +53,7 @@ mod url;
 use std::fmt;
 use std::sync::Arc;
 
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::pull;
 use lavender_core::envelope::Envelope;
 use lavender_core::transport::{Consumer, Message, Publisher, Subscriber, Subscription, Topic};
@@ -198,6 +199,11 @@ impl JetStream {
             let why = format!("durable {durable} of stream {stream}: {error}");
             connection.error(ErrorKind::Unavailable, why)
         })
+    }
+
+    /// Whether it is connected just now. It connects again by itself.
+    pub fn is_connected(&self) -> bool {
+        self.shared.connection.client.connection_state() == State::Connected
     }
 
     /// State on the same connection.

@@ -9,7 +9,7 @@ pub use self::alert::CANARY_RULE;
 pub(super) use self::alert::detection;
 pub use self::watch::CanaryWatch;
 pub(super) use self::watch::Sight;
-use super::{Found, Stage};
+use super::stage::{Found, Stage};
 use crate::event::{EventData, EventKind, Heartbeat};
 
 /// What is expected of each act of a canary.
