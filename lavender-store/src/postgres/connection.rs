@@ -49,7 +49,10 @@ pub(super) fn prepare(
         runtime.block_on(async {
             let mut client = pool.get().await?;
             let layout = schema::migrate(&mut client).await?;
-            make_ahead(&mut client, layout, today, today).await?;
+            // Others may use the tables and not make any.
+            if schema::is_owned(&client).await? {
+                make_ahead(&mut client, layout, today, today).await?;
+            }
             Ok(layout)
         })
     };

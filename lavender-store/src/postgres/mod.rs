@@ -35,6 +35,7 @@ mod error;
 mod events;
 mod feed;
 mod fleet;
+mod grants;
 mod layout;
 mod process;
 mod query;
@@ -158,7 +159,8 @@ struct Held<'a> {
 
 impl PostgresStore {
     /// Opens a database, and brings its tables to this version. It must exist; its user must be allowed to make the
-    /// schema `lavender`, or own it.
+    /// schema `lavender`, or own it. One that may only use the tables, by
+    /// [`control_plane_grants`](Self::control_plane_grants), opens what an owner has brought to this version.
     ///
     /// Blocks for as long as connecting and migrating take.
     ///

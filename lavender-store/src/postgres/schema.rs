@@ -88,6 +88,12 @@ pub(super) async fn migrate(client: &mut tokio_postgres::Client) -> Result<Layou
     Ok(layout)
 }
 
+/// Whether the tables are this user's to change.
+pub(super) async fn is_owned(client: &Client) -> Result<bool> {
+    let sql = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'lavender.events'::regclass";
+    Ok(client.query_one(sql, &[]).await?.try_get(0)?)
+}
+
 /// Makes the partitions of days that have none. Neither readers nor writers wait for it.
 pub(super) async fn make_days(client: &mut Client, layout: Layout, days: &[Day]) -> Result<()> {
     let transaction = client.transaction().await?;

@@ -1,6 +1,7 @@
 //! The PostgreSQL store keeps what the traits promise, for many writers at once, over days and restarts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod grants;
 mod kill;
 mod plans;
 mod support;
