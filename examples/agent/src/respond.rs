@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lavender_bpf::{BreakerOptions, Enforcer, EnforcerOptions, Isolator, SharedEnforcer};
+use lavender_bpf::{
+    BreakerOptions, Enforcer, EnforcerOptions, IsolationState, Isolator, SharedEnforcer,
+};
 use lavender_core::event::Event;
 use lavender_core::{Alert, Outcome, Responder, ResponseOutcome, SystemClock};
 use lavender_detect::ResponsePolicy;
@@ -27,6 +29,7 @@ use crate::exit::{Exit, Failure};
 pub struct PolicyResponder {
     policy: ResponsePolicy,
     enforcer: SharedEnforcer,
+    isolator: Isolator,
 }
 
 impl PolicyResponder {
@@ -40,9 +43,9 @@ impl PolicyResponder {
         let rule_actions = config.rule_actions.iter().map(|action| (*action).into());
         let policy = ResponsePolicy::new(clauses, rule_actions)
             .map_err(|error| Failure::new(Exit::Configuration, error))?;
-        let options = options(config, isolator);
+        let options = options(config, isolator.clone());
         let enforcer = Enforcer::new(options, Arc::new(SystemClock));
-        Ok(Self { policy, enforcer: SharedEnforcer::new(enforcer) })
+        Ok(Self { policy, enforcer: SharedEnforcer::new(enforcer), isolator })
     }
 
     /// What acts: for who decides beside the policy.
@@ -89,6 +92,17 @@ impl Responder for PolicyResponder {
             }
         }
         out.iter().skip(before).for_each(log);
+    }
+
+    /// As the kernel says; where it does not, nobody could have isolated.
+    fn is_isolated(&self) -> bool {
+        match self.isolator.state() {
+            Ok(state) => matches!(state, IsolationState::Isolated(_)),
+            Err(error) => {
+                tracing::debug!(%error, "whether this host is isolated is not known");
+                false
+            }
+        }
     }
 }
 

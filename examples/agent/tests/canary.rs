@@ -27,8 +27,10 @@ use lavender_core::{
     SystemClock, TenantId, async_trait,
 };
 use serde_json::Value;
+use support::agent::Agent;
 use support::cgroup::Cgroup;
 use support::setting::Setting;
+use support::write;
 use tokio::sync::oneshot;
 
 const CONFIG: &str =
@@ -72,6 +74,56 @@ fn what_the_sensor_sees_is_stored_and_told_and_no_alert() {
             let count = events.iter().filter(|stored| is_of_canary(&stored.event)).count();
             assert!(count >= 2, "{count} of {kind}");
         }
+    }
+}
+
+fn rule(title: &str, category: &str, search: &str) -> String {
+    format!(
+        "title: {title}\nid: 8b2a7c1e-0000-4000-8000-000000000002\n\
+         logsource: {{product: linux, category: {category}}}\n\
+         detection:\n  selection: {search}\n  condition: selection\nlevel: low\n"
+    )
+}
+
+/// What the rules need of files is what the canary is seen by, too: rules that go must not take it along.
+#[test]
+fn rules_that_are_loaded_again_leave_the_canary_in_sight() {
+    need_kernel!();
+    let more = format!("{CONFIG}[sensor]\ntelemetry = \"rules\"\n[rules]\nbuiltin = false\n");
+    let setting = Setting::new(&more);
+    let (file, folder) = (setting.path("rules/one.yml"), setting.path("rules"));
+    let read = || {
+        let sensitive = setting.sensitive();
+        setting.cgroup.command("/bin/cat").arg(sensitive).output().unwrap();
+    };
+    write(&file, &rule("Read", "file_access", "{TargetFilename|endswith: /etc/shadow}"));
+    let mut agent = setting.run(&["--events", "--rules", folder.to_str().unwrap()]);
+    let seen = |line: &Value| canary_of(line).and_then(|canary| canary["seen"].as_u64());
+    // One that was begun before may be seen after.
+    let seen_twice_more = |agent: &mut Agent| {
+        let now = agent.last(|line| seen(line)).unwrap_or(0);
+        agent.wait_for("two more acts", |line| seen(line) >= Some(now + 2));
+    };
+    read();
+    agent.wait_for("Read", |line| line["rule"]["title"] == "Read");
+    seen_twice_more(&mut agent);
+
+    write(&file, &rule("Program", "process_creation", "{Image|endswith: /cat}"));
+    agent.signal("HUP");
+    agent.wait_said("the rules are loaded again");
+    read();
+    agent.wait_for("Program", |line| line["rule"]["title"] == "Program");
+    seen_twice_more(&mut agent);
+
+    write(&file, "title: no rule\n");
+    agent.signal("HUP");
+    agent.wait_said("the rules are not taken, those in use stay");
+    seen_twice_more(&mut agent);
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(!finished.stdout.iter().any(is_alert), "{finished:?}");
+    for canary in finished.stdout.iter().filter_map(canary_of) {
+        assert!(canary["missed"] == 0 && canary["missing"].is_null(), "{canary}");
     }
 }
 

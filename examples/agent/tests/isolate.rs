@@ -18,6 +18,7 @@ use std::time::Duration;
 use lavender_bpf::Isolation;
 use lavender_core::event::{EventData, EventKind};
 use lavender_core::{Outcome, ResponseAction, ResponseCause, ResponseTarget};
+use serde_json::Value;
 use support::agent::{Agent, output};
 use support::net::{Net, THERE};
 use support::setting::Setting;
@@ -29,7 +30,7 @@ const OTHER: u16 = 7002;
 
 /// A rule of the test's own, and a policy that isolates by it; `more` under `[response.isolate]`.
 fn setting(dry_run: bool, more: &str) -> Setting {
-    let setting = Setting::new("");
+    let setting = Setting::new("heartbeat_interval_secs = 1\n");
     let config = fs::read_to_string(setting.config()).unwrap();
     let text = |name: &str| setting.path(name).to_str().unwrap().to_owned();
     let isolate = format!(
@@ -73,6 +74,13 @@ fn reaches(setting: &Setting, net: &Net, port: u16, expected: bool) {
     assert_eq!(reached, expected, "port {port}");
 }
 
+/// What the first heartbeat says of isolation that says what is waited for.
+fn told(agent: &mut Agent, wanted: impl Fn(bool) -> bool) -> bool {
+    let isolated = |line: &Value| line["data"]["isolated"].as_bool().unwrap_or(false);
+    let is_it = |line: &Value| line["kind"] == "heartbeat" && wanted(isolated(line));
+    isolated(&agent.wait_for("such a heartbeat", is_it).1)
+}
+
 fn release(setting: &Setting) -> String {
     let finished = output(&["release", "--config", setting.config().to_str().unwrap()]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
@@ -89,10 +97,12 @@ fn an_alert_isolates_and_neither_a_kill_nor_a_boot_ends_it() {
         reaches(&setting, &net, ALLOWED, true);
         reaches(&setting, &net, OTHER, !isolated);
     };
-    let mut agent = setting.run(&[]);
+    let mut agent = setting.run(&["--events"]);
     is_isolated(false);
+    assert!(!told(&mut agent, |_| true));
     drop_file(&setting, &mut agent);
     is_isolated(true);
+    told(&mut agent, |isolated| isolated);
     agent.signal("KILL");
     agent.wait();
     is_isolated(true);
@@ -105,11 +115,13 @@ fn an_alert_isolates_and_neither_a_kill_nor_a_boot_ends_it() {
     // After a boot the kernel knows nothing of it.
     Isolation::find(Some(setting.cgroup.path())).unwrap().unwrap().release().unwrap();
     is_isolated(false);
-    let agent = setting.run(&[]);
+    let mut agent = setting.run(&["--events"]);
     is_isolated(true);
+    assert!(told(&mut agent, |_| true), "from the first on");
 
     assert!(release(&setting).contains("released"));
     is_isolated(false);
+    told(&mut agent, |isolated| !isolated);
     assert_eq!(agent.stop().code, Some(0));
     assert!(release(&setting).contains("it was not isolated"));
     let agent = setting.run(&[]);

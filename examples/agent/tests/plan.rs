@@ -97,3 +97,53 @@ fn doctor_tells_the_plan() {
     assert_eq!(opens["rules"][0], "8b2a7c1e-0000-4000-8000-000000000002");
     assert_eq!(report["blocked"][0]["title"], "Never");
 }
+
+/// The canary's part of the plan is told beside that of the rules, and where no rule needs the kind.
+#[test]
+fn doctor_tells_what_the_canary_needs() {
+    need_kernel!();
+    let search = "{TargetFilename|startswith: /etc/cron.d/, Result: success}";
+    for (telemetry, enabled) in [("rules", true), ("rules", false), ("all", true)] {
+        let config = CONFIG.replace("\"rules\"", &format!("{telemetry:?}"));
+        let setting = Setting::new(&format!("{config}[canary]\nenabled = {enabled}\n"));
+        let (config, folder) = (setting.config(), setting.path("rules"));
+        write(&setting.path("rules/one.yml"), &rule("Read", "file_access", search));
+        let arguments = ["doctor", "--plan", "--config", config.to_str().unwrap(), "--rules"];
+        let run = |more: &[&str]| {
+            let output = agent::command(&arguments).arg(&folder).args(more).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let text = run(&[]);
+        // What is told of a kind: its line, and those below that have no kind of their own.
+        let of = |kind: &str| -> Vec<&str> {
+            let lines = text.lines().skip_while(|line| !line.starts_with(kind));
+            let more = lines.clone().skip(1).take_while(|line| line.starts_with(' '));
+            lines.take(1).chain(more).collect()
+        };
+        let (opens, connects) = (of("file_open ").join("\n"), of("net_connect ").join("\n"));
+        let report: Value = serde_json::from_str(&run(&["--json"])).unwrap();
+        let kinds = report["kinds"].as_array().unwrap();
+        let canary: Vec<_> = kinds
+            .iter()
+            .filter(|row| !row["canary"].is_null())
+            .map(|row| row["kind"].as_str().unwrap())
+            .collect();
+        match (telemetry, enabled) {
+            ("rules", true) => {
+                assert!(opens.contains("/etc/cron.d/*"), "{text}");
+                assert!(
+                    opens.contains("the canary's: ") && opens.contains("lavender-agent"),
+                    "{text}"
+                );
+                assert!(connects.contains("the canary's\n"), "{text}");
+                assert!(connects.contains("   the canary's: "), "{text}");
+            }
+            // All of it is there anyhow.
+            _ => assert!(!text.contains("canary"), "{text}"),
+        }
+        let expected: &[&str] = if enabled { &["file_open", "net_connect"] } else { &[] };
+        assert_eq!(canary, expected, "{report}");
+        assert_eq!(connects.ends_with("not watched"), telemetry == "rules" && !enabled, "{text}");
+    }
+}

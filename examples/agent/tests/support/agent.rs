@@ -204,6 +204,12 @@ impl Agent {
         self.seen.iter().any(|(_, line)| wanted(line))
     }
 
+    /// What the last line says that says any of it, among all that came.
+    pub fn last<T>(&mut self, told: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        self.has(|_| false);
+        self.seen.iter().rev().find_map(|(_, line)| told(line))
+    }
+
     /// Sends a signal to the agent.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
