@@ -59,6 +59,11 @@ impl Broker {
         take_reports(plane, transport.command_reports().await?).await
     }
 
+    /// Whether it is connected just now.
+    pub fn is_connected(&self) -> bool {
+        self.connected.borrow().as_ref().is_some_and(JetStream::is_connected)
+    }
+
     fn connected(&self) -> Result<JetStream> {
         let connected = self.connected.borrow().clone();
         connected

@@ -64,6 +64,13 @@ pub enum Task {
     /// The keys by which commands are signed.
     #[command(subcommand)]
     Keys(KeysTask),
+    /// Prints the SQL by which the owner of a PostgreSQL database gives a user what a control plane needs, and no more.
+    #[cfg(feature = "postgres")]
+    Grants {
+        /// The user, who is there already.
+        #[arg(value_name = "USER")]
+        user: String,
+    },
 }
 
 /// What can be done with keys.

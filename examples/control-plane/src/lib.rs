@@ -23,6 +23,7 @@
 //! - The [live stream](live) reads the store's feed, so that it can go on behind any place in it.
 
 pub mod access;
+mod agent_metrics;
 pub mod api;
 #[cfg_attr(not(feature = "nats"), path = "no_broker.rs")]
 mod broker;

@@ -1,8 +1,12 @@
 //! What the control plane counts of itself.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+/// What the text of metrics is.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Counters, all of them without labels: what a tenant does is nothing for who scrapes them.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Metrics {
     pub ruleset_failures: Counter,
     /// Clients of the live stream.
     pub live_clients: Gauge,
+    /// Whether the broker is connected; nothing where there is none.
+    broker_connected: Family<[(&'static str, &'static str); 0], Gauge>,
     /// Changes that slow clients of the live stream were told that they missed.
     pub live_missed: Counter,
 }
@@ -71,6 +77,9 @@ impl Default for Metrics {
             counter("live_missed", "Changes that slow clients of the live stream missed");
         let live_clients = Gauge::default();
         registry.register("live_clients", "Clients of the live stream", live_clients.clone());
+        let broker_connected = Family::default();
+        let help = "Whether the broker is connected";
+        registry.register("broker_connected", help, Family::clone(&broker_connected));
         Self {
             registry,
             requests,
@@ -85,14 +94,18 @@ impl Default for Metrics {
             rulesets_handed_over,
             ruleset_failures,
             live_clients,
+            broker_connected,
             live_missed,
         }
     }
 }
 
 impl Metrics {
-    /// All of them, in the text format of OpenMetrics.
-    pub fn text(&self) -> String {
+    /// All of them, in the text format of OpenMetrics, and whether the broker is connected, where there is one.
+    pub fn text(&self, broker_connected: Option<bool>) -> String {
+        if let Some(connected) = broker_connected {
+            self.broker_connected.get_or_create(&[]).set(connected.into());
+        }
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

@@ -11,6 +11,7 @@ use lavender_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::Gate;
+use crate::broker::Broker;
 use crate::command::Commanding;
 use crate::in_force::InForce;
 use crate::limit::Limits;
@@ -42,6 +43,8 @@ pub struct Options {
     pub commanding: Commanding,
     /// Who takes published rulesets to where rules are evaluated. Without it they are only kept.
     pub rulesets: Option<Arc<dyn RulesetSink>>,
+    /// The broker that both go by, where there is one: whether it is connected is a part of health.
+    pub broker: Option<Broker>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -59,6 +62,7 @@ impl Default for Options {
             rules: RuleHandle::new(RuleSet::empty()),
             commanding: Commanding::default(),
             rulesets: None,
+            broker: None,
             clock: Arc::new(SystemClock),
         }
     }

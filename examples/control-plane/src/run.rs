@@ -52,9 +52,16 @@ pub enum RunError {
 ///
 /// What failed, and what to do about it.
 pub async fn run(cli: Cli) -> Result<(), RunError> {
-    if let Some(Task::Keys(KeysTask::Generate { id, file })) = &cli.task {
-        let signer = keys::generate(id.clone(), file)?;
-        return say(keys::agent_configuration(&signer).trim_end());
+    match &cli.task {
+        None => {}
+        Some(Task::Keys(KeysTask::Generate { id, file })) => {
+            let signer = keys::generate(id.clone(), file)?;
+            return say(keys::agent_configuration(&signer).trim_end());
+        }
+        #[cfg(feature = "postgres")]
+        Some(Task::Grants { user }) => {
+            return say(lavender_store::PostgresStore::control_plane_grants(user).trim_end());
+        }
     }
     let Some(url) = cli.store.clone() else {
         return Err(RunError::Usage("--store: say which store".into()));
@@ -82,6 +89,7 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         rules,
         commanding: Commanding { signer, sink },
         rulesets,
+        broker: broker.clone(),
         clock,
         ..Options::default()
     };

@@ -7,6 +7,7 @@ mod commands;
 mod events;
 mod health;
 mod live;
+mod metrics;
 mod rules;
 mod rulesets;
 mod session;
@@ -33,6 +34,7 @@ pub(crate) fn v1() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(commands::get))
         .routes(routes!(agents::transitions))
         .routes(routes!(agents::losses))
+        .routes(routes!(metrics::agents))
         .routes(routes!(rules::list))
         .routes(routes!(session::get))
         .routes(routes!(tokens::list, tokens::create))

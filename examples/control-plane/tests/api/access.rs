@@ -86,6 +86,7 @@ fn routes() -> Vec<Route> {
         get("/api/v1/commands/{id}", "", Thing::Command, Viewer),
         get("/api/v1/transitions", "", Thing::None, Viewer),
         get("/api/v1/losses", "", Thing::None, Viewer),
+        get("/api/v1/metrics", "", Thing::None, Viewer),
         get("/api/v1/rules", "", Thing::None, Viewer),
         Route {
             method: Method::POST,
@@ -251,7 +252,8 @@ async fn every_route_for_every_role_and_tenant(plane: &Plane) {
                 theirs || !body.contains(other),
                 "{name} shows {tenant} what is of {other}: {body}"
             );
-            let shows = ["alerts", "events", "agents", "transitions", "losses", "statistics"];
+            let shows =
+                ["alerts", "events", "agents", "transitions", "losses", "v1/metrics", "statistics"];
             if status == StatusCode::OK && shows.iter().any(|end| route.path.ends_with(end)) {
                 assert!(body.contains(&format!("{own}-")), "{name} shows {tenant} nothing: {body}");
             }

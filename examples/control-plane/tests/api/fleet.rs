@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use lavender_control_plane::watch;
-use lavender_core::conformance::sample::Sample;
+use lavender_core::conformance::sample::{START, Sample};
 use lavender_core::event::{EventKind, LossStage};
-use lavender_core::store::Role;
+use lavender_core::store::{LivenessTimes, Role};
 use serde_json::json;
 
 use crate::plane::Plane;
@@ -79,4 +79,40 @@ async fn what_an_agent_said_of_itself_last_is_shown() {
     assert_eq!((&refused["forged"], &refused["replayed"]), (&json!(12), &json!(0)));
     assert_eq!(listed["heartbeat_at"], listed["last_seen"]);
     assert_eq!(plane.read("/api/v1/agents/web-1", &viewer).await, listed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_count_is_there_for_prometheus() {
+    let plane = Plane::new();
+    let viewer = plane.token("acme", Role::Viewer).await;
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let source = sample.source().clone();
+    let events = [sample.agent_start("0.1.0"), sample.heartbeat()];
+    plane.store.append(&source, &events).await.unwrap();
+    plane.store.sweep_liveness(&LivenessTimes::default(), START).await.unwrap();
+    let mut silent = Sample::new("acme", "web-2", 2);
+    plane.store.append(&silent.source().clone(), &[silent.agent_start("0.1.0")]).await.unwrap();
+    let answer = plane.get("/api/v1/metrics", &viewer).await;
+    let kind = answer.headers["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let text = String::from_utf8(answer.body).unwrap();
+    for line in [
+        "liveness{agent=\"web-1\",state=\"online\"} 1",
+        "liveness{agent=\"web-1\",state=\"offline\"} 0",
+        "last_seen_timestamp_seconds{agent=\"web-2\"} 1700000000",
+        "isolated{agent=\"web-1\"} 1",
+        "events_total{agent=\"web-1\"} 1",
+        "alerts_total{agent=\"web-1\"} 2",
+        "lost_total{agent=\"web-1\"} 3",
+        "filtered_total{agent=\"web-1\",kind=\"file_open\"} 7",
+        "throttled_total{agent=\"web-1\",kind=\"file_open\"} 1",
+        "unhashed_total{agent=\"web-1\",reason=\"gone\"} 2",
+        "undescribed_total{agent=\"web-1\",reason=\"not_found\"} 3",
+    ] {
+        assert!(text.contains(&format!("\nlavender_agent_{line}\n")), "{line}: {text}");
+    }
+    // Nobody has looked at it yet, and it has said nothing of itself.
+    assert!(!text.contains("liveness{agent=\"web-2\""), "{text}");
+    assert!(!text.contains("events_total{agent=\"web-2\""), "{text}");
+    assert!(text.ends_with("# EOF\n"));
 }

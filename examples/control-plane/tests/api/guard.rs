@@ -7,6 +7,7 @@ use std::path::Path;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
+use lavender_control_plane::Broker;
 use lavender_core::store::Role;
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ async fn the_dashboard_may_do_what_it_needs_and_nothing_else() {
         let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
         let answer = plane.ask(Method::GET, &path, None, None).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
-        assert_eq!(answer.body, std::fs::read(file.path()).unwrap(), "{path}");
+        assert!(answer.body == std::fs::read(file.path()).unwrap(), "{path} is another");
         let kind = match name.rsplit_once('.').unwrap().1 {
             "html" => "text/html; charset=utf-8",
             "css" => "text/css; charset=utf-8",
@@ -139,6 +140,24 @@ async fn health_is_that_of_the_store() {
     let answer = plane.ask(Method::GET, "/healthz", None, None).await;
     let detail = answer.is_problem(StatusCode::SERVICE_UNAVAILABLE);
     assert!(!detail.contains("lavender.db"), "it tells where the store is: {detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_is_told_of_and_ends_nothing() {
+    let broker = Broker::new("nats://127.0.0.1:1").unwrap();
+    let plane = Plane::with(|options| options.broker = Some(broker));
+    let answer = plane.ask(Method::GET, "/healthz", None, None).await;
+    let expected =
+        json!({"status": "degraded", "checked": ["store", "broker"], "away": ["broker"]});
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
+    let metrics = async |plane: &Plane| {
+        let answer = plane.ask(Method::GET, "/metrics", None, None).await;
+        String::from_utf8(answer.body).unwrap()
+    };
+    let told = metrics(&plane).await;
+    assert!(told.contains("\nlavender_control_plane_broker_connected 0\n"), "{told}");
+    let told = metrics(&Plane::new()).await;
+    assert!(!told.contains("\nlavender_control_plane_broker_connected "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,3 +102,15 @@ fn a_signing_key_is_made_once_for_its_owner_alone_and_read_again() {
     std::fs::remove_file(&key).unwrap();
     refused("cannot be read");
 }
+
+#[test]
+fn what_a_user_of_the_database_needs_is_printed() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_lavender-control-plane"))
+        .args(["grants", "dashboard"])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    let sql = String::from_utf8(printed.stdout).unwrap();
+    assert!(sql.contains("GRANT USAGE ON SCHEMA lavender TO \"dashboard\";"), "{sql}");
+    assert!(!sql.contains("lavender.state"), "what workers know of agents is theirs");
+}
