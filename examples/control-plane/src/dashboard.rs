@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, what it is, and what is in it.
-const FILES: [(&str, &str, &[u8]); 38] = [
+const FILES: [(&str, &str, &[u8]); 39] = [
     ("/", HTML, include_bytes!("../ui/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../ui/favicon.svg")),
     ("/theme.css", CSS, include_bytes!("../ui/theme.css")),
@@ -52,6 +52,7 @@ const FILES: [(&str, &str, &[u8]); 38] = [
     ("/route.js", SCRIPT, include_bytes!("../ui/route.js")),
     ("/rules.js", SCRIPT, include_bytes!("../ui/rules.js")),
     ("/rulesets.js", SCRIPT, include_bytes!("../ui/rulesets.js")),
+    ("/search.js", SCRIPT, include_bytes!("../ui/search.js")),
     ("/signin.js", SCRIPT, include_bytes!("../ui/signin.js")),
     ("/theme.js", SCRIPT, include_bytes!("../ui/theme.js")),
     ("/timeline.js", SCRIPT, include_bytes!("../ui/timeline.js")),

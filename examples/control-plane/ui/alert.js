@@ -62,6 +62,8 @@ export function alertDetail(id, { setStatus, close }) {
         try {
           const events = await rawEvents(panel.alert, control.signal);
           show(place, events.length === 0 && el("p", { class: "quiet" }, "The event is not stored any more, or not yet."),
+            events.length > 0 && events.length < panel.alert.events.length && el("p", { class: "quiet" },
+              `${events.length} of the ${panel.alert.events.length} events that it rests on; the others happened earlier, or in other processes.`),
             events.map(({ event: raw }) => el("pre", { tabindex: "0", "aria-label": "Event in JSON" }, JSON.stringify(raw, null, 2))));
         } catch (problem) {
           if (problem.name !== "AbortError") show(place, el("p", { class: "error" }, problem.message));
@@ -93,6 +95,7 @@ export function alertDetail(id, { setStatus, close }) {
         ["Host", el("a", { href: href("fleet", { agent: alert.agent }) }, alert.host)],
         ["Agent", el("a", { href: href("alerts", { agent: alert.agent, status: "any" }) }, alert.agent)],
         ["Happened", el("time", { datetime: alert.observed_at, title: alert.observed_at }, moment(alert.observed_at))],
+        ["Look at", el("a", { href: href("events", { agent: alert.agent, around: alert.observed_at }) }, "events around it")],
         ["Techniques", alert.techniques.length > 0 && alert.techniques.map((technique) =>
           [el("a", { href: href("alerts", { technique, status: "any" }) }, technique), " "])],
         ["Rule", el("a", { class: "mono", href: href("rules", { rule: alert.rule }) }, alert.rule)],

@@ -23,7 +23,7 @@ const PAGES = {
   overview: ["Overview", overviewPage],
   alerts: ["Alerts", alertsPage],
   fleet: ["Fleet", fleetPage],
-  events: ["Live events", eventsPage],
+  events: ["Events", eventsPage],
   rules: ["Rules", rulesPage],
   access: ["Access", accessPage, "admin"],
   audit: ["Audit", auditPage, "admin"],

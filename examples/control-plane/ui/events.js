@@ -1,13 +1,14 @@
-// Events as they happen, by agent and kind.
+// Events by agent and kind: as they happen, or those that are stored of a span of time.
 
 import { readAll } from "./api.js";
 import { el, field, input, select, show } from "./dom.js";
-import { base, clock, words } from "./format.js";
+import { base, moment, spanOptions, words } from "./format.js";
 import { kernelCall } from "./kernel.js";
 import { VirtualList } from "./list.js";
 import { follow, live } from "./live.js";
 import { facts } from "./parts.js";
 import { change } from "./route.js";
+import { Search, searched } from "./search.js";
 
 /** How many are kept in sight. */
 const KEPT = 2000;
@@ -38,7 +39,7 @@ function what({ kind, event }) {
 function row(item) {
   const { process } = item.event;
   const program = typeof process?.executable?.path === "string" ? base(process.executable.path) : process?.name;
-  return el("div", { class: "event-row" }, el("time", { class: "quiet", datetime: item.observed_at }, clock(item.observed_at)),
+  return el("div", { class: "event-row" }, el("time", { class: "quiet", datetime: item.observed_at, title: item.observed_at }, moment(item.observed_at)),
     el("span", {}, item.kind), el("span", { class: "cut quiet" }, item.agent),
     el("span", { class: "cut" }, process ? `${brief(program ?? "?")} ${process.pid}` : ""), el("span", { class: "cut mono" }, what(item)));
 }
@@ -49,10 +50,12 @@ export function eventsPage() {
   let waiting = [];
   let missed = 0;
   let filter;
+  let search;
   let opened;
-  const tells = el("p", { class: "quiet" }, "Waiting for events. They are shown two seconds after they happen.");
+  const tells = el("p", { class: "quiet" });
   const side = el("aside", { class: "detail", "aria-label": "Event", hidden: true });
-  const list = new VirtualList({ label: "Events", row, key: (item) => item.event.id, rowHeight: () => (narrow.matches ? 48 : 30), open });
+  const list = new VirtualList({ label: "Events", row, key: (item) => item.event.id, rowHeight: () => (narrow.matches ? 48 : 30), open,
+    more: () => search?.more() });
   const split = el("div", { class: "split" }, el("section", { class: "list-box", "aria-label": "List" },
     el("div", { class: "event-row list-head", "aria-hidden": "true" },
       ["When", "Kind", "Agent", "Process", "What"].map((name) => el("span", {}, name))), list.element, tells), side);
@@ -63,10 +66,13 @@ export function eventsPage() {
     pause.textContent = paused ? "Go on" : "Pause";
     if (!paused) flush();
   } }, "Pause");
-  const element = el("div", { class: "page fills" }, el("div", { class: "page-head" }, el("h1", {}, "Live events"), filters), split);
+  const one = el("button", { type: "button", class: "chip", onclick: () => change({ process: undefined, ...(!filter.around && { span: filter.span ?? "24h" }) }) },
+    "One process ×");
+  const element = el("div", { class: "page fills" }, el("div", { class: "page-head" }, el("h1", {}, "Events"), filters), split);
   let frame = 0;
 
   function came({ detail }) {
+    if (search) return;
     waiting.push(detail);
     if (waiting.length > KEPT) missed += waiting.splice(0, waiting.length - KEPT).length;
     if (paused) tells.textContent = `Paused: ${waiting.length} wait.`;
@@ -99,9 +105,9 @@ export function eventsPage() {
   }
 
   function lost({ detail }) {
-    if (!detail.telemetry) return;
+    if (!detail.telemetry || search) return;
     missed += 1;
-    tells.textContent = "There were more events than can be shown as they happen; a search finds them.";
+    tells.textContent = "There were more events than can be shown as they happen: choose a time, and they are found.";
   }
 
   live.addEventListener("telemetry", came);
@@ -118,21 +124,44 @@ export function eventsPage() {
     filters.querySelector("select").append(...[...more].sort().map((kind) => el("option", { value: kind }, kind)));
   }
 
+  /** What can be chosen as the time: now, the last so long, and what a link led to. */
+  function when({ span, around, process }) {
+    const choices = [["", "As they happen"], ...spanOptions(), ...(around ? [[around, `Around ${moment(around)}`]] : [])];
+    return field("When", select(choices, around ?? span ?? (process ? "24h" : ""), (value) => change({
+      span: value === around ? undefined : value, around: value === around ? around : undefined,
+      // Events of one process are found, and not followed.
+      ...(!value && { process: undefined }),
+    })));
+  }
+
   return {
     element,
     update(parameters) {
-      const wanted = { telemetry: true, agent: parameters.agent, kind: parameters.kind };
+      const { agent, kind, span, around, process } = parameters;
+      const wanted = { agent, kind, span, around, process };
       if (JSON.stringify(wanted) === JSON.stringify(filter)) return;
       filter = wanted;
+      search?.stop();
+      const time = searched(parameters);
+      search = time && new Search({ ...time, agent, kind, process }, {
+        came: (items) => list.append(items),
+        told: (text) => { tells.textContent = text; },
+      });
+      // Whoever is in a field stays there.
       if (!filters.contains(document.activeElement) || !filters.children.length) {
-        show(filters, field("Agent", input(parameters.agent ?? "", (agent) => change({ agent }), { list: "agents" })),
-          field("Kind", select(kinds(parameters.kind), parameters.kind ?? "", (kind) => change({ kind }))), pause);
+        show(filters, field("Agent", input(agent ?? "", (wants) => change({ agent: wants }), { list: "agents" })),
+          field("Kind", select(kinds(kind), kind ?? "", (wants) => change({ kind: wants }))), when(parameters), one, pause);
         offer();
       }
+      one.hidden = !process;
+      pause.hidden = Boolean(search);
+      split.dataset.dated = Boolean(search);
       waiting = [];
       missed = 0;
       list.set([]);
-      follow(wanted);
+      tells.textContent = search ? "Loading" : "Waiting for events. They are shown two seconds after they happen.";
+      follow(search ? {} : { telemetry: true, agent, kind });
+      search?.more();
     },
     keys(event) {
       if (event.key === "j" || event.key === "k") {
@@ -144,6 +173,7 @@ export function eventsPage() {
       return true;
     },
     leave() {
+      search?.stop();
       cancelAnimationFrame(frame);
       list.close();
       live.removeEventListener("telemetry", came);

@@ -4,7 +4,7 @@ import { read, readAll } from "./api.js";
 import { commandsPanel } from "./commands.js";
 import { el, field, select, show } from "./dom.js";
 import { LIVENESS, SPANS, ago, clock, moment, number, spanOptions, words } from "./format.js";
-import { health, revision, revisions } from "./health.js";
+import { health, isolated, revision, revisions } from "./health.js";
 import { VirtualList } from "./list.js";
 import { live } from "./live.js";
 import { card, facts, liveness as state, table } from "./parts.js";
@@ -56,7 +56,7 @@ function agentCard(agent, { transitions: { items: transitions }, newest }, close
     ["Host", agent.host], ["Version", agent.version], ["Kernel", agent.kernel_release], ["Rules", agent.rules],
     ["Last loss", agent.last_lost_at && moment(agent.last_lost_at)], ["Delivers", agent.kinds.join(", ")],
     ["Look at", [el("a", { href: href("alerts", { agent: agent.agent, status: "any" }) }, "alerts"), ", ",
-      el("a", { href: href("events", { agent: agent.agent }) }, "live events")]],
+      el("a", { href: href("events", { agent: agent.agent }) }, "events")]],
   ]), health(agent, newest), own.length > 0 && table("Transitions", ["When", "From", "To", "Why"], own.map((item) =>
     [moment(item.at), item.from ? words(item.from) : "–", state(item.to), words(item.reason)])),
   el("p", {}, el("button", { onclick: close }, "Close")));
@@ -76,7 +76,7 @@ export function fleetPage() {
   let data;
   const list = new VirtualList({
     label: "Agents", key: (agent) => agent.agent, rowHeight: () => (narrow.matches ? 52 : 30),
-    row: (agent) => el("div", { class: "agent-row" }, el("span", { class: "cut" }, agent.agent), state(agent.liveness),
+    row: (agent) => el("div", { class: "agent-row" }, el("span", { class: "cut" }, isolated(agent), agent.agent), state(agent.liveness),
       line(data.known.get(agent.agent), data.from, data.to), revision(agent, data.newest), el("span", { class: "quiet" }, ago(agent.last_seen))),
     open: (agent) => change({ agent: agent.agent, command: undefined }, false),
   });

@@ -13,6 +13,9 @@ export function rulesOf(agent, newest) {
   return { revision, behind: revision < newest, fault: ruleset.fault };
 }
 
+/** A mark for an agent whose host is cut off the network. */
+export const isolated = (agent) => agent.heartbeat?.isolated === true && [el("span", { class: "chip warns" }, "isolated"), " "];
+
 const named = (revision) => (revision === 0 ? "none" : `revision ${number(revision)}`);
 
 /** In a row: which revision, and whether it is the newest. */
@@ -48,6 +51,14 @@ function canary(told) {
     missing.fault && el("p", { class: "error" }, plain(missing.fault))];
 }
 
+/** Counts by name, the largest first: `70: file_open 63, net_connect 7`. */
+function counted(counts = {}) {
+  const known = Object.entries(counts).map(([name, count]) => [name, Number(count.rawJSON ?? count)]).filter(([, count]) => count > 0);
+  if (!known.length) return undefined;
+  const total = number(known.reduce((sum, [, count]) => sum + count, 0));
+  return `${total}: ${known.sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${number(count)}`).join(", ")}`;
+}
+
 /** Of one agent: what it said last. */
 export function health(agent, newest) {
   const beat = agent.heartbeat;
@@ -57,6 +68,7 @@ export function health(agent, newest) {
   const refused = Object.entries(commands?.refused ?? {}).filter(([, count]) => count > 0);
   return [
     facts([
+      ["Network", beat.isolated === true && "Isolated: cut off, but for the broker, until it is released"],
       ["Canary", canary(beat.canary)],
       ["Published rules", known && [el("span", { class: "revision", "data-behind": known.behind }, `${named(known.revision)}${known.behind
         ? `, behind ${number(newest)}` : ""}`), known.fault && el("p", { class: "error" }, plain(known.fault))]],
@@ -65,6 +77,8 @@ export function health(agent, newest) {
       ["Waiting for the broker", spool && `${number(spool.waiting)} messages, ${number(spool.bytes)} bytes`],
       ["Given up for want of room", spool?.shed > 0 && number(spool.shed)],
       ["Spool", spool?.fault && el("span", { class: "error" }, plain(spool.fault))],
+      ["Left out, since no rule needs it", counted(beat.filtered)], ["Throttled", counted(beat.throttled)],
+      ["Programs not hashed", counted(beat.unhashed)], ["Containers not described", counted(beat.undescribed)],
       ["Said at", moment(agent.heartbeat_at)],
     ].map(([name, value]) => [name, value === false ? undefined : value])),
     refused.length > 0 && table("Commands refused since it started", ["Why", "Count"],

@@ -59,6 +59,7 @@ export function overviewPage() {
 
   function draw({ statistics, urgent, agents, losses, names, from, to, bucketMs }) {
     const states = Object.fromEntries(LIVENESS.map((state) => [state, agents.items.filter((agent) => agent.liveness === state).length]));
+    const isolated = agents.items.filter((agent) => agent.heartbeat?.isolated === true).length;
     const lost = losses.reduce((sum, loss) => sum + loss.count, 0);
     const blind = new Set(losses.map((loss) => loss.agent)).size;
     const open = statistics.by_status.find(({ name }) => name === "open")?.count ?? 0;
@@ -67,7 +68,7 @@ export function overviewPage() {
       el("div", { class: "tiles" },
         tile("Open, high or worse", `${urgent.items.length}${urgent.next ? "+" : ""}`, "to be looked at first", href("alerts", { severity: "high" }), urgent.items.length),
         tile("Alerts", short(statistics.total), `${number(open)} of them open, ${within}`, href("alerts", { status: "any", span })),
-        tile("Agents online", `${number(states.online)}${agents.whole ? "" : "+"}`, `${states.offline} offline, ${states.degraded} degraded`, href("fleet"), states.offline),
+        tile("Agents online", `${number(states.online)}${agents.whole ? "" : "+"}`, `${states.offline} offline, ${states.degraded} degraded${isolated ? `, ${isolated} isolated` : ""}`, href("fleet"), states.offline),
         tile("Events lost", short(lost), lost ? `on ${blind} ${blind === 1 ? "host" : "hosts"}, ${within}` : `none, ${within}`, href("fleet"), lost)),
       el("div", { class: "grid" },
         el("div", { class: "two-thirds" }, card("Alerts over time", alertRate(statistics, from, to, bucketMs))),

@@ -5,6 +5,7 @@ import { killButtons } from "./commands.js";
 import { el, show, svg } from "./dom.js";
 import { base, clock } from "./format.js";
 import { container, facts } from "./parts.js";
+import { href } from "./route.js";
 
 const STEP = 18;
 const HEIGHT = 28;
@@ -69,13 +70,14 @@ function branches({ depth, last, lines }) {
     svg("path", { d: parts.join("") }));
 }
 
-function about(agent, process) {
+function about({ agent, observed_at: at }, process) {
   return el("div", { class: "about" },
     el("pre", { class: "command", tabindex: "0", "aria-label": "Command line" }, process.command_line || process.executable),
     facts([
       ["Program", el("span", { class: "mono" }, process.executable)], ["Pid", process.pid],
       ["User", process.user ?? process.uid], ["Directory", el("span", { class: "mono" }, process.working_directory)],
       ...container(process), ["Ended", process.exited_at && clock(process.exited_at)],
+      ["Look at", el("a", { href: href("events", { agent, process: process.process_id, around: at }) }, "what it did")],
     ]),
     killButtons(agent, process));
 }
@@ -115,7 +117,7 @@ export async function drawTree(place, alert, signal) {
         const again = open?.button === button;
         open?.panel.remove();
         open?.button.setAttribute("aria-expanded", "false");
-        open = again ? undefined : { button, panel: about(alert.agent, process) };
+        open = again ? undefined : { button, panel: about(alert, process) };
         if (again) return;
         button.setAttribute("aria-expanded", "true");
         button.parentElement.after(el("li", { class: "about-line" }, open.panel));

@@ -13,7 +13,7 @@ def what_a_role_may_not_do_is_not_offered(url):
             page = tab.open("#/fleet?agent=web-1")
             pages = page.get_by_role("navigation").get_by_role("link")
             expect(page.get_by_role("button", name="Sign out")).to_have_attribute("title", re.compile(role))
-            assert pages.all_inner_texts() == ["Overview", "Alerts", "Fleet", "Live events", "Rules"]
+            assert pages.all_inner_texts() == ["Overview", "Alerts", "Fleet", "Events", "Rules"]
             orders = page.get_by_role("region", name="Commands", exact=True)
             if offered:
                 choices = orders.get_by_label("Command", exact=True).locator("option")

@@ -85,12 +85,9 @@ async fn act(stage: &mut Stage, asked: &Value) -> Value {
         }
         "beats" => {
             for (agent, beat) in asked["beats"].as_array().unwrap().iter().enumerate() {
-                let beat = Heartbeat::deserialize(json!({
-                    "uptime_ms": 1, "events": 1, "alerts": 0, "lost": 0,
-                    "ruleset": beat.get("ruleset"), "commands": beat.get("commands"), "spool": beat.get("spool"),
-                    "canary": beat.get("canary"),
-                }));
-                self::beat(stage, agent, beat.unwrap()).await;
+                let mut told = json!({"uptime_ms": 1, "events": 1, "alerts": 0, "lost": 0});
+                told.as_object_mut().unwrap().extend(beat.as_object().unwrap().clone());
+                self::beat(stage, agent, Heartbeat::deserialize(told).unwrap()).await;
             }
             json!({})
         }
@@ -181,6 +178,7 @@ scenarios! {
     hostile_names_stay_text(2, 1);
     who_lags_behind_is_seen(4, 0);
     events_are_shown_as_they_happen(3, 3);
+    stored_events_are_searched(3, 3);
     what_the_kernel_numbers_is_shown_in_words(1, 0);
     rules_are_uploaded_tested_and_published(3, 12);
     those_who_cannot_see_it_can_use_it(12, 60);

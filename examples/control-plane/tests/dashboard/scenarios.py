@@ -247,7 +247,8 @@ def who_lags_behind_is_seen(url):
             {"ruleset": {"in_use": {"revision": 2, "digest": "00" * 32}, "fault": hostile},
              "canary": {"missing": {"since": 1_700_000_000_000_000_000, "kinds": ["file_open", "exec"], "fault": hostile}},
              "spool": {"bytes": 5000, "waiting": 12, "shed": 9, "fault": "the broker is away"}},
-            {"ruleset": {}},
+            {"ruleset": {}, "isolated": True, "filtered": {"file_open": 12_000, "net_connect": 7}, "throttled": {"file_open": 70},
+             "unhashed": {"gone": 2, "too_large": 3}, "undescribed": {"not_found": 4}},
             {},
         ])
         page.reload()
@@ -267,6 +268,15 @@ def who_lags_behind_is_seen(url):
         for why, count in [("Forged", 5), ("Replayed", 4), ("Expired", 3), ("Wrong tenant", 2), ("Wrong agent", 1)]:
             expect(refused.filter(has_text=why).get_by_role("cell").last).to_have_text(str(count))
         assert not (bad := look(page, "what an agent refused", "light", 1280)), bad
+        expect(page.locator(".agent-row", has_text="isolated")).to_have_count(1)
+        expect(page.locator(".agent-row", has_text="isolated")).to_contain_text("build-1")
+        page.goto(f"{url}/#/fleet?agent=build-1")
+        for text in ("Isolated: cut off", "12,007: file_open 12,000, net_connect 7", "70: file_open 70", "5: too_large 3, gone 2",
+                     "4: not_found 4"):
+            expect(shown).to_contain_text(text)
+        assert not (bad := look(page, "an agent that is isolated", "dark", 1280)), bad
+        page.goto(f"{url}/#/overview")
+        expect(page.get_by_role("link", name="Agents online")).to_contain_text("1 isolated")
         page.goto(f"{url}/#/fleet?agent=db-1")
         expect(shown).to_contain_text("revision 2, behind 3")
         expect(shown).to_contain_text("the broker is away")
@@ -305,6 +315,58 @@ def events_are_shown_as_they_happen(url):
         shown = page.get_by_role("complementary", name="Event")
         # Numbers that no number of JavaScript holds are as they were sent.
         assert re.search(r'"observed_at": \d{18}\d', shown.locator("pre").inner_text())
+
+
+def stored_events_are_searched(url):
+    with dashboard(url) as tab:
+        page = tab.open("#/events?kind=exec&span=24h")
+        told = page.locator(".list-box > p")
+        # Three alerts, of which each has four programs around it.
+        expect(told).to_have_text("12 events, the oldest first.")
+        expect(tab.rows()).to_have_count(12)
+        expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+        page.get_by_label("When").select_option("")
+        expect(tab.rows()).to_have_count(0)
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        # They come as they happen, and are found.
+        alert = ask("act")
+        expect(tab.rows()).to_have_count(4)
+        page.get_by_label("When").select_option("24h")
+        expect(told).to_have_text("16 events, the oldest first.")
+        ask("act")
+        page.get_by_label("Agent").fill("nobody")
+        expect(told).to_have_text("No events here.")
+        page.reload()
+        expect(told).to_have_text("No events here.")
+        expect(page.get_by_label("When")).to_have_value("24h")
+
+        # What a process of an alert's tree did, and what happened around it.
+        page.goto(f"{url}/#/alerts?alert={alert['id']}")
+        page.locator(".tree li[data-evidence=true] .process").last.click()
+        page.get_by_role("link", name="what it did").click()
+        expect(told).to_have_text("2 events, the oldest first.")
+        expect(tab.rows().nth(0)).to_contain_text("exec")
+        expect(tab.rows().nth(1)).to_contain_text("/etc/shadow")
+        expect(page.get_by_label("When").locator("option:checked")).to_contain_text("Around")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("complementary", name="Event").locator("pre")).to_contain_text('"kind": "exec"')
+        page.reload()
+        expect(told).to_have_text("2 events, the oldest first.")
+        page.get_by_role("button", name="One process").click()
+        expect(page.get_by_role("button", name="One process")).to_be_hidden()
+        page.get_by_label("Kind").select_option("exec")
+        expect(told).to_have_text("4 events, the oldest first.")
+        page.goto(f"{url}/#/alerts?alert={alert['id']}")
+        page.get_by_role("link", name="events around it").click()
+        expect(tab.rows().filter(has_text="/etc/shadow")).to_have_count(1)
+        for scheme, width in [("light", 1280), ("dark", 400)]:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            assert not (bad := look(page, "events that are stored", scheme, width)), bad
+        # What no date can be is no time.
+        page.goto(f"{url}/#/events?around=%2B275760-09-13T00:00:00Z")
+        expect(told).to_contain_text("Waiting for events")
 
 
 def what_the_kernel_numbers_is_shown_in_words(url):
@@ -487,7 +549,7 @@ def the_live_agent_is_shown(url):
         expect(page.locator(".agent-row")).to_have_count(1)
         expect(page.locator(".agent-row")).to_contain_text("Online")
         expect(page.get_by_role("region", name="Capabilities")).to_contain_text("file_open")
-        tab.to("Live events")
+        tab.to("Events")
         page.get_by_label("Kind").select_option("exec")
         expect(page.locator(".state")).to_have_attribute("data-state", "live")
         ask("attack")

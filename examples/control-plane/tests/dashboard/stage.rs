@@ -10,7 +10,7 @@ use lavender_control_plane::access::new_token;
 use lavender_control_plane::{Commanding, ControlPlane, Options, api, watch};
 use lavender_core::command::{KeyId, Signer};
 use lavender_core::conformance::sample::Sample;
-use lavender_core::event::{Container, EventKind, LossStage, Process};
+use lavender_core::event::{Container, Event, EventData, EventKind, LossStage, Process};
 use lavender_core::store::{LivenessTimes, Role};
 use lavender_core::{
     Alert, Certainty, Clock as _, Evidence, RuleMeta, Severity, SystemClock, TenantId, Timestamp,
@@ -137,7 +137,8 @@ impl Stage {
     pub(crate) async fn heard(&mut self, number: usize, at: Timestamp, starts: bool) {
         let agent = &mut self.agents[number];
         agent.set_now(at);
-        let event = if starts { agent.agent_start("0.1.0") } else { agent.heartbeat() };
+        let event =
+            if starts { agent.agent_start("0.1.0") } else { on_the_network(&agent.heartbeat()) };
         self.store.append(&agent.source().clone(), &[event]).await.unwrap();
     }
 
@@ -243,6 +244,15 @@ fn builtin() -> RuleSet {
     let mut builder = RuleSetBuilder::new();
     builder.add_builtin();
     builder.build().unwrap().rules
+}
+
+/// The same heartbeat of a host that is not isolated.
+fn on_the_network(event: &Event) -> Arc<Event> {
+    let mut event = event.clone();
+    if let EventData::Heartbeat(beat) = &mut event.data {
+        beat.isolated = false;
+    }
+    Arc::new(event)
 }
 
 /// The same process in a container.
