@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lavender_store::Store;
+use lavender_store::{PostgresStore, Store};
 use tokio::process::Command;
 
 use crate::acts::Cgroup;
@@ -16,7 +16,7 @@ use crate::database::Database;
 use crate::error::{FleetError, Result};
 use crate::process::Process;
 use crate::scratch::Scratch;
-use crate::site::{AGENTS, Site, TENANT};
+use crate::site::{AGENTS, CONTROL_PLANE, Site, TENANT};
 
 /// The workers' roles, in the order that they are started in.
 const ROLES: [&str; 4] = ["ingest", "detect", "telemetry-writer", "alert-writer"];
@@ -69,8 +69,10 @@ impl Fleet {
         let cgroup = Cgroup::make()?;
         let key = path.join("signing.key");
         let pinned = pinned(&make_key(programs, &key).await?, path);
-        let (store_url, transport) = (&*database.url, site.control_plane_url(broker.port));
-        let urls = (store_url, &*transport);
+        let grants = PostgresStore::control_plane_grants(CONTROL_PLANE);
+        let store_url = database.add_user(CONTROL_PLANE, &grants).await?;
+        let transport = site.control_plane_url(broker.port);
+        let urls = (&*store_url, &*transport);
         let control_plane = ControlPlane::start(programs, urls, &key, listen, path).await?;
         let agent = agent(programs, &site, &broker, &cgroup, path, &pinned).await?;
         let agent = Some(agent);
