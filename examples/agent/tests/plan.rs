@@ -103,47 +103,38 @@ fn doctor_tells_the_plan() {
 fn doctor_tells_what_the_canary_needs() {
     need_kernel!();
     let search = "{TargetFilename|startswith: /etc/cron.d/, Result: success}";
-    for (telemetry, enabled) in [("rules", true), ("rules", false), ("all", true)] {
+    let doctor = |telemetry: &str, enabled: bool, more: &[&str]| {
         let config = CONFIG.replace("\"rules\"", &format!("{telemetry:?}"));
         let setting = Setting::new(&format!("{config}[canary]\nenabled = {enabled}\n"));
-        let (config, folder) = (setting.config(), setting.path("rules"));
         write(&setting.path("rules/one.yml"), &rule("Read", "file_access", search));
+        let (config, folder) = (setting.config(), setting.path("rules"));
         let arguments = ["doctor", "--plan", "--config", config.to_str().unwrap(), "--rules"];
-        let run = |more: &[&str]| {
-            let output = agent::command(&arguments).arg(&folder).args(more).output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let text = run(&[]);
-        // What is told of a kind: its line, and those below that have no kind of their own.
-        let of = |kind: &str| -> Vec<&str> {
-            let lines = text.lines().skip_while(|line| !line.starts_with(kind));
-            let more = lines.clone().skip(1).take_while(|line| line.starts_with(' '));
-            lines.take(1).chain(more).collect()
-        };
-        let (opens, connects) = (of("file_open ").join("\n"), of("net_connect ").join("\n"));
-        let report: Value = serde_json::from_str(&run(&["--json"])).unwrap();
-        let kinds = report["kinds"].as_array().unwrap();
-        let canary: Vec<_> = kinds
-            .iter()
-            .filter(|row| !row["canary"].is_null())
-            .map(|row| row["kind"].as_str().unwrap())
-            .collect();
-        match (telemetry, enabled) {
-            ("rules", true) => {
-                assert!(opens.contains("/etc/cron.d/*"), "{text}");
-                assert!(
-                    opens.contains("the canary's: ") && opens.contains("lavender-agent"),
-                    "{text}"
-                );
-                assert!(connects.contains("the canary's\n"), "{text}");
-                assert!(connects.contains("   the canary's: "), "{text}");
-            }
-            // All of it is there anyhow.
-            _ => assert!(!text.contains("canary"), "{text}"),
-        }
-        let expected: &[&str] = if enabled { &["file_open", "net_connect"] } else { &[] };
-        assert_eq!(canary, expected, "{report}");
-        assert_eq!(connects.ends_with("not watched"), telemetry == "rules" && !enabled, "{text}");
+        let output = agent::command(&arguments).arg(&folder).args(more).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    /// What is told of a kind: its line, and those below that have no kind of their own.
+    fn of(text: &str, kind: &str) -> String {
+        let lines = text.lines().skip_while(|line| !line.starts_with(kind));
+        let more = lines.clone().skip(1).take_while(|line| line.starts_with(' '));
+        lines.take(1).chain(more).collect::<Vec<_>>().join("\n")
     }
+    let text = doctor("rules", true, &[]);
+    let (opens, connects) = (of(&text, "file_open "), of(&text, "net_connect "));
+    for part in ["/etc/cron.d/*", "the canary's: ", "lavender-agent"] {
+        assert!(opens.contains(part), "{part}: {text}");
+    }
+    assert!(connects.contains("the canary's\n") && connects.contains("the canary's: "), "{text}");
+    let report: Value = serde_json::from_str(&doctor("rules", true, &["--json"])).unwrap();
+    let kinds = report["kinds"].as_array().unwrap().iter();
+    let canary = kinds.filter(|row| !row["canary"].is_null()).map(|row| &row["kind"]);
+    assert_eq!(canary.collect::<Vec<_>>(), ["file_open", "net_connect"], "{report}");
+
+    let text = doctor("rules", false, &[]);
+    assert!(of(&text, "net_connect ").ends_with("not watched"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+    // All of it is there anyhow.
+    let text = doctor("all", true, &[]);
+    assert!(of(&text, "net_connect ").ends_with("all"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
 }
