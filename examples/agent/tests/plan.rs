@@ -98,6 +98,13 @@ fn doctor_tells_the_plan() {
     assert_eq!(report["blocked"][0]["title"], "Never");
 }
 
+/// What is told of a kind: its line, and those below that have no kind of their own.
+fn of(text: &str, kind: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.starts_with(kind));
+    let more = lines.clone().skip(1).take_while(|line| line.starts_with(' '));
+    lines.take(1).chain(more).collect::<Vec<_>>().join("\n")
+}
+
 /// The canary's part of the plan is told beside that of the rules, and where no rule needs the kind.
 #[test]
 fn doctor_tells_what_the_canary_needs() {
@@ -113,12 +120,6 @@ fn doctor_tells_what_the_canary_needs() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    /// What is told of a kind: its line, and those below that have no kind of their own.
-    fn of(text: &str, kind: &str) -> String {
-        let lines = text.lines().skip_while(|line| !line.starts_with(kind));
-        let more = lines.clone().skip(1).take_while(|line| line.starts_with(' '));
-        lines.take(1).chain(more).collect::<Vec<_>>().join("\n")
-    }
     let text = doctor("rules", true, &[]);
     let (opens, connects) = (of(&text, "file_open "), of(&text, "net_connect "));
     for part in ["/etc/cron.d/*", "the canary's: ", "lavender-agent"] {
