@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::broker::free_port;
@@ -28,7 +26,6 @@ pub struct Database {
     pub process: Process,
     /// Its URL, with the password in it: for files that only their owner reads.
     pub url: String,
-    password: String,
     server: Server,
 }
 
@@ -83,7 +80,7 @@ impl Database {
         }
         let process = server.start().await?;
         let url = url("lavender", &password, port);
-        Ok(Self { process, url, password, server })
+        Ok(Self { process, url, server })
     }
 
     /// Makes a user who may do what the SQL grants; returns the URL for that user, with a password of its own in it.
@@ -94,27 +91,14 @@ impl Database {
     pub async fn add_user(&self, name: &str, grants: &str) -> Result<String> {
         let password = nkeys::KeyPair::new_user().public_key();
         let sql = format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}';\n{grants}");
-        let failed = || FleetError::io("running psql");
-        let mut psql = self.server.command("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--host", "127.0.0.1"])
-            .args(["--port", &self.server.port.to_string(), "--user", "lavender", "postgres"])
-            .env("PGPASSWORD", &self.password)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut psql = psql.spawn().map_err(failed())?;
-        if let Some(mut stdin) = psql.stdin.take() {
-            // Not among its arguments, where others would see the password.
-            stdin.write_all(sql.as_bytes()).await.map_err(failed())?;
-        }
-        let done = psql.wait_with_output().await.map_err(failed())?;
-        if !done.status.success() {
-            let said = String::from_utf8_lossy(&done.stderr).into_owned();
-            return Err(FleetError::Ended {
-                name: "psql".into(),
-                status: done.status.to_string(),
-                said,
-            });
-        }
+        let refused = |error: tokio_postgres::Error| {
+            FleetError::Missing(format!("the database takes no user {name}: {error}"))
+        };
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.map_err(refused)?;
+        // It ends with the client.
+        tokio::spawn(connection);
+        client.batch_execute(&sql).await.map_err(refused)?;
         Ok(url(name, &password, self.server.port))
     }
 
