@@ -201,3 +201,33 @@ fn what_correlations_hold_never_takes_more_than_the_bound() {
         assert!(held.bytes_max as usize >= BOUND / 2, "{body}: the bound is not used: {held:?}");
     }
 }
+
+#[test]
+fn what_a_cell_with_its_alert_makes_superfluous_is_forgotten() {
+    let rules = RuleSet::from_yaml(
+        "title: A\nid: a\nlogsource: {product: test}\ndetection: {s: {x: a}, condition: s}\n---\n\
+         title: C\nid: c\ncorrelation: {type: event_count, rules: [a], group-by: [g], timespan: 10s, condition: {gte: 100}}\n",
+    )
+    .unwrap();
+    let rule = rules.rule("a").unwrap();
+    let agent = AgentId::new("one").unwrap();
+    let origin = Origin::new(&TenantId::default(), &agent, BootId::from_u128(7));
+    let mut options = CorrelatorOptions::default();
+    options.lateness = std::time::Duration::ZERO;
+    let mut correlator = Correlator::new(rules.clone(), options);
+    let mut alerts = Vec::new();
+    for number in 0..5_000_u64 {
+        let record = FlatRecord::new(rules.fields(), [("g", FieldValue::from("one"))]);
+        let time = Timestamp::from_millis(1_700_000_000_000 + 10 * number.cast_signed());
+        correlator.observe(
+            rule,
+            EventStamp { id: origin.event(number + 1), time },
+            &record,
+            &mut alerts,
+        );
+    }
+    assert_eq!(alerts.len(), 5, "one for each timespan");
+    // A hundred elements of two words, a half of that of room to move, and the group itself; never those of two cells.
+    let held = correlator.state_bytes();
+    assert!(held < 3_000, "{held}");
+}

@@ -53,7 +53,7 @@ pub(crate) fn encode(correlation: &Correlation, group: &[u8], state: &State) -> 
     match &state.engine {
         EngineState::Window(window) => {
             writer.log(&window.log);
-            writer.times(window.fired.iter().copied());
+            writer.times(window.fired.cells().iter().copied());
         }
         EngineState::Sequence(sequence) => {
             writer.prefixes(sequence.settled());
@@ -327,7 +327,8 @@ impl<'a> Reader<'a> {
         Ok(match &plan.engine {
             Engine::Window(_) => {
                 let log = self.log(slots)?;
-                EngineState::Window(Window { log, fired: self.many(Self::time)?.into() })
+                let fired = self.many(Self::time)?.into_iter().collect();
+                EngineState::Window(Window { log, fired })
             }
             Engine::Sequence(steps) => {
                 let settled = self.prefixes(*steps)?;

@@ -1,6 +1,13 @@
-//! The groups that have state, found by key.
+//! The groups that have state, found by their values.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
+use hashbrown::HashTable;
 
 use super::resident::allocated;
+use super::row::{LENGTH, single};
 use super::state::State;
 
 /// A group of a correlation, and its state.
@@ -8,8 +15,10 @@ pub(super) struct Group {
     /// The two halves of its key: as one number it would have room around it.
     key: [u64; 2],
     pub(super) correlation: u32,
+    /// What it is looked for by in the index.
+    hash: u32,
     /// What it takes beside [`GROUP_BYTES`], as it was last accounted for.
-    pub(super) heap_bytes: u32,
+    heap_bytes: u32,
     /// For which watermark its timer is set.
     pub(super) queued: i64,
     /// Up to when something of it may have been forgotten before it was begun.
@@ -23,12 +32,15 @@ pub(super) struct Group {
 /// A group's watermark, and its place.
 pub(super) type Timer = (i64, u32);
 
-/// What a group takes beside what its values and state take on the heap: itself; its place; up to two places in an index
-/// that has just doubled and half of one in the index that it came from; its timer, and once more while those move.
-/// Held against what is resident by `make bench-peers ARGS="correlations"`.
-pub(super) const GROUP_BYTES: usize = allocated(size_of::<Group>())
+/// What an entry of the index takes: a place, and the byte by which it is looked for.
+const ENTRY_BYTES: usize = size_of::<u32>() + 1;
+
+/// What a group takes beside what its values and state take on the heap: itself; its place; up to two and a third entries of
+/// an index that has just doubled, and half as many in the index that it came from; its timer, and once more while those
+/// move. Held against what is resident by `make bench-peers ARGS="correlations"`.
+const GROUP_BYTES: usize = allocated(size_of::<Group>())
     + size_of::<Option<Box<Group>>>()
-    + 7 * size_of::<u64>() / 2
+    + (7 * ENTRY_BYTES).div_ceil(2)
     + 2 * size_of::<Timer>();
 
 impl Group {
@@ -43,6 +55,7 @@ impl Group {
         Self {
             key: [(key >> 64) as u64, key as u64],
             correlation,
+            hash: 0,
             heap_bytes: 0,
             queued: i64::MAX,
             gap,
@@ -57,145 +70,197 @@ impl Group {
     }
 
     /// Keeps the sum of bytes up to date.
+    #[inline]
     pub(super) fn account(&mut self, bytes: &mut usize) {
-        let now = allocated(self.values.len()) + self.state.heap_bytes();
+        let now = self.state.heap_bytes();
         *bytes = *bytes + now - self.heap_bytes as usize;
         self.heap_bytes = u32::try_from(now).unwrap_or(u32::MAX);
     }
 
-    /// All that it takes.
+    /// All that it takes, as it was last accounted for.
     pub(super) const fn bytes(&self) -> usize {
-        GROUP_BYTES + self.heap_bytes as usize
+        GROUP_BYTES + allocated(self.values.len()) + self.heap_bytes as usize
     }
 }
 
-/// Groups in places that they keep as long as they are there, and an index of their keys, which are digests already.
-#[derive(Default)]
+/// A group that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) correlation: u32,
+    /// The digest of the correlation, or a part of it.
+    pub(super) content: u64,
+    pub(super) values: Values<'a>,
+}
+
+/// The values of a group.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Values<'a> {
+    /// Of one field, whose text this is.
+    Text(&'a [u8]),
+    /// As a group keeps them.
+    Kept(&'a [u8]),
+}
+
+impl Values<'_> {
+    #[inline]
+    fn are(&self, kept: &[u8]) -> bool {
+        match self {
+            Self::Text(text) => single(kept) == Some(*text),
+            Self::Kept(others) => kept == *others,
+        }
+    }
+}
+
+/// Groups in places that they keep as long as they are there, and an index of them by a digest of their values. Whoever
+/// chooses values does not know its seed, and so cannot choose those that are all looked for in one place.
 pub(super) struct Groups {
     places: Vec<Option<Box<Group>>>,
     vacant: Vec<u32>,
-    /// A power of two of entries, at most seven in eight taken: 32 bits of the key and the place, or [`FREE`]. One lies
-    /// at its home, which those bits say, or behind it without a gap.
-    index: Vec<u64>,
-    len: usize,
+    index: HashTable<u32>,
+    seed: u64,
+    seeds: SharedSeed,
 }
 
-/// An entry of no group: no place has this number.
-const FREE: u64 = u64::MAX;
-/// The smallest index.
-const INDEX_MIN: usize = 16;
+/// The least that an index has room for.
+const INDEX_MIN: usize = 14;
 
-impl Groups {
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Where the group of a key is.
-    pub(super) fn find(&self, key: u128) -> Option<u32> {
-        self.entry(key).map(|at| self.index[at] as u32)
-    }
-
-    fn entry(&self, key: u128) -> Option<usize> {
-        let mask = self.index.len().checked_sub(1)?;
-        let mut at = key as u32 as usize & mask;
-        loop {
-            let entry = self.index[at];
-            if entry == FREE {
-                return None;
-            }
-            if entry >> 32 == u64::from(key as u32)
-                && self.get(entry as u32).is_some_and(|group| group.key() == key)
-            {
-                return Some(at);
-            }
-            at = (at + 1) & mask;
+impl Default for Groups {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self {
+            places: Vec::new(),
+            vacant: Vec::new(),
+            index: HashTable::new(),
+            seed: random.hash_one(0),
+            seeds: SharedSeed::from_u64(random.hash_one(1)),
         }
     }
+}
 
+impl Groups {
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Where the group of a correlation is that has these values.
+    #[inline]
+    pub(super) fn find(&self, wanted: Wanted<'_>) -> Option<u32> {
+        let hash = self.hash(wanted.content, wanted.values);
+        let is_it = |place: &u32| {
+            self.get(*place).is_some_and(|group| {
+                group.hash == hash
+                    && group.correlation == wanted.correlation
+                    && wanted.values.are(&group.values)
+            })
+        };
+        self.index.find(spread(hash), is_it).copied()
+    }
+
+    /// By what a group is looked for: the same for one text and for the values that it makes.
+    #[inline]
+    fn hash(&self, content: u64, values: Values<'_>) -> u32 {
+        let (length, rest) = match values {
+            Values::Text(text) => (text.len() as u32, text),
+            Values::Kept(values) => match values.split_first_chunk::<LENGTH>() {
+                Some((length, rest)) => (u32::from_le_bytes(*length), rest),
+                None => (0, values),
+            },
+        };
+        let seed = self.seed ^ content ^ u64::from(length);
+        let mut hasher = FoldHasher::with_seed(seed, &self.seeds);
+        hasher.write(rest);
+        hasher.finish() as u32
+    }
+
+    #[inline]
     pub(super) fn get(&self, place: u32) -> Option<&Group> {
         self.places.get(place as usize)?.as_deref()
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Group> {
         self.places.get_mut(place as usize)?.as_deref_mut()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.places.iter().filter_map(Option::as_deref)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
         self.places.iter_mut().filter_map(Option::as_deref_mut)
     }
 
-    /// Puts in a group that is not there, and says where.
-    pub(super) fn insert(&mut self, group: Group) -> u32 {
-        if (self.len + 1) * 8 > self.index.len() * 7 {
-            self.build_index((self.index.len() * 2).max(INDEX_MIN));
+    /// The groups with their places.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (u32, &Group)> {
+        (0..).zip(&self.places).filter_map(|(place, group)| Some((place, group.as_deref()?)))
+    }
+
+    pub(super) fn placed_mut(&mut self) -> impl Iterator<Item = (u32, &mut Group)> {
+        (0..)
+            .zip(&mut self.places)
+            .filter_map(|(place, group)| Some((place, group.as_deref_mut()?)))
+    }
+
+    /// Puts in a group that is not there, of a correlation with this digest, and says where.
+    pub(super) fn insert(&mut self, content: u64, mut group: Group) -> u32 {
+        if self.index.len() == self.index.capacity() {
+            // Some of the room may only be taken by what was removed.
+            let full = self.full();
+            self.build_index(if self.len() * 2 > full { full * 2 } else { full.max(INDEX_MIN) });
         }
-        let key = group.key();
+        group.hash = self.hash(content, Values::Kept(&group.values));
+        let hash = spread(group.hash);
+        let group = Some(Box::new(group));
         let place = match self.vacant.pop() {
             Some(place) => {
-                self.places[place as usize] = Some(Box::new(group));
+                self.places[place as usize] = group;
                 place
             }
             None => {
-                self.places.push(Some(Box::new(group)));
+                self.places.push(group);
                 (self.places.len() - 1) as u32
             }
         };
-        self.len += 1;
-        enter(&mut self.index, u64::from(key as u32) << 32 | u64::from(place));
+        let Self { places, index, .. } = self;
+        index.insert_unique(hash, place, |place| hash_of(places, *place));
         place
     }
 
     /// Takes a group out.
     pub(super) fn remove(&mut self, place: u32) -> Option<Box<Group>> {
-        let key = self.get(place)?.key();
-        let mut hole = self.entry(key)?;
-        let group = self.places[place as usize].take();
-        self.len -= 1;
-        if self.len == 0 {
-            *self = Self::default();
-            return group;
+        let group = self.places.get_mut(place as usize)?.take()?;
+        if let Ok(entry) = self.index.find_entry(spread(group.hash), |other| *other == place) {
+            entry.remove();
+        }
+        if self.index.is_empty() {
+            (self.places, self.vacant, self.index) = (Vec::new(), Vec::new(), HashTable::new());
+            return Some(group);
         }
         self.vacant.push(place);
-        // Those behind the hole that may lie there move up.
-        let mask = self.index.len() - 1;
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let entry = self.index[at];
-            if entry == FREE {
-                break;
-            }
-            let home = (entry >> 32) as usize & mask;
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.index[hole] = entry;
-                hole = at;
-            }
+        let full = self.full();
+        if full > INDEX_MIN && self.len() * 8 < full {
+            self.build_index(full / 2);
         }
-        self.index[hole] = FREE;
-        if self.index.len() > INDEX_MIN && self.len * 8 < self.index.len() {
-            self.build_index(self.index.len() / 2);
-        }
-        group
+        Some(group)
     }
 
-    fn build_index(&mut self, size: usize) {
-        let mut index = vec![FREE; size];
-        for entry in self.index.iter().filter(|entry| **entry != FREE) {
-            enter(&mut index, *entry);
+    /// How many the index has room for without what was removed.
+    fn full(&self) -> usize {
+        self.index.num_buckets() / 8 * 7
+    }
+
+    /// In the order of places, in which groups mostly lie in memory.
+    fn build_index(&mut self, room: usize) {
+        let mut index = HashTable::with_capacity(room);
+        for (place, group) in self.placed() {
+            index.insert_unique(spread(group.hash), place, |place| hash_of(&self.places, *place));
         }
         self.index = index;
     }
 }
 
-fn enter(index: &mut [u64], entry: u64) {
-    let mask = index.len() - 1;
-    let mut at = (entry >> 32) as usize & mask;
-    while index[at] != FREE {
-        at = (at + 1) & mask;
-    }
-    index[at] = entry;
+/// The index takes the place from the lower bits and looks at the upper ones.
+#[inline]
+const fn spread(hash: u32) -> u64 {
+    (hash as u64) << 32 | hash as u64
+}
+
+fn hash_of(places: &[Option<Box<Group>>], place: u32) -> u64 {
+    places[place as usize].as_ref().map_or(0, |group| spread(group.hash))
 }

@@ -110,9 +110,8 @@ impl Log {
         if let Self::Words { words, like, gone, valued } = self {
             let [time, tag, value] = self::words(element);
             let width = width(*valued);
-            let last =
-                words.len().checked_sub(width).filter(|last| *last >= *gone as usize * width);
-            if let Some(last) = last
+            if let Some(last) = words.len().checked_sub(width)
+                && last >= *gone as usize * width
                 && (words[last].cast_signed(), words[last + 1]) < (element.time, tag)
                 && (*valued || value == 0)
                 && origin(element.id) == origin(*like)
@@ -356,7 +355,8 @@ const fn origin(id: EventId) -> u128 {
 /// An element in words; without its origin.
 #[inline]
 fn words(element: &Element) -> [u64; 3] {
-    let tag = element.id.sequence() << 16 | u64::from(!element.slot);
+    // What is before the sequence number is shifted out.
+    let tag = (element.id.as_u128() as u64) << 16 | u64::from(!element.slot);
     [element.time.cast_unsigned(), tag, element.value]
 }
 
@@ -369,7 +369,7 @@ fn make_room<T: Copy>(parts: &mut Vec<T>, gone: &mut u32, width: usize) {
     }
     let dead = *gone as usize * width;
     // Moving the others costs no more than a few times what was put in since the last time.
-    if dead > 0 && dead * 8 >= parts.len() {
+    if dead > 0 && dead * 4 >= parts.len() {
         parts.copy_within(dead.., 0);
         parts.truncate(parts.len() - dead);
         *gone = 0;

@@ -9,9 +9,11 @@ use super::alert::{CorrelationAlert, EventStamp, Losses};
 use super::changes::Changes;
 use super::correlation::{Correlation, Feed};
 use super::correlator::{CorrelationCounters, CorrelatorOptions};
-use super::element::Firing;
-use super::groups::{GROUP_BYTES, Group, Groups, Timer};
-use super::observe::Columns;
+use super::digest;
+use super::element::{Element, Firing};
+use super::groups::{Group, Groups, Timer, Values, Wanted};
+use super::observe::{self, Columns};
+use super::row;
 use super::settled::Held;
 use super::state::{EngineState, State};
 use super::window::Scratch;
@@ -91,8 +93,14 @@ impl Memory {
         self.advance(correlations, at.time, out);
         for feed in feeds {
             let correlation = &correlations[feed.correlation as usize];
-            self.columns.row.fill(record, feed, correlation);
-            self.take(correlations, feed, at, self.watermark);
+            let single = observe::single(record, correlation, feed, at);
+            match single.as_ref().and_then(|(value, element)| Some((row::text(value)?, element))) {
+                Some((text, element)) => self.take_single(correlation, feed, text, *element),
+                None => {
+                    self.columns.row.fill(record, feed);
+                    self.take(correlations, feed, at, self.watermark);
+                }
+            }
             if !self.found.is_empty() {
                 self.pass_on(correlations, self.watermark, out);
             }
@@ -125,20 +133,37 @@ impl Memory {
     /// Gives groups the new numbers of their correlations, and forgets those of correlations that are no more.
     pub(super) fn renumber(&mut self, number: impl Fn(u32) -> Option<usize>) {
         let mut gone = Vec::new();
-        for group in self.groups.iter_mut() {
+        for (place, group) in self.groups.placed_mut() {
             match number(group.correlation) {
                 Some(new) => group.correlation = new as u32,
                 None => {
-                    self.changes.note(group.key(), &mut group.changed);
-                    gone.push(group.key());
+                    self.changes.note(group, place);
+                    gone.push(place);
                 }
             }
         }
-        for key in gone {
-            if let Some(place) = self.groups.find(key) {
-                self.remove(place);
-            }
+        for place in gone {
+            self.remove(place);
         }
+    }
+
+    /// Takes an element into the group of this text.
+    #[inline]
+    fn take_single(
+        &mut self,
+        correlation: &Correlation,
+        feed: &Feed<FieldId>,
+        text: &[u8],
+        element: Element,
+    ) {
+        let content = correlation.content;
+        let values = Values::Text(text);
+        let wanted = Wanted { correlation: feed.correlation, content: content[0], values };
+        let place = self.groups.find(wanted).unwrap_or_else(|| {
+            let key = digest::wide(content, text);
+            self.begin(correlation, feed.correlation, key, row::kept(text))
+        });
+        self.step(correlation, place, Held { element, carried: None }, self.watermark);
     }
 
     /// Takes what is in the row into the groups that it belongs to.
@@ -150,54 +175,63 @@ impl Memory {
         watermark: i64,
     ) {
         let correlation = &correlations[feed.correlation as usize];
-        let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-        let Self { groups, timers, bytes, counters, columns, scratch, found, changes, .. } = self;
-        let evicted_to = self.evicted_to;
+        let content = correlation.content[0];
+        let mut columns = std::mem::take(&mut self.columns);
         let observed = columns.observe(correlation, feed, at, |observation| {
-            let Held { element, .. } = observation.held;
-            let place = groups.find(observation.key).unwrap_or_else(|| {
-                *bytes += GROUP_BYTES;
-                let state = State::new(&correlation.plan);
-                let (key, values) = (observation.key, observation.group());
-                groups.insert(Group::new(key, feed.correlation, values, state, evicted_to))
+            let values = Values::Kept(observation.values);
+            let wanted = Wanted { correlation: feed.correlation, content, values };
+            let place = self.groups.find(wanted).unwrap_or_else(|| {
+                let (key, values) = (observation.key(), observation.values.into());
+                self.begin(correlation, feed.correlation, key, values)
             });
-            let Some(group) = groups.get_mut(place) else { return };
-            changes.note(observation.key, &mut group.changed);
-            let Group { values, state, gap, .. } = group;
-            let mut fire = |firing: Firing, carried| {
-                let (group, forgotten) = (values.clone(), *gap >= firing.from);
-                found.push(Found {
-                    correlation: feed.correlation,
-                    group,
-                    firing,
-                    carried,
-                    forgotten,
-                });
-            };
-            let local = watermark.saturating_sub(lag);
-            // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
-            let outcome = state.step(
-                &correlation.plan,
-                observation.held,
-                local.min(element.time),
-                scratch,
-                &mut fire,
-            );
-            counters.outcome(outcome);
-            group.account(bytes);
-            // Behind what decides at once there is only something to forget, and that the later the more comes.
-            let set = group.queued != i64::MAX;
-            if set && !matches!(group.state.engine, EngineState::Settled(_)) {
-                return;
-            }
-            let due = group.state.due(&correlation.plan).saturating_add(lag);
-            if due < group.queued {
-                group.queued = due;
-                timers.push(Reverse((due, place)));
-            }
+            self.step(correlation, place, observation.held, watermark);
         });
+        self.columns = columns;
         if let Err(left) = observed {
             self.counters.left(left);
+        }
+    }
+
+    /// Begins a group, and says where.
+    fn begin(
+        &mut self,
+        correlation: &Correlation,
+        number: u32,
+        key: u128,
+        values: Box<[u8]>,
+    ) -> u32 {
+        let state = State::new(&correlation.plan);
+        let group = Group::new(key, number, values, state, self.evicted_to);
+        self.bytes += group.bytes();
+        self.groups.insert(correlation.content[0], group)
+    }
+
+    /// Takes what was observed into a group.
+    #[inline]
+    fn step(&mut self, correlation: &Correlation, place: u32, held: Held, watermark: i64) {
+        let lag = self.lateness.saturating_mul(i64::from(correlation.level));
+        let Some(group) = self.groups.get_mut(place) else { return };
+        self.changes.note(group, place);
+        let Group { correlation: number, values, state, gap, .. } = group;
+        let (number, found) = (*number, &mut self.found);
+        let mut fire = |firing: Firing, carried| {
+            let (group, forgotten) = (values.clone(), *gap >= firing.from);
+            found.push(Found { correlation: number, group, firing, carried, forgotten });
+        };
+        // What was found earlier in time than this group has come to is not late: its own watermark lags behind.
+        let local = watermark.saturating_sub(lag).min(held.element.time);
+        let outcome = state.step(&correlation.plan, held, local, &mut self.scratch, &mut fire);
+        self.counters.outcome(outcome);
+        group.account(&mut self.bytes);
+        // Behind what decides at once there is only something to forget, and that the later the more comes.
+        let set = group.queued != i64::MAX;
+        if set && !matches!(group.state.engine, EngineState::Settled(_)) {
+            return;
+        }
+        let due = group.state.due(&correlation.plan).saturating_add(lag);
+        if due < group.queued {
+            group.queued = due;
+            self.timers.push(Reverse((due, place)));
         }
     }
 
@@ -250,7 +284,7 @@ impl Memory {
             };
             let correlation = &correlations[group.correlation as usize];
             let lag = self.lateness.saturating_mul(i64::from(correlation.level));
-            self.changes.note(group.key(), &mut group.changed);
+            self.changes.note(group, place);
             let Group { correlation: number, values, state, gap, .. } = group;
             let (number, found) = (*number, &mut self.found);
             let mut fire = |firing: Firing, carried| {
@@ -274,14 +308,17 @@ impl Memory {
     }
 
     /// Puts in a group that was somewhere else so far.
-    pub(super) fn insert(&mut self, mut group: Group) {
-        if let Some(before) = self.groups.find(group.key()) {
+    pub(super) fn insert(&mut self, correlation: &Correlation, mut group: Group) {
+        let content = correlation.content[0];
+        let values = Values::Kept(&group.values);
+        let wanted = Wanted { correlation: group.correlation, content, values };
+        if let Some(before) = self.groups.find(wanted) {
             self.remove(before);
         }
-        self.bytes += GROUP_BYTES;
+        self.bytes += group.bytes();
         group.account(&mut self.bytes);
         let queued = group.queued;
-        let place = self.groups.insert(group);
+        let place = self.groups.insert(content, group);
         self.timers.push(Reverse((queued, place)));
     }
 
@@ -311,7 +348,7 @@ impl Memory {
                 self.timers.push(Reverse((now, place)));
                 continue;
             }
-            self.changes.note(group.key(), &mut group.changed);
+            self.changes.note(group, place);
             self.remove(place);
             self.counters.evicted += 1;
             // What it had was not later than the newest event.

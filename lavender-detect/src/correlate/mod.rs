@@ -43,10 +43,11 @@
 //!
 //! # State
 //!
-//! The state of a group is found by 128 bits: a digest of all that the correlation says and of the group's values. It
-//! holds no more than what decides, in the order of what the condition asks for, and not of the rate or the length of the
-//! window: for `event_count` of 5, at most some 20 times of detections. Only windows that are over when they are decided,
-//! and numbers, grow with what is in them; they are bounded, and what does not fit is counted
+//! The state of a group is known by 128 bits: a digest of all that the correlation says and of the group's values. In one
+//! process it is found by the values, under a seed of that process: whoever chooses values cannot make them slow to find.
+//! It holds no more than what decides, in the order of what the condition asks for, and not of the rate or the length of
+//! the window: for `event_count` of 5, at most some 20 times of detections. Only windows that are over when they are
+//! decided, and numbers, grow with what is in them; they are bounded, and what does not fit is counted
 //! ([`CorrelationCounters::overflowed`]). A field that is grouped by and is not there puts a detection into no group,
 //! and is counted; a list puts it into the group of each element.
 //!
@@ -98,6 +99,7 @@ mod digest;
 mod element;
 mod encode;
 mod engine;
+mod fired;
 mod groups;
 mod log;
 mod memory;

@@ -2,11 +2,14 @@
 
 use super::alert::EventStamp;
 use super::correlation::{Correlation, Feed};
+use super::digest;
 use super::element::Element;
 use super::plan::{Engine, SettledTest};
-use super::row::Row;
+use super::row::{self, Row};
 use super::settled::Held;
+use crate::record::{FieldValue, Record};
 use crate::rule::CorrelationKind;
+use crate::schema::FieldId;
 
 /// What could not be correlated, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +23,18 @@ pub(crate) enum Left {
 /// What goes into the state of one group.
 #[derive(Debug)]
 pub(crate) struct Observation<'a> {
-    pub(crate) key: u128,
     pub(crate) held: Held,
+    /// The values of the group, as they are kept.
+    pub(crate) values: &'a [u8],
     row: &'a Row,
+    content: [u64; 2],
     chosen: &'a [u32],
 }
 
 impl Observation<'_> {
-    /// The values of the group, as they are kept.
-    pub(crate) fn group(&self) -> Box<[u8]> {
-        self.row.group(self.chosen)
+    /// The key of the group.
+    pub(crate) fn key(&self) -> u128 {
+        self.row.key(self.content, self.chosen)
     }
 }
 
@@ -38,6 +43,7 @@ impl Observation<'_> {
 pub(crate) struct Columns {
     pub(crate) row: Row,
     chosen: Vec<u32>,
+    values: Vec<u8>,
 }
 
 impl Columns {
@@ -49,20 +55,25 @@ impl Columns {
         at: EventStamp,
         mut each: impl FnMut(Observation<'_>),
     ) -> Result<(), Left> {
-        let Self { row, chosen } = self;
+        let Self { row, chosen, values: kept } = self;
         let (group, values) = (feed.group, feed.group + feed.values);
-        let value = value(correlation, feed, row).ok_or(Left::Valueless)?;
+        let value = match looked_at(correlation, feed.slot) {
+            LookedAt::Known(value) => Some(value),
+            LookedAt::Digest => row.digest(correlation.content, group..values),
+            LookedAt::Number => row.number(group).map(f64::to_bits),
+        };
+        let element = element(correlation, feed.slot, at, value.ok_or(Left::Valueless)?);
         let carries = !correlation.parents.is_empty();
-        let slot = if keeps_slots(correlation, feed.slot) { feed.slot } else { 0 };
-        let element = Element { time: at.time.as_nanos(), id: at.id, slot, value };
         let mut grouped = false;
         row.groups(group, chosen, |chosen| {
             grouped = true;
             let carried = carries.then(|| row.carry(values..feed.columns.len()));
+            row.group(chosen, kept);
             each(Observation {
-                key: row.key(correlation.content, chosen),
                 held: Held { element, carried },
+                values: kept,
                 row,
+                content: correlation.content,
                 chosen,
             });
         });
@@ -70,30 +81,67 @@ impl Columns {
     }
 }
 
+/// What a feed makes of a record where that is one group of one text, with the value that [`row::text`] gives it; `None`
+/// where it is something else, or where it takes a [`Row`] to tell. Most detections are such, and their texts are read
+/// where they are: a copy would be waited for.
+#[inline]
+pub(crate) fn single<'r, R: Record + ?Sized>(
+    record: &'r R,
+    correlation: &Correlation,
+    feed: &Feed<FieldId>,
+    at: EventStamp,
+) -> Option<(FieldValue<'r>, Element)> {
+    if feed.group != 1 || !correlation.parents.is_empty() {
+        return None;
+    }
+    let value = match looked_at(correlation, feed.slot) {
+        LookedAt::Known(value) => value,
+        LookedAt::Digest if feed.values == 1 => {
+            digest::narrow(correlation.content, row::text(&record.value(feed.columns[1]))?)
+        }
+        _ => return None,
+    };
+    let group = record.value(feed.columns[0]);
+    Some((group, element(correlation, feed.slot, at, value)))
+}
+
 /// Whether a slot clears or undoes, so that no value is asked of it.
 fn ends(correlation: &Correlation, slot: u16) -> bool {
     matches!(&correlation.plan.engine, Engine::Settled(settling) if slot >= settling.until)
 }
 
-/// An event that several rules of a count match counts once, so there they are all slot 0.
-fn keeps_slots(correlation: &Correlation, slot: u16) -> bool {
-    correlation.kind.is_temporal() || ends(correlation, slot)
+/// What of a detection is looked at, beside when it was and which rule matched.
+enum LookedAt {
+    /// Nothing else: this stands for it.
+    Known(u64),
+    /// Which texts there are.
+    Digest,
+    /// A number.
+    Number,
 }
 
-fn value<C>(correlation: &Correlation, feed: &Feed<C>, row: &Row) -> Option<u64> {
-    let cells = feed.group..feed.group + feed.values;
+#[inline]
+fn looked_at(correlation: &Correlation, slot: u16) -> LookedAt {
     match correlation.kind {
-        _ if ends(correlation, feed.slot) => Some(0),
-        CorrelationKind::EventCount => Some(0),
-        CorrelationKind::ValueCount => row.digest(correlation.content, cells),
-        kind if kind.is_aggregate() => row.number(cells.start).map(f64::to_bits),
-        // In a window, rules are what is told apart.
-        _ if matches!(&correlation.plan.engine, Engine::Sequence(_)) => Some(0),
+        CorrelationKind::EventCount => LookedAt::Known(0),
+        _ if ends(correlation, slot) => LookedAt::Known(0),
+        CorrelationKind::ValueCount => LookedAt::Digest,
+        kind if kind.is_aggregate() => LookedAt::Number,
         _ => match &correlation.plan.engine {
+            Engine::Sequence(_) => LookedAt::Known(0),
             Engine::Settled(settling) if matches!(settling.test, SettledTest::Sequence(_)) => {
-                Some(0)
+                LookedAt::Known(0)
             }
-            _ => Some(u64::from(feed.slot)),
+            // In a window, rules are what is told apart.
+            _ => LookedAt::Known(u64::from(slot)),
         },
     }
+}
+
+#[inline]
+fn element(correlation: &Correlation, slot: u16, at: EventStamp, value: u64) -> Element {
+    // An event that several rules of a count match counts once, so there they are all slot 0.
+    let keeps_slots = correlation.kind.is_temporal() || ends(correlation, slot);
+    let slot = if keeps_slots { slot } else { 0 };
+    Element { time: at.time.as_nanos(), id: at.id, slot, value }
 }

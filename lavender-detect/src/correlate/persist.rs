@@ -6,6 +6,7 @@ use super::alert::Losses;
 use super::correlator::{CorrelationCounters, Correlator};
 use super::encode;
 use super::groups::Group;
+use super::memory::Memory;
 
 const PREFIX: &str = "correlation/";
 /// How far time had come, and what was forgotten. Behind all groups in the order of keys.
@@ -14,11 +15,14 @@ const LOSSES: &str = "correlation/losses";
 
 impl Stateful for Correlator {
     fn changed(&mut self, each: &mut dyn FnMut(&str, Option<Bytes>)) {
-        let all = || self.memory.groups.iter().map(|group| group.key()).collect();
-        let keys = self.memory.changes.take().unwrap_or_else(all);
-        for key in keys {
-            let place = self.memory.groups.find(key);
-            let value = place.and_then(|place| self.memory.groups.get_mut(place)).map(|group| {
+        let Memory { groups, changes, .. } = &mut self.memory;
+        let all = || groups.placed().map(|(place, group)| (group.key(), place)).collect();
+        let noted = changes.take().unwrap_or_else(all);
+        for same in noted.chunk_by(|(key, _), (other, _)| key == other) {
+            let (key, _) = same[0];
+            let has_it = |place: &u32| groups.get(*place).is_some_and(|group| group.key() == key);
+            let place = same.iter().map(|(_, place)| *place).find(has_it);
+            let value = place.and_then(|place| groups.get_mut(place)).map(|group| {
                 group.changed = false;
                 let correlation = &self.rules.correlations()[group.correlation as usize];
                 encode::encode(correlation, &group.values, &group.state).into()
@@ -38,7 +42,8 @@ impl Stateful for Correlator {
 
     fn restore(&mut self, key: &str, value: &[u8]) -> Result<()> {
         // What was saved and is over must be said to be no more.
-        self.memory.changes.begin(self.memory.groups.iter().map(|group| group.key()));
+        let Memory { groups, changes, .. } = &mut self.memory;
+        changes.begin(groups.placed().map(|(place, group)| (group.key(), place)));
         let restored = match key {
             TIME => self.restore_time(value),
             LOSSES => Losses::restored(value).map(|losses| self.memory.losses = losses),
@@ -80,7 +85,7 @@ impl Correlator {
         let gap = self.memory.evicted_to;
         let mut group = Group::new(key, number as u32, values, state, gap);
         group.queued = queued;
-        self.memory.insert(group);
+        self.memory.insert(correlation, group);
         self.memory.make_room(self.rules.correlations());
         Some(())
     }

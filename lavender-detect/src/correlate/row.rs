@@ -6,12 +6,10 @@ use std::ops::{ControlFlow, Range};
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128 as _, SipHasher13 as SipHasher13x128};
 
-use super::correlation::{Correlation, Feed};
-use super::digest;
+use super::correlation::Feed;
 use super::plan::Aggregate;
 use crate::record::value::TextBuffer;
 use crate::record::{FieldValue, Record};
-use crate::rule::CorrelationKind;
 use crate::schema::FieldId;
 
 /// Texts of fields, one cell for each column: none, one, or those of a list.
@@ -23,32 +21,20 @@ pub(crate) struct Row {
     ends: Vec<u32>,
     /// The cells in `ends`, by end.
     cells: Vec<u32>,
-    /// The key of the group, where it is made of one text.
-    key: Option<u128>,
-    /// The digest of the value that is counted, where it is one text.
-    value: Option<u64>,
 }
 
 /// The most values of a list that are looked at: a process has at most 64 ancestors.
 const LIST_MAX: u32 = 128;
 /// What the length of a text takes.
-const LENGTH: usize = size_of::<u32>();
+pub(super) const LENGTH: usize = size_of::<u32>();
 /// The longest text that is taken whole: `PATH_MAX`. A longer one counts by its first bytes.
 const TEXT_MAX: usize = 4_096;
 
 impl Row {
     /// Takes the fields that a correlation asks of a record.
-    pub(crate) fn fill<R: Record + ?Sized>(
-        &mut self,
-        record: &R,
-        feed: &Feed<FieldId>,
-        correlation: &Correlation,
-    ) {
+    pub(crate) fn fill<R: Record + ?Sized>(&mut self, record: &R, feed: &Feed<FieldId>) {
         self.clear();
-        let key_of = (feed.group == 1).then_some(0);
-        let counts = correlation.kind == CorrelationKind::ValueCount && feed.values == 1;
-        let value_of = counts.then_some(feed.group);
-        for (cell, field) in feed.columns.iter().enumerate() {
+        for field in &feed.columns {
             match record.value(*field) {
                 FieldValue::List => {
                     let mut room = LIST_MAX;
@@ -57,16 +43,6 @@ impl Row {
                         room -= 1;
                         if room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     });
-                }
-                // What is text already needs no buffer, and is digested where it is: a copy would be waited for.
-                FieldValue::Text(text) | FieldValue::Truncated(text, _) => {
-                    let text = cut(text);
-                    if key_of == Some(cell) {
-                        self.key = Some(digest::wide(correlation.content, text));
-                    } else if value_of == Some(cell) {
-                        self.value = Some(digest::narrow(correlation.content, text));
-                    }
-                    self.push_text(text);
                 }
                 value => self.push(&value),
             }
@@ -90,7 +66,6 @@ impl Row {
         self.bytes.clear();
         self.ends.clear();
         self.cells.clear();
-        (self.key, self.value) = (None, None);
     }
 
     fn push(&mut self, value: &FieldValue<'_>) {
@@ -172,9 +147,6 @@ impl Row {
 
     /// The key of a group of a correlation.
     pub(crate) fn key(&self, content: [u64; 2], chosen: &[u32]) -> u128 {
-        if let Some(key) = self.key {
-            return key;
-        }
         let mut hasher = SipHasher13x128::new_with_keys(content[0], content[1]);
         if self.are_single(chosen.len()) {
             // What is to be digested lies there in one piece.
@@ -186,22 +158,18 @@ impl Row {
         hasher.finish128().as_u128()
     }
 
-    /// The values of a group, as they are kept.
-    pub(crate) fn group(&self, chosen: &[u32]) -> Box<[u8]> {
-        let mut group = Vec::new();
+    /// Puts the values of a group, as they are kept, into `values`.
+    pub(crate) fn group(&self, chosen: &[u32], values: &mut Vec<u8>) {
+        values.clear();
         for (cell, number) in chosen.iter().enumerate() {
-            push_part(&mut group, self.text(cell, *number as usize));
+            push_part(values, self.text(cell, *number as usize));
         }
-        group.into()
     }
 
     /// The digest of what is in some cells; `None` where one is empty.
     pub(crate) fn digest(&self, content: [u64; 2], cells: Range<usize>) -> Option<u64> {
         if cells.clone().any(|cell| self.count(cell) == 0) {
             return None;
-        }
-        if self.value.is_some() {
-            return self.value;
         }
         let texts = self.start(cells.start)..self.start(cells.end);
         let hasher = SipHasher13::new_with_keys(content[0], content[1]);
@@ -233,7 +201,32 @@ impl Row {
     }
 }
 
+/// A value that is one text and needs no buffer, as far as it is taken.
+#[inline]
+pub(crate) fn text<'v>(value: &'v FieldValue<'_>) -> Option<&'v [u8]> {
+    match value {
+        FieldValue::Text(text) | FieldValue::Truncated(text, _) => Some(cut(text)),
+        FieldValue::Short(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+/// The values of a group of one text, as they are kept.
+pub(crate) fn kept(text: &[u8]) -> Box<[u8]> {
+    let mut values = Vec::with_capacity(LENGTH + text.len());
+    push_part(&mut values, text);
+    values.into()
+}
+
+/// The text of a group of one; `None` for any other group.
+#[inline]
+pub(crate) fn single(values: &[u8]) -> Option<&[u8]> {
+    let (length, text) = values.split_first_chunk::<LENGTH>()?;
+    (u32::from_le_bytes(*length) as usize == text.len()).then_some(text)
+}
+
 /// As much of a text as is taken.
+#[inline]
 fn cut(text: &[u8]) -> &[u8] {
     &text[..text.len().min(TEXT_MAX)]
 }

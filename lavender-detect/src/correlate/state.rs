@@ -62,7 +62,8 @@ impl State {
         let mut at_once = |firing| fire(firing, None);
         let fits = match (&mut self.engine, &plan.engine) {
             (EngineState::Window(window), Engine::Window(test)) => {
-                window.insert((test, span), held.element, scratch, &mut at_once);
+                let watermark = self.watermark;
+                window.insert((test, span), watermark, held.element, scratch, &mut at_once);
                 true
             }
             (EngineState::Sequence(sequence), Engine::Sequence(_)) => {
@@ -112,7 +113,7 @@ impl State {
     /// Whether a state without anything in it would do as well from now on.
     pub(crate) fn is_over(&self, plan: &Plan) -> bool {
         match &self.engine {
-            EngineState::Window(window) => window.log.is_empty() && window.fired.is_empty(),
+            EngineState::Window(window) => window.log.is_empty() && window.fired.cells().is_empty(),
             EngineState::Sequence(sequence) => {
                 sequence.log.is_empty()
                     && sequence.fired.is_empty()

@@ -147,8 +147,7 @@ impl StoredCorrelator {
         }
         let mut inputs = Vec::new();
         for feed in feeds {
-            let correlation = &rules.correlations()[feed.correlation as usize];
-            self.columns.row.fill(record, feed, correlation);
+            self.columns.row.fill(record, feed);
             self.inputs(&rules, feed, at, &mut inputs);
         }
         self.queue.push_back(Queued::Detection(at.time.as_nanos(), inputs));
@@ -244,7 +243,7 @@ impl StoredCorrelator {
     ) {
         let correlation = &rules.correlations()[feed.correlation as usize];
         let observed = self.columns.observe(correlation, feed, at, |observation| {
-            let (key, group) = (observation.key, observation.group());
+            let (key, group) = (observation.key(), observation.values.into());
             let correlation = feed.correlation;
             inputs.push(Input { correlation, key, group, held: observation.held });
         });

@@ -8,21 +8,21 @@
 //!   the first one came; a window that ends in the next cell has it as long as the last one is in it. For counts every
 //!   element is kept, and there are less than asked for.
 //! - Once it has, nothing that comes can add to it. Only windows that end in the next cell look at it, and as many of
-//!   the newest as are asked for decide those.
+//!   the newest as are asked for decide those. What is in the cell before it is then looked at by none, but by those
+//!   that end there: it is forgotten as soon as the watermark has passed the end of that cell.
 //!
 //! So state is in the order of what the condition asks for, whatever the rate and the length of the window.
 
 use super::element::{Element, Firing, cell};
+use super::fired::Fired;
 use super::log::{Log, View};
 use super::plan::WindowTest;
-use super::resident::allocated;
 
 /// The state of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Window {
     pub(crate) log: Log,
-    /// The cells that an alert was raised for and that elements may still come to.
-    pub(crate) fired: Box<[i64]>,
+    pub(crate) fired: Fired,
 }
 
 /// Working memory of a step.
@@ -33,33 +33,48 @@ pub(crate) struct Scratch {
 }
 
 impl Window {
+    /// Puts in an element that the watermark has not passed.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         (test, span): (&WindowTest, i64),
+        watermark: i64,
         element: Element,
         scratch: &mut Scratch,
         fire: &mut impl FnMut(Firing),
     ) {
         let Some(at) = self.log.put(&element) else { return };
         let home = cell(element.time, span);
-        let fired = self.fired.contains(&home);
-        // Mostly it is in no window but its own, and that has its alert.
-        let decides = !fired || at + 1 < self.log.len();
-        if decides && self.decide((test, span), at, scratch, fire) {
-            return;
-        }
+        let fired = self.fired.has(home);
         let view = self.log.view();
-        let surplus = match test {
-            WindowTest::Count(least) if fired => {
-                let (begin, end) = bounds(&view, home, span);
-                end.checked_sub(*least).filter(|oldest| view.time(*oldest) >= begin)
+        // Mostly it is in no window but its own, and that has its alert.
+        let surplus = if fired && at + 1 == view.len() {
+            match test {
+                WindowTest::Count(least) => spare(&view, home.saturating_mul(span), at + 1, *least),
+                _ => superfluous(&view, (home, span), element.value, Some(test.kept())),
             }
-            // Every element counts until then.
-            WindowTest::Count(_) => None,
-            _ => superfluous(&view, (home, span), element.value, fired.then(|| test.kept())),
+        } else {
+            if self.decide((test, span), watermark, at, scratch, fire) {
+                return;
+            }
+            let view = self.log.view();
+            match test {
+                WindowTest::Count(least) if fired => {
+                    let (begin, end) = bounds(&view, home, span);
+                    spare(&view, begin, end, *least)
+                }
+                // Every element counts until then.
+                WindowTest::Count(_) => None,
+                _ => {
+                    let kept = fired.then(|| test.kept());
+                    superfluous(&view, (home, span), element.value, kept)
+                }
+            }
         };
-        if let Some(at) = surplus {
-            self.log.remove(at);
+        match surplus {
+            Some(0) => self.log.forget(1),
+            Some(at) => self.log.remove(at),
+            None => {}
         }
     }
 
@@ -68,24 +83,25 @@ impl Window {
     fn decide(
         &mut self,
         (test, span): (&WindowTest, i64),
+        watermark: i64,
         at: usize,
         scratch: &mut Scratch,
         fire: &mut impl FnMut(Firing),
     ) -> bool {
         let view = self.log.view();
         let new = view.time(at);
-        let fired_before = self.fired.len();
+        let fired_before = self.fired.cells().len();
         for end in at..view.len() {
             let time = view.time(end);
             if time.saturating_sub(new) > span {
                 break;
             }
             let anchor = cell(time, span);
-            if self.fired.contains(&anchor) || adds_nothing(&view, test, span, end) {
+            if self.fired.has(anchor) || adds_nothing(&view, test, span, end) {
                 continue;
             }
             let Some(measured) = measure(&view, test, span, end, scratch) else { continue };
-            self.fired = self.fired.iter().copied().chain([anchor]).collect();
+            self.fired.add(anchor);
             let from = time.saturating_sub(span);
             fire(Firing {
                 anchor: anchor.saturating_mul(span),
@@ -97,10 +113,15 @@ impl Window {
                 repeated: false,
             });
         }
-        for fired in fired_before..self.fired.len() {
-            self.compact_fired(test, self.fired[fired], span, scratch);
+        let fired = self.fired.cells().len();
+        if fired == fired_before {
+            return false;
         }
-        self.fired[fired_before..].contains(&cell(new, span))
+        for number in fired_before..fired {
+            self.compact_fired(test, self.fired.cells()[number], span, scratch);
+        }
+        self.settle(watermark, span);
+        self.fired.cells()[fired_before..].contains(&cell(new, span))
     }
 
     /// Forgets what no longer decides anything in a cell that has just fired.
@@ -125,28 +146,34 @@ impl Window {
         }
     }
 
-    /// Forgets what no window that may still change reaches back to.
+    /// Forgets what no window that may still change reaches back to, or that has not got its alert.
     pub(crate) fn settle(&mut self, watermark: i64, span: i64) {
-        let reach = watermark.saturating_sub(span);
+        let mut reach = watermark.saturating_sub(span);
+        for fired in self.fired.cells() {
+            let begin = fired.saturating_mul(span);
+            if begin <= watermark {
+                reach = reach.max(begin);
+            }
+        }
         let view = self.log.view();
         let over = (0..view.len()).take_while(|at| view.time(*at) < reach).count();
-        self.log.forget(over);
-        let lasts = |cell: &i64| (cell + 1).saturating_mul(span) > watermark;
-        if !self.fired.iter().all(lasts) {
-            self.fired = self.fired.iter().copied().filter(lasts).collect();
+        if over > 0 {
+            self.log.forget(over);
         }
+        self.fired.retain(|cell| (cell + 1).saturating_mul(span) > watermark);
     }
 
     /// What it takes on the heap, in bytes.
+    #[inline]
     pub(crate) const fn heap_bytes(&self) -> usize {
-        self.log.heap_bytes() + allocated(size_of_val(&*self.fired))
+        self.log.heap_bytes() + self.fired.heap_bytes()
     }
 
     /// The watermark from which on there is nothing in it.
     pub(crate) fn due(&self, span: i64) -> i64 {
         let last = self.log.last_time().unwrap_or(i64::MIN);
-        let fired =
-            self.fired.iter().max().map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
+        let fired = self.fired.cells().iter().max();
+        let fired = fired.map_or(i64::MIN, |cell| (cell + 1).saturating_mul(span));
         last.saturating_add(span).saturating_add(1).max(fired)
     }
 }
@@ -205,6 +232,13 @@ fn measure(
             test.holds(set).then(|| f64::from(set.count_ones()))
         }
     }
+}
+
+/// Which element of a cell that has fired a new one has made superfluous, where `least` are asked for. The cell's elements
+/// are before `end`, and not before the time `begin`.
+#[inline]
+fn spare(view: &View<'_>, begin: i64, end: usize, least: usize) -> Option<usize> {
+    end.checked_sub(least).filter(|oldest| view.time(*oldest) >= begin)
 }
 
 /// Which element of a cell a new one of this value has made superfluous. `kept` is how many a cell keeps that has fired.
