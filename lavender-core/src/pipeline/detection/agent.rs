@@ -84,7 +84,8 @@ impl Agent {
             if key == IDENTITY {
                 return true;
             }
-            match self.judges.restore_part(key, part) {
+            let restored = value::unpack(part).and_then(|part| self.judges.restore_part(key, &part));
+            match restored {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::warn!(%error, "a part of what was known of an agent is forgotten");
@@ -108,7 +109,10 @@ impl Agent {
         let mut found = Vec::new();
         match work {
             Work::Events(identity, events) => {
-                self.parts.entry(IDENTITY.to_owned()).or_insert(identity_to_json(identity)?);
+                if !self.parts.contains_key(IDENTITY) {
+                    let packed = value::pack(&identity_to_json(identity)?);
+                    self.parts.insert(IDENTITY.to_owned(), packed);
+                }
                 for event in events {
                     self.judges.detect(event, &mut found);
                     if !found.is_empty() {
@@ -153,8 +157,9 @@ impl Agent {
                 let key = format!("{name}/{key}");
                 changed |= match value {
                     Some(value) => {
-                        let before = parts.insert(key, value.clone());
-                        before.is_none_or(|before| before != value)
+                        let packed = value::pack(&value);
+                        let before = parts.insert(key, packed.clone());
+                        before.is_none_or(|before| before != packed)
                     }
                     None => parts.remove(&key).is_some(),
                 };
@@ -180,12 +185,12 @@ impl Agent {
     fn identity(&self) -> Result<AgentIdentity> {
         let fail = |why: String| Error::new(ErrorKind::Corrupt, "the state of an agent", why);
         let part = self.parts.get(IDENTITY).ok_or_else(|| fail("it says not whose".to_owned()))?;
-        serde_json::from_slice(part).map_err(|error| fail(error.to_string()))
+        let part = value::unpack(part)?;
+        serde_json::from_slice(&part).map_err(|error| fail(error.to_string()))
     }
 }
 
-fn identity_to_json(identity: &AgentIdentity) -> Result<Bytes> {
+fn identity_to_json(identity: &AgentIdentity) -> Result<Vec<u8>> {
     serde_json::to_vec(identity)
-        .map(Bytes::from)
         .map_err(|error| Error::new(ErrorKind::Invalid, "the identity of an agent", error))
 }
