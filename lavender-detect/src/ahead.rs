@@ -1,5 +1,7 @@
 //! What rules hit in events that are looked at a second time.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lavender_core::event::Event;
@@ -15,18 +17,16 @@ pub(crate) struct Hit {
     pub(crate) view: Option<AuditView>,
 }
 
-/// How many events are known at the most.
-const EVENTS_MAX: usize = 8_192;
+/// How many events are known at the most: as many as a worker looks at together, and none of them takes room of its own
+/// while they are looked at.
+const EVENTS_MAX: usize = 65_536;
 
-/// Events that were evaluated and are to be looked at again, with what they hit, in order.
+/// Events that were evaluated and are to be looked at again, with what they hit.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    /// Each event, and where its hits end: they begin where those of the one before it end. Held, so that no other event
-    /// comes to lie where it does.
-    events: Vec<(Arc<Event>, usize)>,
+    /// By where each lies: it is held, so that no other comes to lie there.
+    events: HashMap<usize, (Arc<Event>, Range<usize>)>,
     hits: Vec<Hit>,
-    /// Where the next one is expected: events come again in the order in which they came.
-    next: usize,
 }
 
 impl Ahead {
@@ -35,23 +35,20 @@ impl Ahead {
         if self.events.len() == EVENTS_MAX {
             self.clear();
         }
+        let from = self.hits.len();
         self.hits.extend(hits);
-        self.events.push((Arc::clone(event), self.hits.len()));
+        let hits = from..self.hits.len();
+        self.events.insert(Arc::as_ptr(event).addr(), (Arc::clone(event), hits));
     }
 
     /// What an event hit, by itself and not by its id; `None` for one that is not known.
-    pub(crate) fn recall(&mut self, event: &Arc<Event>) -> Option<&[Hit]> {
-        let count = self.events.len();
-        let mut places = (self.next..count).chain(0..self.next.min(count));
-        let at = places.find(|at| Arc::ptr_eq(&self.events[*at].0, event))?;
-        self.next = at + 1;
-        let from = at.checked_sub(1).map_or(0, |before| self.events[before].1);
-        Some(&self.hits[from..self.events[at].1])
+    pub(crate) fn recall(&self, event: &Arc<Event>) -> Option<&[Hit]> {
+        let (_, hits) = self.events.get(&Arc::as_ptr(event).addr())?;
+        Some(&self.hits[hits.clone()])
     }
 
     pub(crate) fn clear(&mut self) {
         self.events.clear();
         self.hits.clear();
-        self.next = 0;
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Agent {
     gaps: Gaps,
     /// The version that it was read or written as; `None` where there is none.
     pub(super) version: Option<Version>,
-    /// How many bytes the store has of it.
+    /// How many bytes it takes here.
     pub(super) bytes: usize,
     /// How much of it could not be read.
     pub(super) unreadable: u64,
@@ -66,7 +66,6 @@ impl Agent {
         let gaps = judges.gaps();
         let mut agent = Self { judges, parts, due: None, gaps, version, bytes: 0, unreadable: 0 };
         let Some((bytes, _)) = stored.filter(|(bytes, _)| !bytes.is_empty()) else { return agent };
-        agent.bytes = bytes.len();
         agent.due = value::read_due(&bytes).flatten();
         match value::read(&bytes) {
             Ok(parts) => agent.restore(parts),
@@ -75,6 +74,7 @@ impl Agent {
                 agent.unreadable += 1;
             }
         }
+        agent.bytes = value::held(&agent.parts);
         agent.gaps = agent.judges.gaps();
         agent
     }
@@ -84,7 +84,8 @@ impl Agent {
             if key == IDENTITY {
                 return true;
             }
-            let restored = value::unpack(part).and_then(|part| self.judges.restore_part(key, &part));
+            let restored =
+                value::unpack(part).and_then(|part| self.judges.restore_part(key, &part));
             match restored {
                 Ok(()) => true,
                 Err(error) => {
@@ -95,6 +96,12 @@ impl Agent {
             }
         });
         self.parts = parts;
+    }
+
+    /// Takes in that the store has it now.
+    pub(super) fn written(&mut self, version: Version) {
+        (self.version, self.unreadable) = (Some(version), 0);
+        self.bytes = value::held(&self.parts);
     }
 
     /// When time alone decides something next.

@@ -50,7 +50,8 @@ pub(super) fn unpack(packed: &Bytes) -> Result<Bytes> {
         Some((&COMPRESSED, frame)) => {
             let claimed = compressed::content_bytes(frame).map_err(|why| fail(why.to_owned()))?;
             let size = usize::try_from(claimed).ok().filter(|size| *size <= PART_BYTES_MAX);
-            let size = size.ok_or_else(|| fail(format!("it says that it holds {claimed} bytes")))?;
+            let size =
+                size.ok_or_else(|| fail(format!("it says that it holds {claimed} bytes")))?;
             let part = compressed::decompress(frame, size);
             Ok(part.map_err(|error| fail(error.to_string()))?.into())
         }
@@ -76,6 +77,18 @@ pub(super) fn write(due: Option<Timestamp>, parts: &Parts) -> Bytes {
 pub(super) fn len(parts: &Parts) -> usize {
     let parts = parts.iter().map(|(key, value)| 8 + key.len() + value.len());
     FORMAT.len() + 8 + parts.sum::<usize>()
+}
+
+/// How many bytes these parts take in memory, compressed and read.
+pub(super) fn held(parts: &Parts) -> usize {
+    let of_part = |packed: &Bytes| match packed.split_first() {
+        Some((&COMPRESSED, frame)) => {
+            let claimed = compressed::content_bytes(frame).unwrap_or_default();
+            usize::try_from(claimed).unwrap_or(PART_BYTES_MAX).min(PART_BYTES_MAX)
+        }
+        _ => packed.len(),
+    };
+    len(parts) + parts.values().map(of_part).sum::<usize>()
 }
 
 /// Reads only what a value waits for.
@@ -150,6 +163,8 @@ mod tests {
             let packed = pack(&part);
             prop_assert_eq!(unpack(&packed).unwrap(), part.clone());
             prop_assert!(packed.len() <= part.len() + 1);
+            let parts = Parts::from([("key".to_owned(), packed.clone())]);
+            prop_assert!(held(&parts) >= part.len() + packed.len());
             // Text as it is in states takes less room.
             prop_assert!(times < 100 || word.len() < 10 || packed.len() * 4 < part.len());
             let mut damaged = packed.to_vec();
