@@ -348,17 +348,15 @@ fn write_events<H: Serialize>(
     header: impl FnOnce(usize) -> H,
 ) -> Result<Vec<u8>, CodecError> {
     let mut table = ProcessTable::default();
-    let lines: Vec<_> = events
-        .iter()
-        .map(|event| EventLine::new(event, event.process.as_ref().map(|p| table.index_of(p))))
-        .collect();
+    let processes: Vec<Option<u32>> =
+        events.iter().map(|event| event.process.as_ref().map(|p| table.index_of(p))).collect();
     let mut out = Vec::with_capacity(256 * events.len() + 512 * table.order.len());
     push_line(&mut out, &header(table.order.len()))?;
     for (process, parent) in table.order {
         push_line(&mut out, &ProcessLine { process, parent })?;
     }
-    for line in lines {
-        push_line(&mut out, &line)?;
+    for (event, process) in events.iter().zip(processes) {
+        push_line(&mut out, &EventLine::new(event, process))?;
     }
     Ok(out)
 }
@@ -374,11 +372,28 @@ pub fn decode_batch(bytes: &[u8]) -> Result<(AgentIdentity, Vec<Arc<Event>>), Co
 
 /// The lines that are not empty, with their numbers from 1.
 fn lines_of(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    bytes
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .map(|(at, line)| (at + 1, line))
-        .filter(|(_, line)| !line.is_empty())
+    let (mut rest, mut number) = (Some(bytes), 0);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            let end = memchr::memchr(b'\n', text);
+            let line = end.map_or(text, |end| &text[..end]);
+            rest = end.map(|end| &text[end + 1..]);
+            number += 1;
+            if !line.is_empty() {
+                return Some((number, line));
+            }
+        }
+    })
+}
+
+/// Reads a line. What it is made of is looked at once, and not with every text in it.
+fn read_line<'a, T: Deserialize<'a>>(line: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(line) {
+        Ok(line) => serde_json::from_str(line),
+        // Says what is wrong with it.
+        Err(_) => serde_json::from_slice(line),
+    }
 }
 
 /// Reads the first line; `claims` are the version and the number of items that it speaks of.

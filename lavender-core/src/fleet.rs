@@ -36,7 +36,7 @@ pub trait FleetDetector: fmt::Debug + Send + 'static {
     fn begin(&mut self, tenant: &TenantId) -> AgentDetection;
 
     /// Whether rules have been replaced since this was asked last, so that every agent's detector has to be made again
-    /// and told the time once more.
+    /// and told the time once more. Asked before the events of each batch.
     fn take_renewed(&mut self) -> bool {
         false
     }

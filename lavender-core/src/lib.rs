@@ -64,6 +64,8 @@ pub mod codec;
 pub mod command;
 mod command_id;
 mod command_tally;
+#[cfg(any(feature = "envelope", feature = "runtime"))]
+mod compressed;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "envelope")]

@@ -131,11 +131,20 @@ impl fmt::Debug for ByteString {
 
 impl Serialize for ByteString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
+        ToWrite(&self.0).serialize(serializer)
+    }
+}
+
+/// Bytes to be written as a [`ByteString`] of them is.
+pub(crate) struct ToWrite<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for ToWrite<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => {
                 let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("base64", &STANDARD.encode(&self.0))?;
+                map.serialize_entry("base64", &STANDARD.encode(self.0))?;
                 map.end()
             }
         }

@@ -1,6 +1,5 @@
 //! Rules on Lavender's events.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,13 +7,13 @@ use arc_swap::{ArcSwap, Cache};
 use lavender_core::event::Event;
 use lavender_core::{BootTime, Certainty, Detection, Detector};
 
+use crate::ahead::{Ahead, Hit};
 use crate::evaluate::{Evaluator, Match};
-use crate::event::{AuditRecord, AuditView, EventRecord, Route};
+use crate::event::{AuditOrEvent, AuditView, EventRecord, Route};
 use crate::logsource::LogSource;
 use crate::novelty::Sighting;
-use crate::record::{FieldValue, Record};
+use crate::record::Record;
 use crate::ruleset::{Rule, RuleSet};
-use crate::schema::FieldId;
 use crate::stats::{Budget, BudgetNotice, Entry, Ledger, RuleStats, StatsOptions};
 use crate::truth::Truth;
 
@@ -213,6 +212,8 @@ pub struct SigmaDetector {
     evaluators: Evaluators,
     /// What the current event hit; empty between events.
     hits: Vec<Hit>,
+    /// Events that were looked at ahead.
+    ahead: Ahead,
     /// The boot time of the event with which the evaluators next add up what they counted.
     add_up_at: BootTime,
     policy: UndeterminedPolicy,
@@ -225,14 +226,6 @@ struct Evaluators {
     audit: Option<Box<[Evaluator; AuditView::ALL.len()]>>,
 }
 
-/// A rule that an event hit, and as which record: as itself, or as one of audit's.
-#[derive(Clone, Copy, Debug)]
-struct Hit {
-    rule: u32,
-    truth: Truth,
-    view: Option<AuditView>,
-}
-
 /// The shared rules, as what a cache can hold.
 #[derive(Clone, Debug)]
 struct ArcSwapOf(Arc<Shared>);
@@ -242,33 +235,6 @@ impl std::ops::Deref for ArcSwapOf {
 
     fn deref(&self) -> &ArcSwap<InUse> {
         &self.0.rules
-    }
-}
-
-/// What a correlation may group by where a rule matched one of audit's records: its fields, and those of the event.
-#[derive(Debug)]
-struct AuditOrEvent<'a> {
-    audit: &'a AuditRecord<'a>,
-    event: &'a EventRecord<'a>,
-}
-
-impl Record for AuditOrEvent<'_> {
-    fn value(&self, field: FieldId) -> FieldValue<'_> {
-        match self.audit.value(field) {
-            FieldValue::Absent => self.event.value(field),
-            value => value,
-        }
-    }
-
-    fn elements(
-        &self,
-        field: FieldId,
-        visit: &mut dyn FnMut(FieldValue<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        match self.audit.value(field) {
-            FieldValue::Absent => self.event.elements(field, visit),
-            _ => self.audit.elements(field, visit),
-        }
     }
 }
 
@@ -334,7 +300,8 @@ impl SigmaDetector {
         let current = Arc::clone(rules.load());
         let evaluators = Evaluators::new(&current, &shared.ledger);
         let add_up_at = BootTime::default();
-        Self { shared, rules, current, evaluators, hits: Vec::new(), add_up_at, policy }
+        let (hits, ahead) = (Vec::new(), Ahead::default());
+        Self { shared, rules, current, evaluators, hits, ahead, add_up_at, policy }
     }
 
     #[cold]
@@ -394,7 +361,46 @@ impl SigmaDetector {
         if !Arc::ptr_eq(rules, &self.current) {
             self.current = Arc::clone(rules);
             self.evaluators = Evaluators::new(&self.current, &self.shared.ledger);
+            self.ahead.clear();
         }
+    }
+
+    /// Whether anything comes of an event: a rule matches it, or what could not be decided is reported. What it hit is
+    /// remembered for when it is [evaluated](Self::evaluate).
+    pub(crate) fn look_ahead(&mut self, event: &Arc<Event>) -> bool {
+        self.refresh();
+        self.find_hits(event);
+        let rules = &self.current.rules;
+        let (mut matters, mut undetermined) = (false, 0);
+        for hit in &self.hits {
+            let rule = &rules.inner().rules[hit.rule as usize];
+            if hit.truth != Truth::Undetermined {
+                matters = true;
+            } else if !rules.is_silent(rule) {
+                undetermined += 1;
+                matters |= self.policy == UndeterminedPolicy::Report && rule.novelty().is_none();
+            }
+        }
+        if undetermined > 0 {
+            self.shared.undetermined.fetch_add(undetermined, Ordering::Relaxed);
+        }
+        self.ahead.keep(event, self.hits.drain(..));
+        matters
+    }
+
+    /// Says that what was looked at ahead is not looked at again.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
+    fn find_hits(&mut self, event: &Arc<Event>) {
+        if event.boot_time >= self.add_up_at {
+            self.add_up(event.boot_time);
+        }
+        let hits = &mut self.hits;
+        self.evaluators.each_match(&self.current.rules, event, |found, view| {
+            add(hits, Hit { rule: found.number(), truth: found.truth(), view });
+        });
     }
 
     pub(crate) fn evaluate(
@@ -403,13 +409,12 @@ impl SigmaDetector {
         judge: &mut dyn FnMut(&Rule, &dyn Record) -> Sighting,
         out: &mut Vec<Detection>,
     ) {
-        if event.boot_time >= self.add_up_at {
-            self.add_up(event.boot_time);
+        let known = self.ahead.recall(event);
+        let is_known = known.is_some();
+        match known {
+            Some(known) => self.hits.extend_from_slice(known),
+            None => self.find_hits(event),
         }
-        let hits = &mut self.hits;
-        self.evaluators.each_match(&self.current.rules, event, |found, view| {
-            add(hits, Hit { rule: found.number(), truth: found.truth(), view });
-        });
         let rules = &self.current.rules;
         for hit in self.hits.drain(..) {
             let rule = &rules.inner().rules[hit.rule as usize];
@@ -425,7 +430,9 @@ impl SigmaDetector {
                 continue;
             }
             if undetermined {
-                self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
+                if !is_known {
+                    self.shared.undetermined.fetch_add(1, Ordering::Relaxed);
+                }
                 // Whether its value is new is not known either, and it would be raised every time.
                 if self.policy == UndeterminedPolicy::Count || rule.novelty().is_some() {
                     continue;

@@ -8,7 +8,7 @@ use lavender_core::{AgentDetection, AlertStage, FleetDetector, TenantId};
 
 use crate::correlate::{CorrelatingDetector, CorrelatorOptions};
 use crate::detector::SigmaDetector;
-use crate::novelty::{NoveltyOptions, Sighting};
+use crate::novelty::NoveltyOptions;
 use crate::risk::{RiskOptions, RiskOptionsError, RiskStage};
 use crate::ruleset::RuleSet;
 use crate::suppress::{SuppressionAnchor, SuppressionOptions, SuppressionStage};
@@ -63,8 +63,9 @@ impl FleetOptions {
 /// Evaluates Sigma rules on the events of many agents, with correlation, novelty, scores and suppression for each of
 /// them: what a [`DetectionWorker`](https://docs.rs/lavender-core) is given.
 ///
-/// Rules are compiled once for all agents; what is known of each is its own. An event that a rule matches is evaluated
-/// twice, and counted twice by [`RuleHandle::rule_stats`](crate::RuleHandle::rule_stats).
+/// Rules are compiled once for all agents; what is known of each is its own. What an event hits is found out once, when it
+/// is asked whom it concerns, and remembered until [`take_renewed`](FleetDetector::take_renewed) is asked, before the next
+/// batch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -136,13 +137,7 @@ impl FleetDetector for SigmaFleetDetector {
         if let EventData::Lost(_) = event.data {
             return true;
         }
-        let (mut matched, mut undetermined) = (false, Vec::new());
-        let mut judge = |_: &crate::Rule, _: &dyn crate::Record| {
-            matched = true;
-            Sighting::Known
-        };
-        lock(self.sigma(tenant)).detect_judged(event, &mut judge, &mut undetermined);
-        matched || !undetermined.is_empty()
+        lock(self.sigma(tenant)).look_ahead(event)
     }
 
     fn begin(&mut self, tenant: &TenantId) -> AgentDetection {
@@ -165,6 +160,7 @@ impl FleetDetector for SigmaFleetDetector {
     }
 
     fn take_renewed(&mut self) -> bool {
+        lock(&self.sigma).forget_ahead();
         let rules = rules(&self.sigma);
         let renewed = !rules.is_same(&self.told);
         self.told = rules;

@@ -56,6 +56,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod ahead;
 pub mod attack;
 mod builder;
 pub mod builtin;

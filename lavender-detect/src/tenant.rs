@@ -110,6 +110,7 @@ impl TenantDetectors {
         let mut renewed = self.refresh();
         for of_tenant in self.detectors.values_mut() {
             let mut sigma = of_tenant.sigma.lock().unwrap_or_else(PoisonError::into_inner);
+            sigma.forget_ahead();
             sigma.refresh();
             renewed |= !sigma.rules().is_same(&of_tenant.told);
             of_tenant.told = sigma.rules().clone();

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
 use lavender_core::{
-    AgentId, BootId, Bytes, Detection, Detector, ErrorKind, FleetDetector as _, Origin, Sequencer,
-    TenantId, Timestamp,
+    AgentId, BootId, BootTime, Bytes, Detection, Detector, ErrorKind, FleetDetector as _, Origin,
+    Sequencer, TenantId, Timestamp,
 };
 use lavender_detect::{
     FleetOptions, RuleHandle, RuleSet, SigmaDetector, SigmaFleetDetector, TenantRules,
@@ -69,6 +69,64 @@ fn what_could_not_be_decided_concerns_an_agent_where_it_is_reported() {
     assert_eq!(counting.undetermined(), 1);
     let (_reporting, mut fleet) = fleet(UndeterminedPolicy::Report);
     assert!(fleet.concerns(&acme(), &event()));
+}
+
+fn evaluations(handle: &RuleHandle, id: &str) -> u64 {
+    let stats = handle.rule_stats();
+    stats.iter().find(|rule| &*rule.id == id).map_or(0, |rule| rule.evaluated)
+}
+
+#[test]
+fn what_an_event_hits_is_found_out_once_by_the_rules_of_now_and_for_itself_only() {
+    let (handle, mut fleet) = fleet(UndeterminedPolicy::Count);
+    let mut detector = fleet.begin(&acme()).detector;
+    // Late enough for what was counted to be added up.
+    let later = |event: &Arc<Event>, seconds: u64| {
+        let boot_time = BootTime::from_nanos(seconds * 1_000_000_000);
+        Arc::new(Event { boot_time, ..(**event).clone() })
+    };
+    let secret = later(&run("/usr/bin/x", &["x", "secret"]), 10);
+    let harmless = later(&run("/usr/bin/true", &["true"]), 20);
+    assert!(!fleet.take_renewed());
+    assert!(fleet.concerns(&acme(), &secret) && !fleet.concerns(&acme(), &harmless));
+    let mut found: Vec<Detection> = Vec::new();
+    // Again, and the other way around, as when a step is done again.
+    for event in [&secret, &harmless, &harmless, &secret] {
+        detector.detect(event, &mut found);
+    }
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|found| Arc::ptr_eq(&found.event, &secret)));
+    let next = later(&harmless, 30);
+    assert!(!fleet.take_renewed());
+    assert!(!fleet.concerns(&acme(), &next));
+    assert_eq!(evaluations(&handle, "plain"), 1);
+
+    // Another event that says it is the same one is looked at for itself.
+    let other = Arc::new(Event { process: harmless.process.clone(), ..(*secret).clone() });
+    assert!(fleet.concerns(&acme(), &secret));
+    detector.detect(&other, &mut found);
+    assert_eq!(found.len(), 2);
+    detector.detect(&secret, &mut found);
+    assert_eq!(found.len(), 3);
+
+    // What was found by rules that are no more is nothing.
+    assert!(fleet.concerns(&acme(), &secret));
+    handle.swap(RuleSet::empty());
+    detector.detect(&secret, &mut found);
+    assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn what_could_not_be_decided_is_counted_once() {
+    let event = || exec(truncated(process("/usr/bin/x", &["x", "y", "secret"], None), 3));
+    let (handle, mut fleet) = fleet(UndeterminedPolicy::Report);
+    let mut detector = fleet.begin(&acme()).detector;
+    let (first, mut found) = (event(), Vec::new());
+    assert!(fleet.concerns(&acme(), &first));
+    detector.detect(&first, &mut found);
+    assert_eq!((found.len(), handle.undetermined()), (1, 1));
+    detector.detect(&event(), &mut found);
+    assert_eq!((found.len(), handle.undetermined()), (2, 2));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::line::OwnedEventLine;
 use super::processes::{KnownProcesses, read_process};
-use super::{CodecError, Header, header_of, lines_of};
+use super::{CodecError, Header, header_of, lines_of, read_line};
 use crate::alert::AgentIdentity;
 use crate::event::{Event, Process};
 
@@ -76,10 +76,11 @@ pub(super) fn read_events<'a>(
         processes.push(read_process(&processes, known.as_deref_mut(), line, text)?);
     }
 
-    let mut events = Vec::new();
+    // What is claimed is not believed yet.
+    let mut events = Vec::with_capacity(expected.min(1_024));
     for (line, text) in lines {
         let fail = |source| CodecError::Line { line, source };
-        let parsed: OwnedEventLine<u32> = serde_json::from_slice(text).map_err(fail)?;
+        let parsed: OwnedEventLine<u32> = read_line(text).map_err(fail)?;
         let event = parsed.into_event(|index| look_up(&processes, index, line))?;
         events.push(Arc::new(event));
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::CodecError;
 use super::decoder::look_up;
+use super::{CodecError, read_line};
 use crate::event::Process;
 
 /// Half of the processes that are remembered: as many again are from the time before.
@@ -54,8 +54,12 @@ impl KnownProcesses {
         self.hasher.hash_one((parent.map(Arc::as_ptr), text))
     }
 
-    fn find(&mut self, text: &[u8], parent: Option<&Arc<Process>>) -> Option<Arc<Process>> {
-        let key = self.key(text, parent);
+    fn find(
+        &mut self,
+        key: u64,
+        text: &[u8],
+        parent: Option<&Arc<Process>>,
+    ) -> Option<Arc<Process>> {
         if let Some(known) = self.recent.get(&key) {
             return known.is(text, parent).then(|| Arc::clone(&known.process));
         }
@@ -65,8 +69,7 @@ impl KnownProcesses {
         Some(process)
     }
 
-    fn remember(&mut self, text: &[u8], process: &Arc<Process>) {
-        let key = self.key(text, process.parent.as_ref());
+    fn remember(&mut self, key: u64, text: &[u8], process: &Arc<Process>) {
         self.keep(key, Known { text: text.into(), process: Arc::clone(process) });
     }
 
@@ -90,24 +93,27 @@ pub(super) fn read_process(
     text: &[u8],
 ) -> Result<Arc<Process>, CodecError> {
     let parts = split(text);
+    let mut key = None;
     if let (Some(known), Some((process, number))) = (known.as_deref_mut(), parts) {
         let parent = number.map(|number| look_up(before, number, line)).transpose()?;
-        if let Some(process) = known.find(process, parent.as_ref()) {
+        let hash = known.key(process, parent.as_ref());
+        if let Some(process) = known.find(hash, process, parent.as_ref()) {
             return Ok(process);
         }
+        key = Some(hash);
     }
     let fail = |source| CodecError::Line { line, source };
-    let ProcessLine { process, parent: number } = serde_json::from_slice(text).map_err(fail)?;
+    let ProcessLine { process, parent: number } = read_line(text).map_err(fail)?;
     let parent = number.map(|number| look_up(before, number, line)).transpose()?;
     let process = Arc::new(Process { parent, ..process });
     // Bounded, so that dropping a line of processes does not run out of stack.
     if process.ancestors().nth(Process::MAX_ANCESTORS).is_some() {
         return Err(CodecError::Ancestors { line });
     }
-    if let (Some(known), Some((text, ending))) = (known, parts)
+    if let (Some(known), Some(key), Some((text, ending))) = (known, key, parts)
         && ending == number
     {
-        known.remember(text, &process);
+        known.remember(key, text, &process);
     }
     Ok(process)
 }

@@ -1,12 +1,9 @@
 //! Bodies, compressed and not.
 
-use std::cell::RefCell;
-
 use bytes::Bytes;
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::get_frame_content_size;
 
 use super::{Encoding, EnvelopeError};
+use crate::compressed;
 
 /// The most bytes that a body may hold when decompressed.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
@@ -14,16 +11,7 @@ pub const MAX_BODY_BYTES: usize = 32 << 20;
 /// Smaller bodies gain too little.
 const COMPRESS_FROM: usize = 1_024;
 
-/// What makes a batch five times smaller at 1 µs an event; higher levels cost more than they save.
-const LEVEL: i32 = 1;
-
-thread_local! {
-    // Making one costs more than a small body.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
-fn failed(error: std::io::Error) -> EnvelopeError {
+fn failed(error: impl std::fmt::Display) -> EnvelopeError {
     EnvelopeError::Compression { why: error.to_string() }
 }
 
@@ -32,14 +20,7 @@ pub(super) fn compress(plain: Vec<u8>) -> Result<(Encoding, Bytes), EnvelopeErro
     if plain.len() < COMPRESS_FROM {
         return Ok((Encoding::Identity, plain.into()));
     }
-    let packed = COMPRESSOR.with_borrow_mut(|slot| {
-        let compressor = match slot {
-            Some(compressor) => compressor,
-            none => none.insert(Compressor::new(LEVEL)?),
-        };
-        compressor.compress(&plain)
-    });
-    let packed = packed.map_err(failed)?;
+    let packed = compressed::compress(&plain).map_err(failed)?;
     if packed.len() >= plain.len() {
         return Ok((Encoding::Identity, plain.into()));
     }
@@ -54,29 +35,12 @@ pub(super) fn decompress(
 ) -> Result<Bytes, EnvelopeError> {
     let claimed = match encoding {
         Encoding::Identity => body.len() as u64,
-        Encoding::Zstd => match get_frame_content_size(body) {
-            Ok(Some(size)) => size,
-            Ok(None) => {
-                let why = "the frame does not say how large its content is".to_owned();
-                return Err(EnvelopeError::Compression { why });
-            }
-            Err(_) => {
-                let why = "it does not begin like a frame of zstd".to_owned();
-                return Err(EnvelopeError::Compression { why });
-            }
-        },
+        Encoding::Zstd => compressed::content_bytes(body).map_err(failed)?,
     };
     let size = usize::try_from(claimed).ok().filter(|size| *size <= allowed);
     let size = size.ok_or(EnvelopeError::TooLarge { found: claimed, allowed })?;
     if encoding == Encoding::Identity {
         return Ok(body.clone());
     }
-    let plain = DECOMPRESSOR.with_borrow_mut(|slot| {
-        let decompressor = match slot {
-            Some(decompressor) => decompressor,
-            none => none.insert(Decompressor::new()?),
-        };
-        decompressor.decompress(body, size)
-    });
-    Ok(plain.map_err(failed)?.into())
+    Ok(compressed::decompress(body, size).map_err(failed)?.into())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::container::Container;
 use super::hash::ExecutableHash;
 use crate::id::{ExecId, ProcessId};
-use crate::text::{ByteString, Captured, Written};
+use crate::text::{ByteString, Captured, ToWrite, Written};
 use crate::time::Timestamp;
 
 /// A process as it was at an event: its program, arguments, identity and descent.
@@ -233,8 +233,7 @@ impl fmt::Debug for Arguments {
 
 impl Serialize for Arguments {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw = self.both.slice(..self.both.len() / 2);
-        serializer.collect_seq(self.iter().map(|argument| ByteString::new(raw.slice_ref(argument))))
+        serializer.collect_seq(self.iter().map(ToWrite))
     }
 }
 
@@ -250,7 +249,8 @@ impl<'de> Deserialize<'de> for Arguments {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Arguments, A::Error> {
-                let mut raw = Vec::new();
+                // Room for most command lines, so that it need not grow.
+                let mut raw = Vec::with_capacity(256);
                 while let Some(Written(argument)) = list.next_element()? {
                     raw.extend_from_slice(&argument);
                     raw.push(0);

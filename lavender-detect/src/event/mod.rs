@@ -1,6 +1,7 @@
 //! Lavender's own events as records.
 
 pub(crate) mod audit;
+mod audit_or_event;
 mod change;
 mod credentials;
 mod field;
@@ -11,6 +12,7 @@ mod tamper;
 mod view;
 
 pub use self::audit::{AuditField, AuditRecord, AuditView};
+pub(crate) use self::audit_or_event::AuditOrEvent;
 pub use self::field::EventField;
 pub use self::route::Route;
 pub use self::view::EventRecord;

@@ -29,6 +29,10 @@ const PULL_SLACK: Duration = Duration::from_secs(1);
 /// How often it is looked, after the close, whether anything is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The most bytes of bodies that are handed out together, unless one alone has more: what is many to look at at once is
+/// not many times the memory.
+const TOGETHER_BYTES: usize = 16 << 20;
+
 /// A message as it came, unopened: for stages that check and pass on.
 #[derive(Debug)]
 pub struct EnvelopeDelivery {
@@ -177,7 +181,7 @@ impl EnvelopeConsumer {
                 self.accept(message);
             }
             if !self.waiting.is_empty() {
-                let count = self.waiting.len().min(max);
+                let count = self.together(max);
                 let owed = self.owed();
                 // Where who takes what is settled, the server sends the next while these are worked on. Elsewhere they are
                 // for whoever is free.
@@ -218,6 +222,17 @@ impl EnvelopeConsumer {
                 () = tokio::time::sleep_until(wait_until) => {}
             }
         }
+    }
+
+    /// How many of those that wait are handed out together.
+    fn together(&self, max: usize) -> usize {
+        let mut bytes = 0;
+        let fits = |delivery: &&EnvelopeDelivery| {
+            let first = bytes == 0;
+            bytes += delivery.body.len();
+            first || bytes <= TOGETHER_BYTES
+        };
+        self.waiting.iter().take(max).take_while(fits).count()
     }
 
     /// How long a delivery may stay unanswered before it comes again.

@@ -141,18 +141,25 @@ async fn a_store_that_fails_changes_no_alert() {
 #[tokio::test(start_paused = true)]
 async fn a_damaged_state_is_begun_anew_and_counted() {
     let store = Arc::new(MemoryStore::new());
-    for damage in [&b"LVD1"[..], b"nothing", b"LVD1\0\0\0\0\0\0\0\0\xff\xff\xff\xff"] {
+    let of_before = [&b"LVD1"[..], &i64::MAX.to_le_bytes()].concat();
+    let cut = [&b"LVD2"[..], &[0; 8], &[0xff; 4]].concat();
+    for damage in [&b"LVD2"[..], b"nothing", &of_before, &cut] {
         let damaged = Bytes::copy_from_slice(damage);
         store.put(KEY, damaged, PutMode::Overwrite, None).await.unwrap();
         let (found, report) = done(&batches(), Arc::clone(&store) as _, options()).await;
         assert_eq!((report.messages, report.unreadable), (13, 1));
         assert!(!found.0.lock().unwrap().is_empty());
     }
-    // A part that is none, in a value that is one.
-    let part = [&b"LVD1"[..], &i64::MAX.to_le_bytes(), &[3, 0, 0, 0], b"0/x", &[0; 4]].concat();
-    store.put(KEY, part.into(), PutMode::Overwrite, None).await.unwrap();
-    let (_, report) = done(&batches(), Arc::clone(&store) as _, options()).await;
-    assert_eq!((report.messages, report.unreadable), (13, 1));
+    // Parts that are none, in a value that is one: without a word on how they stand there, of nothing that there is, and
+    // no frame of zstd.
+    for packed in [&b""[..], b"\0text", b"\x01text"] {
+        let length = (packed.len() as u32).to_le_bytes();
+        let head = [&b"LVD2"[..], &i64::MAX.to_le_bytes(), &[3, 0, 0, 0], b"0/x"].concat();
+        let value = [&head, &length[..], packed].concat();
+        store.put(KEY, value.into(), PutMode::Overwrite, None).await.unwrap();
+        let (_, report) = done(&batches(), Arc::clone(&store) as _, options()).await;
+        assert_eq!((report.messages, report.unreadable), (13, 1), "{packed:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

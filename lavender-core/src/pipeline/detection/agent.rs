@@ -26,7 +26,7 @@ pub(super) struct Agent {
     gaps: Gaps,
     /// The version that it was read or written as; `None` where there is none.
     pub(super) version: Option<Version>,
-    /// How many bytes the store has of it.
+    /// How many bytes it takes here.
     pub(super) bytes: usize,
     /// How much of it could not be read.
     pub(super) unreadable: u64,
@@ -66,7 +66,6 @@ impl Agent {
         let gaps = judges.gaps();
         let mut agent = Self { judges, parts, due: None, gaps, version, bytes: 0, unreadable: 0 };
         let Some((bytes, _)) = stored.filter(|(bytes, _)| !bytes.is_empty()) else { return agent };
-        agent.bytes = bytes.len();
         agent.due = value::read_due(&bytes).flatten();
         match value::read(&bytes) {
             Ok(parts) => agent.restore(parts),
@@ -75,6 +74,7 @@ impl Agent {
                 agent.unreadable += 1;
             }
         }
+        agent.bytes = value::held(&agent.parts);
         agent.gaps = agent.judges.gaps();
         agent
     }
@@ -84,7 +84,9 @@ impl Agent {
             if key == IDENTITY {
                 return true;
             }
-            match self.judges.restore_part(key, part) {
+            let restored =
+                value::unpack(part).and_then(|part| self.judges.restore_part(key, &part));
+            match restored {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::warn!(%error, "a part of what was known of an agent is forgotten");
@@ -94,6 +96,12 @@ impl Agent {
             }
         });
         self.parts = parts;
+    }
+
+    /// Takes in that the store has it now.
+    pub(super) fn written(&mut self, version: Version) {
+        (self.version, self.unreadable) = (Some(version), 0);
+        self.bytes = value::held(&self.parts);
     }
 
     /// When time alone decides something next.
@@ -108,7 +116,10 @@ impl Agent {
         let mut found = Vec::new();
         match work {
             Work::Events(identity, events) => {
-                self.parts.entry(IDENTITY.to_owned()).or_insert(identity_to_json(identity)?);
+                if !self.parts.contains_key(IDENTITY) {
+                    let packed = value::pack(&identity_to_json(identity)?);
+                    self.parts.insert(IDENTITY.to_owned(), packed);
+                }
                 for event in events {
                     self.judges.detect(event, &mut found);
                     if !found.is_empty() {
@@ -153,8 +164,9 @@ impl Agent {
                 let key = format!("{name}/{key}");
                 changed |= match value {
                     Some(value) => {
-                        let before = parts.insert(key, value.clone());
-                        before.is_none_or(|before| before != value)
+                        let packed = value::pack(&value);
+                        let before = parts.insert(key, packed.clone());
+                        before.is_none_or(|before| before != packed)
                     }
                     None => parts.remove(&key).is_some(),
                 };
@@ -180,12 +192,12 @@ impl Agent {
     fn identity(&self) -> Result<AgentIdentity> {
         let fail = |why: String| Error::new(ErrorKind::Corrupt, "the state of an agent", why);
         let part = self.parts.get(IDENTITY).ok_or_else(|| fail("it says not whose".to_owned()))?;
-        serde_json::from_slice(part).map_err(|error| fail(error.to_string()))
+        let part = value::unpack(part)?;
+        serde_json::from_slice(&part).map_err(|error| fail(error.to_string()))
     }
 }
 
-fn identity_to_json(identity: &AgentIdentity) -> Result<Bytes> {
+fn identity_to_json(identity: &AgentIdentity) -> Result<Vec<u8>> {
     serde_json::to_vec(identity)
-        .map(Bytes::from)
         .map_err(|error| Error::new(ErrorKind::Invalid, "the identity of an agent", error))
 }

@@ -9,13 +9,13 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DetectionOptions {
-    /// The most messages that are looked at together. What they hold of one agent is one step on its state. 64 unless
-    /// said.
+    /// The most messages that are looked at together. What they hold of one agent is one step on its state, so where there
+    /// is a backlog, more of them cost less. 256 unless said.
     pub messages: usize,
     /// The most bytes that what is known of one agent takes in the store; beyond them, parts are forgotten, and counted.
     /// Below what the store takes as one value. 768 KiB unless said.
     pub state_bytes_max: usize,
-    /// The most bytes of states, as the store has them, that are kept at hand between batches. 64 MiB unless said.
+    /// The most bytes of states, read and as the store has them, that are kept at hand between batches. 64 MiB unless said.
     pub cached_bytes_max: usize,
     /// The most agents of which the time of the last event is remembered. 65,536 unless said.
     pub agents_max: usize,
@@ -38,7 +38,7 @@ pub struct DetectionOptions {
 impl Default for DetectionOptions {
     fn default() -> Self {
         Self {
-            messages: 64,
+            messages: 256,
             state_bytes_max: 768 << 10,
             cached_bytes_max: 64 << 20,
             agents_max: 65_536,

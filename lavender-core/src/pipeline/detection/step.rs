@@ -192,7 +192,7 @@ impl Steps {
                         report.late += gaps.late;
                         report.unreadable += agent.unreadable;
                     });
-                    (agent.version, agent.bytes, agent.unreadable) = (Some(version), bytes, 0);
+                    agent.written(version);
                     self.known.of(key).due = agent.due();
                     // What it had to leave out is still in the detector's memory.
                     if change.forgotten == 0 {

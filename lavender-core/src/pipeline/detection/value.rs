@@ -1,21 +1,63 @@
 //! How what is known of an agent stands in a store: one value, so that one swap changes all of it.
 //!
 //! Four bytes that say which format, the time that it waits for (ns since the epoch, little-endian), and its parts: each
-//! the length of its key, the key, the length of its value, the value.
+//! the length of its key, the key, the length of its value, the value. A value is packed: a byte that says how it stands
+//! there, and itself, or a frame of zstd. So a part is compressed once, when it changes, and copied from then on.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::compressed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
-const FORMAT: [u8; 4] = *b"LVD1";
+const FORMAT: [u8; 4] = *b"LVD2";
 /// For nothing.
 const NEVER: i64 = i64::MAX;
 
-/// The parts of a state, by their keys.
+const PLAIN: u8 = 0;
+const COMPRESSED: u8 = 1;
+/// Smaller parts gain too little.
+const COMPRESS_FROM: usize = 512;
+/// The most that a part holds: far more than all of a state has room for.
+const PART_BYTES_MAX: usize = 16 << 20;
+
+/// The parts of a state, by their keys: packed.
 pub(super) type Parts = BTreeMap<String, Bytes>;
+
+/// A part as it stands in the value.
+pub(super) fn pack(part: &[u8]) -> Bytes {
+    let with = |how: u8, bytes: &[u8]| {
+        let mut packed = Vec::with_capacity(1 + bytes.len());
+        packed.push(how);
+        packed.extend_from_slice(bytes);
+        packed.into()
+    };
+    // What cannot be compressed stands there as it is.
+    let frame = (part.len() >= COMPRESS_FROM).then(|| compressed::compress(part).ok()).flatten();
+    match frame.filter(|frame| frame.len() < part.len()) {
+        Some(frame) => with(COMPRESSED, &frame),
+        None => with(PLAIN, part),
+    }
+}
+
+/// What [`pack`] was given.
+pub(super) fn unpack(packed: &Bytes) -> Result<Bytes> {
+    let fail = |why: String| Error::new(ErrorKind::Corrupt, "a part of a state", why);
+    match packed.split_first() {
+        Some((&PLAIN, _)) => Ok(packed.slice(1..)),
+        Some((&COMPRESSED, frame)) => {
+            let claimed = compressed::content_bytes(frame).map_err(|why| fail(why.to_owned()))?;
+            let size = usize::try_from(claimed).ok().filter(|size| *size <= PART_BYTES_MAX);
+            let size =
+                size.ok_or_else(|| fail(format!("it says that it holds {claimed} bytes")))?;
+            let part = compressed::decompress(frame, size);
+            Ok(part.map_err(|error| fail(error.to_string()))?.into())
+        }
+        _ => Err(fail("it is not known how it stands there".to_owned())),
+    }
+}
 
 /// Writes parts, and what they wait for.
 pub(super) fn write(due: Option<Timestamp>, parts: &Parts) -> Bytes {
@@ -35,6 +77,18 @@ pub(super) fn write(due: Option<Timestamp>, parts: &Parts) -> Bytes {
 pub(super) fn len(parts: &Parts) -> usize {
     let parts = parts.iter().map(|(key, value)| 8 + key.len() + value.len());
     FORMAT.len() + 8 + parts.sum::<usize>()
+}
+
+/// How many bytes these parts take in memory, compressed and read.
+pub(super) fn held(parts: &Parts) -> usize {
+    let of_part = |packed: &Bytes| match packed.split_first() {
+        Some((&COMPRESSED, frame)) => {
+            let claimed = compressed::content_bytes(frame).unwrap_or_default();
+            usize::try_from(claimed).unwrap_or(PART_BYTES_MAX).min(PART_BYTES_MAX)
+        }
+        _ => packed.len(),
+    };
+    len(parts) + parts.values().map(of_part).sum::<usize>()
 }
 
 /// Reads only what a value waits for.
@@ -97,6 +151,28 @@ mod tests {
             let at = flip.0.index(damaged.len());
             damaged[at] ^= flip.1;
             let _ = read(&damaged.into());
+        }
+
+        #[test]
+        fn what_is_packed_is_unpacked_and_damaged_parts_are_refused_or_another(
+            word in proptest::collection::vec(any::<u8>(), 1..40),
+            times in 0..200_usize,
+            flip in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let part = word.repeat(times);
+            let packed = pack(&part);
+            prop_assert_eq!(unpack(&packed).unwrap(), part.clone());
+            prop_assert!(packed.len() <= part.len() + 1);
+            let parts = Parts::from([("key".to_owned(), packed.clone())]);
+            prop_assert!(held(&parts) >= part.len() + packed.len());
+            // Text as it is in states takes less room.
+            prop_assert!(times < 100 || word.len() < 10 || packed.len() * 4 < part.len());
+            let mut damaged = packed.to_vec();
+            let at = flip.0.index(damaged.len());
+            damaged[at] ^= flip.1;
+            if let Ok(other) = unpack(&damaged.into()) {
+                prop_assert!(other.len() <= PART_BYTES_MAX);
+            }
         }
     }
 }

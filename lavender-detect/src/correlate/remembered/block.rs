@@ -32,34 +32,16 @@ fn key_of(prefix: &str, time: Timestamp, id: EventId) -> String {
     format!("{prefix}{time:016x}-{:032x}", id.as_u128())
 }
 
-/// Makes as many blocks of these events as are needed for none to be longer than `bytes_max`; the newest events come
-/// first. Gives back the events that are longer by themselves.
-pub(super) fn pack<'a>(
-    prefix: &str,
-    events: &'a [Arc<Event>],
-    bytes_max: usize,
-    made: &mut Vec<Block>,
-) -> Vec<&'a Arc<Event>> {
-    let Some(first) = events.first() else { return Vec::new() };
-    match written(events).filter(|value| value.len() <= bytes_max) {
-        Some(value) => {
-            made.push(Block {
-                key: key_of(prefix, first.observed_at, first.id),
-                value: value.into(),
-                saved: false,
-                stamps: events.iter().map(|event| (event.observed_at, event.id)).collect(),
-                events: Some(events.to_vec()),
-            });
-            Vec::new()
-        }
-        None if events.len() == 1 => vec![first],
-        None => {
-            let (older, newer) = events.split_at(events.len() / 2);
-            let mut left_out = pack(prefix, newer, bytes_max, made);
-            left_out.extend(pack(prefix, older, bytes_max, made));
-            left_out
-        }
-    }
+/// A block of these events; `None` where they cannot be written.
+pub(super) fn pack(prefix: &str, events: &[Arc<Event>]) -> Option<Block> {
+    let first = events.first()?;
+    Some(Block {
+        key: key_of(prefix, first.observed_at, first.id),
+        value: written(events)?.into(),
+        saved: false,
+        stamps: events.iter().map(|event| (event.observed_at, event.id)).collect(),
+        events: Some(events.to_vec()),
+    })
 }
 
 fn written(events: &[Arc<Event>]) -> Option<Vec<u8>> {

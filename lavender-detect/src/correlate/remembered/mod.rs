@@ -34,6 +34,8 @@ struct Saving {
     /// All that are remembered.
     ids: HashSet<EventId>,
     gone: Vec<String>,
+    /// How many events a block is begun with: as many as had room in one before.
+    block_events: usize,
 }
 
 impl Remembered {
@@ -55,6 +57,7 @@ impl Remembered {
             blocks: VecDeque::new(),
             ids: HashSet::new(),
             gone: Vec::new(),
+            block_events: block::EVENTS_MAX,
         });
     }
 
@@ -150,18 +153,32 @@ impl Remembered {
 impl Saving {
     /// Makes blocks of events, the newest of them first, as long as there is room. How many events are forgotten.
     fn pack(&mut self, prefix: &'static str, events: &[Arc<Event>]) -> u64 {
-        let (mut made, mut bytes) = (Vec::new(), 0);
-        let mut forgotten = 0;
-        for some in events.rchunks(block::EVENTS_MAX) {
-            if bytes < self.bytes_max {
-                // One alone may not drive out all others.
-                let left_out = block::pack(prefix, some, self.bytes_max / 4, &mut made);
-                bytes = made.iter().map(Block::bytes).sum();
-                forgotten += self.forget(left_out);
-            } else {
-                forgotten += self.forget(some);
+        // One alone may not drive out all others.
+        let block_bytes_max = self.bytes_max / 4;
+        let (mut made, mut bytes, mut forgotten) = (Vec::new(), 0, 0);
+        let mut rest = events;
+        while !rest.is_empty() && bytes < self.bytes_max {
+            let (older, newer) = rest.split_at(rest.len().saturating_sub(self.block_events));
+            let block = block::pack(prefix, newer);
+            match block.filter(|block| block.bytes() <= block_bytes_max) {
+                Some(block) => {
+                    // Events are much alike, and each try costs writing them.
+                    let is_full = newer.len() == self.block_events;
+                    if is_full && block.bytes() * 3 <= block_bytes_max {
+                        self.block_events = (self.block_events * 2).min(block::EVENTS_MAX);
+                    }
+                    bytes += block.bytes();
+                    made.push(block);
+                    rest = older;
+                }
+                None if newer.len() == 1 => {
+                    forgotten += self.forget(newer);
+                    rest = older;
+                }
+                None => self.block_events = newer.len() / 2,
             }
         }
+        forgotten += self.forget(rest);
         while let Some(block) = made.pop() {
             forgotten += self.push(block);
         }
