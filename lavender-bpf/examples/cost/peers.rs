@@ -68,7 +68,7 @@ impl Peer {
         let last = self.last_words.take().and_then(|words| words.join().unwrap());
         let told = |what| last.as_deref().and_then(|line| number_behind(line, what));
         Watched {
-            cpu_ns: after.0 - before.0,
+            cpu_ns: after.0.saturating_sub(before.0),
             store_ns: after.1.zip(before.1).map(|(after, before)| after - before),
             events: told(" events=").unwrap_or_default(),
             lost: told(" lost=").unwrap_or_default(),
@@ -83,7 +83,7 @@ fn settled(pid: u32) -> (u64, Option<u64>) {
     loop {
         std::thread::sleep(Duration::from_millis(500));
         let now = cpu_ns(pid);
-        if now - last <= 10_000_000 {
+        if now.saturating_sub(last) <= 10_000_000 {
             return (now, store_cpu_ns(pid));
         }
         last = now;
@@ -95,27 +95,29 @@ fn number_behind(line: &str, what: &str) -> Option<u64> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// User and system time, in steps of a clock tick (10 ms).
+/// What its threads have run for: user and system time in ns. `stat` knows only ticks of 10 ms.
 fn cpu_ns(pid: u32) -> u64 {
-    stat_cpu_ns(Path::new("/proc").join(pid.to_string()).as_path())
-}
-
-fn stat_cpu_ns(folder: &Path) -> u64 {
-    let stat = fs::read_to_string(folder.join("stat")).unwrap();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+    threads(pid).map(|thread| ran_ns(&thread)).sum()
 }
 
 /// The same of the threads that are the agent's store alone: writing events as rows, and reading them.
 fn store_cpu_ns(pid: u32) -> Option<u64> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let is_store = |thread: &PathBuf| {
         // A name has 15 bytes.
         fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "lavender-sqlite\n")
     };
-    let threads = threads.map(|thread| thread.unwrap().path()).filter(is_store);
-    threads.map(|thread| stat_cpu_ns(&thread)).reduce(|sum, one| sum + one)
+    threads(pid).filter(is_store).map(|thread| ran_ns(&thread)).reduce(|sum, one| sum + one)
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.map(|thread| thread.unwrap().path())
+}
+
+/// 0 for a thread that has just ended.
+fn ran_ns(thread: &Path) -> u64 {
+    let ran = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    ran.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default()
 }
 
 /// Reads until a line holds this; what comes behind it is read by a thread, which gives the last of it.
