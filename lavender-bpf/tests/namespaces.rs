@@ -208,6 +208,22 @@ fn clones_in_new_namespaces_tell_of_the_new_process() {
     assert_eq!(change(changes[3]).target, None);
 }
 
+/// A process that has ended has no namespaces any more, and that is no change of them: it may have by the time that its
+/// maker's call ends.
+#[test]
+fn clones_that_ended_at_once_are_no_change() {
+    if !can_run() {
+        return;
+    }
+    let (_, events) = seen(|| {
+        for _ in 0..1_000 {
+            assert!(clone3(libc::CLONE_VFORK) > 0);
+        }
+    });
+    assert!(of_kind(&events, EventKind::Fork).count() >= 1_000);
+    assert_eq!(of_kind(&events, EventKind::NsChange).count(), 0);
+}
+
 /// In a mount namespace of its own, in which nothing reaches the host.
 fn alone() {
     unshare(libc::CLONE_NEWNS);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -43,6 +45,8 @@ pub(crate) struct Peer {
     child: Child,
     /// Undoes what was set in the kernel.
     at_end: Option<Box<dyn FnOnce()>>,
+    /// The last that it says, where that tells something.
+    last_words: Option<JoinHandle<Option<String>>>,
     /// Its output and its files; removed at the end.
     _folder: TempDir,
 }
@@ -50,35 +54,78 @@ pub(crate) struct Peer {
 impl Peer {
     /// Does the work, ends the program, and says what CPU time it took meanwhile.
     pub(crate) fn during(mut self, work: impl FnOnce()) -> Watched {
-        let before = cpu_ns(self.child.id());
+        let pid = self.child.id();
+        let before = (cpu_ns(pid), store_cpu_ns(pid));
         work();
         // What is still on its way to it is its cost too.
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let cpu_ns = cpu_ns(self.child.id()) - before;
+        let after = settled(pid);
         if let Some(end) = self.at_end.take() {
             end();
         }
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let child = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap();
-        Watched { cpu_ns, ..Watched::default() }
+        let last = self.last_words.take().and_then(|words| words.join().unwrap());
+        let told = |what| last.as_deref().and_then(|line| number_behind(line, what));
+        Watched {
+            cpu_ns: after.0.saturating_sub(before.0),
+            store_ns: after.1.zip(before.1).map(|(after, before)| after - before),
+            events: told(" events=").unwrap_or_default(),
+            lost: told(" lost=").unwrap_or_default(),
+            ..Watched::default()
+        }
     }
 }
 
-/// User and system time, in steps of a clock tick (10 ms).
-fn cpu_ns(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+/// What it has taken once it has no more to do: for a while next to nothing is added.
+fn settled(pid: u32) -> (u64, Option<u64>) {
+    let mut last = cpu_ns(pid);
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = cpu_ns(pid);
+        if now.saturating_sub(last) <= 10_000_000 {
+            return (now, store_cpu_ns(pid));
+        }
+        last = now;
+    }
 }
 
-/// Reads until a line holds this; what comes behind it is read and dropped by a thread.
-fn until_said(output: impl Read + Send + 'static, what: &str) {
+fn number_behind(line: &str, what: &str) -> Option<u64> {
+    let rest = line.split_once(what)?.1;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// What its threads have run for: user and system time in ns. `stat` knows only ticks of 10 ms.
+fn cpu_ns(pid: u32) -> u64 {
+    threads(pid).map(|thread| ran_ns(&thread)).sum()
+}
+
+/// The same of the threads that are the agent's store alone: writing events as rows, and reading them.
+fn store_cpu_ns(pid: u32) -> Option<u64> {
+    let is_store = |thread: &PathBuf| {
+        // A name has 15 bytes.
+        fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "lavender-sqlite\n")
+    };
+    threads(pid).filter(is_store).map(|thread| ran_ns(&thread)).reduce(|sum, one| sum + one)
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.map(|thread| thread.unwrap().path())
+}
+
+/// 0 for a thread that has just ended.
+fn ran_ns(thread: &Path) -> u64 {
+    let ran = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    ran.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default()
+}
+
+/// Reads until a line holds this; what comes behind it is read by a thread, which gives the last of it.
+fn until_said(output: impl Read + Send + 'static, what: &str) -> JoinHandle<Option<String>> {
     let mut lines = BufReader::new(output).lines();
     let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(what));
     assert!(said, "it ended before it said `{what}`");
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    std::thread::spawn(move || lines.map_while(Result::ok).last())
 }
 
 pub(crate) fn agent(program: &Path, group: &Group) -> Peer {
@@ -94,14 +141,15 @@ pub(crate) fn agent(program: &Path, group: &Group) -> Peer {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    until_said(child.stderr.take().unwrap(), "is watching");
-    Peer { child, at_end: None, _folder: folder }
+    let last_words = until_said(child.stderr.take().unwrap(), "is watching");
+    Peer { child, at_end: None, last_words: Some(last_words), _folder: folder }
 }
 
-/// A configuration that changes nothing, so that one of this machine's is not read.
+/// A configuration of its own, so that one of this machine's is not read. All that a round makes may wait for the store: what
+/// was shed would cost nothing.
 fn config(folder: &Path) -> PathBuf {
     let file = folder.join("lavender.toml");
-    fs::write(&file, "").unwrap();
+    fs::write(&file, "[store]\nqueue_events = 1000000\n").unwrap();
     file
 }
 
@@ -115,7 +163,7 @@ pub(crate) fn bpftrace(program: &Path) -> Peer {
         .spawn()
         .unwrap();
     until_said(child.stdout.take().unwrap(), "ready");
-    Peer { child, at_end: None, _folder: folder }
+    Peer { child, at_end: None, last_words: None, _folder: folder }
 }
 
 /// Starts auditd, unpacked into `root`, with rules for the worker's user alone.
@@ -149,7 +197,7 @@ pub(crate) fn auditd(root: &Path) -> Peer {
     let start = std::time::Instant::now();
     while !listens() {
         assert!(start.elapsed().as_secs() < 10, "auditd does not listen");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     assert!(told(&["-b", "65536"]), "auditctl -b");
     let by_user = format!("uid={WORKER_UID}");
@@ -173,7 +221,7 @@ pub(crate) fn auditd(root: &Path) -> Peer {
             .stdout(Stdio::null())
             .status();
     };
-    Peer { child, at_end: Some(Box::new(at_end)), _folder: folder }
+    Peer { child, at_end: Some(Box::new(at_end)), last_words: None, _folder: folder }
 }
 
 /// Where the libraries lie that were unpacked beside it.

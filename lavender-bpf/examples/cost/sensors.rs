@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lavender_bpf::{SensorBuilder, host};
+use lavender_bpf::{ProgramCost, SensorBuilder, host};
 use lavender_core::event::EventKind;
 use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
 
@@ -26,12 +26,15 @@ pub(crate) enum Sensor {
     Bpftrace(PathBuf),
 }
 
-/// What a sensor did while the work was done. Only Lavender's own counts what it saw and lost.
+/// What a sensor did while the work was done. Only Lavender counts what it saw and lost.
 #[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) events: u64,
     pub(crate) lost: u64,
     pub(crate) cpu_ns: u64,
+    /// What of it was the agent's store.
+    pub(crate) store_ns: Option<u64>,
+    pub(crate) programs: Vec<ProgramCost>,
 }
 
 impl Sensor {
@@ -53,8 +56,8 @@ impl Sensor {
                 work();
                 Watched::default()
             }
-            Self::Probes => probes(group, &[], work),
-            Self::ProcessLife => probes(group, &[EventKind::Exec], work),
+            Self::Probes => probes(group, &[], false, work),
+            Self::ProcessLife => probes(group, &[EventKind::Exec], false, work),
             Self::Agent(program) => peers::agent(program, group).during(work),
             Self::Auditd(folder) => peers::auditd(folder).during(work),
             Self::Bpftrace(program) => peers::bpftrace(program).during(work),
@@ -62,8 +65,13 @@ impl Sensor {
     }
 }
 
-/// The probes for these kinds (none: all), and a thread of their own that reads.
-fn probes(group: &Group, kinds: &[EventKind], work: impl FnOnce()) -> Watched {
+/// All probes, with what each of their programs takes.
+pub(crate) fn measured(group: &Group, work: impl FnOnce()) -> Watched {
+    probes(group, &[], true, work)
+}
+
+/// The probes for these kinds (none: all), and a thread of their own that reads. `measure`: what their programs take.
+fn probes(group: &Group, kinds: &[EventKind], measure: bool, work: impl FnOnce()) -> Watched {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let stop = Arc::new(AtomicBool::new(false));
     let (thread_stop, folder) = (Arc::clone(&stop), group.0.clone());
@@ -78,6 +86,7 @@ fn probes(group: &Group, kinds: &[EventKind], work: impl FnOnce()) -> Watched {
         let ids = Sequencer::new(Origin::new(&identity.tenant, &identity.agent, boot));
         let builder = SensorBuilder::new(identity, boot, ids);
         let mut sensor = builder.with_kinds(kinds).with_included_cgroup(folder).open().unwrap();
+        let measurement = measure.then(|| sensor.measure().unwrap());
         let started = thread_cpu_ns();
         ready.send(()).unwrap();
         let mut events = 0;
@@ -86,11 +95,12 @@ fn probes(group: &Group, kinds: &[EventKind], work: impl FnOnce()) -> Watched {
         }
         let cpu_ns = thread_cpu_ns() - started;
         let mut lost = sensor.stats().lost;
+        let programs = measurement.map(|measurement| measurement.costs()).unwrap_or_default();
         for batch in sensor.finish().unwrap() {
             events += batch.events.len() as u64;
             lost += batch.lost.iter().map(|loss| loss.count).sum::<u64>();
         }
-        Watched { events, lost, cpu_ns }
+        Watched { events, lost, cpu_ns, store_ns: None, programs }
     });
     is_ready.recv().unwrap();
     work();

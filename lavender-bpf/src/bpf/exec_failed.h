@@ -110,6 +110,11 @@ static __always_inline u64 fill_exec_name(struct exec_failed_scratch *scratch, s
 	return at + named;
 }
 
+static __always_inline bool is_exec(u64 nr, bool compat)
+{
+	return nr == (compat ? NR32_EXECVE : NR_EXECVE) || nr == (compat ? NR32_EXECVEAT : NR_EXECVEAT);
+}
+
 /* A function of its own: what it has on the stack does not add to what its caller has. Whether it was such a call. */
 static __noinline int exit_exec(struct task_struct *task, struct syscall *call, bool compat)
 {

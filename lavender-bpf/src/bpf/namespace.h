@@ -60,18 +60,35 @@ static __always_inline u32 namespace_call(struct syscall *call, bool compat, u32
 	return 0;
 }
 
-/* The new process of a clone. Whether it has namespaces that its maker has not. */
-static __always_inline bool fill_clone(struct namespace_record *record, struct task_struct *task, s64 number)
+/* What a clone of this thread has made, where it has namespaces that its maker has not. */
+static __always_inline struct born_elsewhere *born_of(struct task_struct *task, s64 number)
 {
-	struct task_struct *child = number > 0 ? task_of_number(task, number) : NULL;
+	u32 tid = task->pid;
+	struct born_elsewhere *born = bpf_map_lookup_elem(&born_elsewhere, &tid);
 
+	/* Another number: of a clone of which the end was not seen. */
+	return born && born->tid == number ? born : NULL;
+}
+
+static __always_inline void fill_clone(struct namespace_record *record, struct task_struct *task,
+				       struct born_elsewhere *born, s64 number)
+{
+	u32 tid = task->pid;
+
+	if (born) {
+		record->target_start_ns = born->start_ns;
+		record->target_tgid = born->tgid;
+		record->target_generation = born->generation;
+		bpf_map_delete_elem(&born_elsewhere, &tid);
+		return;
+	}
+	/* Its fork was not seen, which newer kernels may leave out. */
+	struct task_struct *child = number > 0 ? task_of_number(task, number) : NULL;
 	if (!child)
-		return false;
+		return;
 	record->target_start_ns = BPF_CORE_READ(child, group_leader, start_boottime);
 	record->target_tgid = BPF_CORE_READ(child, tgid);
 	record->target_generation = BPF_CORE_READ(child, self_exec_id);
-	return BPF_CORE_READ(child, nsproxy) != task->nsproxy ||
-	       BPF_CORE_READ(child, real_cred, user_ns) != task->real_cred->user_ns;
 }
 
 /* False for another call. */
@@ -86,14 +103,16 @@ static __noinline int exit_namespace(struct task_struct *task, struct syscall *c
 	bool is_clone = which == NAMESPACE_CLONE;
 	if (is_clone && (call->result == 0 || (!types && call->nr != NR_CLONE3)))
 		return 1;
+	/* The flags of clone3 lie in memory, where they may have been changed since: what came of it tells, too. */
+	struct born_elsewhere *born = is_clone ? born_of(task, call->result) : NULL;
+	if (is_clone && !born && !types)
+		return 1;
 	struct namespace_record *record = bpf_map_lookup_elem(&namespace_scratch, &zero);
 	if (!record)
 		return 1;
 	__builtin_memset(record, 0, sizeof(*record));
 	if (is_clone) {
-		/* The flags of clone3 lie in memory, where they may have been changed since: the child tells, too. */
-		if (!fill_clone(record, task, call->result) && !types)
-			return 1;
+		fill_clone(record, task, born, call->result);
 	} else if (which == NAMESPACE_SETNS) {
 		if (!types && call->result == 0)
 			types = namespace_type(task, call->argument[0]);

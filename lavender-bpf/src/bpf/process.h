@@ -29,9 +29,53 @@ SCRATCH(exit_scratch, struct exit_record);
 
 DEFINE_WALK(program, PROGRAM_ROOM - COMPONENT_MAX_BYTES - ARGUMENTS_INLINE_BYTES)
 
+/* Who has just been born into namespaces that its maker has not, by the maker's thread: told at the end of its clone, and
+ * by then the new process may be gone. Nearly always empty, so that a clone is not looked at any further. */
+struct born_elsewhere {
+	u64 start_ns;
+	u32 tgid, generation;
+	u32 tid; /* in the pid namespace of its maker */
+	u32 reserved;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, struct born_elsewhere);
+} born_elsewhere SEC(".maps");
+
+/* The number of a task in the pid namespace of another, which made it: it has one there, too. */
+static __always_inline u32 number_for(struct task_struct *maker, struct task_struct *task)
+{
+	struct pid *of_maker = BPF_CORE_READ(maker, thread_pid), *pid = BPF_CORE_READ(task, thread_pid);
+	struct upid *number = (void *)((u64)pid + bpf_core_field_offset(struct pid, numbers) +
+				       (u64)READ(struct pid, of_maker, level) * bpf_core_type_size(struct upid));
+
+	return READ(struct upid, number, nr);
+}
+
+static __always_inline void note_namespaces(struct task_struct *parent, struct task_struct *child)
+{
+	if (child->nsproxy == parent->nsproxy && child->real_cred->user_ns == parent->real_cred->user_ns)
+		return;
+	if (!is_wanted(parent))
+		return;
+	u32 tid = parent->pid;
+	struct born_elsewhere born = {
+		.start_ns = child->group_leader->start_boottime,
+		.tgid = child->tgid,
+		.generation = child->self_exec_id,
+		.tid = number_for(parent, child),
+	};
+	bpf_map_update_elem(&born_elsewhere, &tid, &born, BPF_ANY);
+}
+
 static __always_inline void on_process_fork(struct task_struct *parent, struct task_struct *child)
 {
 	u32 zero = 0;
+
+	if (config.namespaces)
+		note_namespaces(parent, child);
 	if (child->pid != child->tgid)
 		return;
 	struct fork_record *record = bpf_map_lookup_elem(&fork_scratch, &zero);
@@ -196,7 +240,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	return 0;
 }
 
-/* Two threads that end at once may both find that none is left: the first to get here reports it. */
+/* Threads that end at once may all find that none is left: the first to get here reports it. */
 struct exit_key {
 	u64 start_ns;
 	u64 tgid;
@@ -208,12 +252,23 @@ struct {
 	__type(value, u8);
 } exited SEC(".maps");
 
+/* Whether this thread is to report the end of its process. A leader that is alone has nobody to agree with: each other thread
+ * is gone from the list of threads, and what it reported was noted before that. So it looks and does not note, which is much
+ * cheaper; nearly all processes end so. */
+static __always_inline bool reports_exit(struct task_struct *task)
+{
+	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
+
+	if (task->pid != task->tgid || task->signal->nr_threads != 1)
+		return is_first(&exited, &key);
+	return !bpf_map_lookup_elem(&exited, &key);
+}
+
 static __always_inline void on_process_exit(struct task_struct *task)
 {
 	/* A leader that ends before its threads, or whose thread execs, does not end the process. */
 	if (task->signal->live.counter != 0)
 		return;
-	struct exit_key key = { task->group_leader->start_boottime, task->tgid };
 	u32 zero = 0;
 	struct exit_record *record = bpf_map_lookup_elem(&exit_scratch, &zero);
 	if (!record)
@@ -221,7 +276,7 @@ static __always_inline void on_process_exit(struct task_struct *task)
 	fill_header(&record->header, RECORD_EXIT, task);
 	if (!is_wanted(task))
 		record->header.flags |= TASK_OUTSIDE;
-	if (!is_first(&exited, &key))
+	if (!reports_exit(task))
 		return;
 	/* What wait(2) tells: the group's code where it was ended as a group, else the leader's. */
 	record->exit_code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code

@@ -39,7 +39,8 @@ static __always_inline void fill_terminal(struct task_body *body, struct task_st
 static __always_inline void fill_namespaces(struct task_body *body, struct task_struct *task)
 {
 	struct nsproxy *proxy = task->nsproxy;
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	/* Read and not dereferenced: a plain number, which older verifiers let be reckoned with. */
+	struct pid *pid = BPF_CORE_READ(task->group_leader, thread_pid);
 
 	body->ns_cgroup = body->ns_mnt = body->ns_net = body->ns_uts = 0;
 	if (proxy) { /* gone once a task is past exit_task_namespaces */
@@ -54,23 +55,25 @@ static __always_inline void fill_namespaces(struct task_body *body, struct task_
 	if (pid) {
 		/* The last of the numbers is the one in the process's own namespace. */
 		struct upid *own = (void *)((u64)pid + bpf_core_field_offset(struct pid, numbers) +
-					    (u64)BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid));
-		body->namespace_tgid = BPF_CORE_READ(own, nr);
-		body->ns_pid = BPF_CORE_READ(own, ns, ns.inum);
+					    (u64)READ(struct pid, pid, level) * bpf_core_type_size(struct upid));
+		struct pid_namespace *namespace = READ(struct upid, own, ns);
+		body->namespace_tgid = READ(struct upid, own, nr);
+		body->ns_pid = READ(struct pid_namespace, namespace, ns.inum);
 	}
 }
 
 /* The program file: its numbers, and whether a name still leads to it. Returns flags of the header. */
 static __always_inline u16 fill_program(struct task_body *body, struct file *file)
 {
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	u64 magic = BPF_CORE_READ(inode, i_sb, s_magic);
-	bool unhashed = !BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry;
+	struct inode *inode = READ(struct file, file, f_inode);
+	struct dentry *dentry = READ(struct file, file, f_path.dentry);
+	struct super_block *disk = READ(struct inode, inode, i_sb);
+	u64 magic = READ(struct super_block, disk, s_magic);
+	bool unhashed = !READ(struct dentry, dentry, d_hash.pprev) && READ(struct dentry, dentry, d_parent) != dentry;
 
-	body->inode = BPF_CORE_READ(inode, i_ino);
-	body->device = BPF_CORE_READ(inode, i_sb, s_dev);
-	if (BPF_CORE_READ(inode, i_nlink) && !unhashed)
+	body->inode = READ(struct inode, inode, i_ino);
+	body->device = READ(struct super_block, disk, s_dev);
+	if (READ(struct inode, inode, i_nlink) && !unhashed)
 		return 0;
 	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
 		return PROGRAM_DELETED | PROGRAM_IN_MEMORY;
@@ -86,7 +89,7 @@ static __always_inline s64 time_ns(s64 seconds, u32 ns)
  * which content that is. */
 static __always_inline s64 changed_ns(struct file *file)
 {
-	void *inode = BPF_CORE_READ(file, f_inode);
+	void *inode = READ(struct file, file, f_inode);
 
 	if (bpf_core_field_exists(struct inode___since_6_11, i_ctime_sec))
 		return time_ns(BPF_CORE_READ((struct inode___since_6_11 *)inode, i_ctime_sec),

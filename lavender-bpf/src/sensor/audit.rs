@@ -14,7 +14,7 @@ use crate::decode::{Record, Records};
 use crate::host::{start_ticks, starts_at};
 
 /// The maps whose entries come and go.
-const MAPS: [&str; 4] = ["exited", "peers", "buckets", "throttled"];
+const MAPS: [&str; 5] = ["exited", "born_elsewhere", "peers", "buckets", "throttled"];
 
 /// How often what differs is looked at again, and how long apart: a record may be on its way.
 const LOOKS: u32 = 20;
