@@ -75,6 +75,7 @@ mod mapping;
 mod matcher;
 pub mod novelty;
 mod outlook;
+mod prevention;
 mod record;
 mod response;
 pub mod risk;
@@ -105,6 +106,7 @@ pub use crate::fleet::{FleetOptions, SigmaFleetDetector};
 pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;
 pub use crate::mapping::FieldMapping;
+pub use crate::prevention::{Preventions, Undecidable};
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFault, JsonFields, JsonLine, JsonLineError,
     JsonLines, JsonRecord, Kept, Record, ShortText, Texts,

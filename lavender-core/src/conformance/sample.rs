@@ -13,6 +13,7 @@ use crate::event::{
     RulesetHealth, RulesetInUse, Signal, SignalOutcome, StopReason, SyscallResult, Terminal,
     Undescribed, Unhashed,
 };
+use crate::prevention::{PreventionCounts, PreventionHealth};
 use crate::ruleset::RulesetDigest;
 use crate::{
     AgentId, AgentIdentity, Alert, AlertId, BootId, BootTime, ByteString, Bytes, Captured,
@@ -536,6 +537,12 @@ impl Sample {
                 latency_ms: Some(15),
                 missing: None,
             })),
+            prevention: Some(Box::new(PreventionHealth {
+                dry_run: true,
+                rules: 16,
+                unavailable: [("prevent_open".into(), "it is not there".into())].into(),
+                counts: PreventionCounts { acts: 17, untold: 18, spared: 19, missed: 20 },
+            })),
         };
         self.event(None, EventData::Heartbeat(data))
     }
@@ -599,8 +606,20 @@ impl Sample {
         events.extend(self.tampering(&shell, &extreme));
         events.extend(self.cred_changes(&shell));
         events.extend(self.kernel_calls(&shell, &extreme));
+        events.push(self.prevented(&shell));
         events.push(self.agent_stop());
         events
+    }
+
+    /// What the kernel prevented by itself.
+    fn prevented(&mut self, process: &Arc<Process>) -> Arc<Event> {
+        let order = ResponseOrder {
+            cause: ResponseCause::Rule("a rule".into()),
+            action: ResponseAction::Deny,
+            target: ResponseTarget::Process(process.id()),
+            decided_by: "the kernel".into(),
+        };
+        self.event(None, EventData::Response(ResponseOutcome::new(order, Outcome::Done)))
     }
 
     /// What was done about an alert: something to everything that something can be done to.

@@ -42,6 +42,7 @@ use crate::event::{
     AgentStart, AgentStop, Event, EventBatch, EventData, Heartbeat, RulesetHealth, StopReason,
 };
 use crate::id::{EventId, Sequencer};
+use crate::prevention::PreventionHealth;
 use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
 use crate::source::{AlertStage, Detector, Enricher, Gaps, Source};
@@ -118,6 +119,7 @@ pub struct Pipeline {
     ruleset: Option<watch::Receiver<RulesetHealth>>,
     commands: Option<CommandTally>,
     canary: Option<CanaryWatch>,
+    prevention: Option<watch::Receiver<PreventionHealth>>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -169,6 +171,7 @@ impl Pipeline {
             ruleset: None,
             commands: None,
             canary: None,
+            prevention: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -220,6 +223,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_ruleset(mut self, ruleset: watch::Receiver<RulesetHealth>) -> Self {
         self.ruleset = Some(ruleset);
+        self
+    }
+
+    /// Has heartbeats tell how prevention in the kernel stands.
+    #[must_use]
+    pub fn with_prevention(mut self, health: watch::Receiver<PreventionHealth>) -> Self {
+        self.prevention = Some(health);
         self
     }
 
@@ -326,6 +336,7 @@ impl Pipeline {
             ruleset: self.ruleset,
             commands: self.commands,
             canary: self.canary,
+            prevention: self.prevention,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),
@@ -380,6 +391,7 @@ struct Stage {
     ruleset: Option<watch::Receiver<RulesetHealth>>,
     commands: Option<CommandTally>,
     canary: Option<CanaryWatch>,
+    prevention: Option<watch::Receiver<PreventionHealth>>,
     publish_telemetry: bool,
     egress: Egress,
     detections: Vec<Detection>,
@@ -477,6 +489,7 @@ impl Stage {
             ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
             commands: self.commands.as_ref().map(CommandTally::counts),
             canary: self.canary.as_ref().map(|canary| Box::new(canary.health())),
+            prevention: self.prevention.as_ref().map(|health| Box::new(health.borrow().clone())),
         }
     }
 
