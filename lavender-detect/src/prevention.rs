@@ -82,17 +82,24 @@ impl RuleSet {
     pub fn preventions(&self) -> Preventions {
         let mut decided = Vec::new();
         let mut undecidable = Vec::new();
-        for (rule, action) in self.iter().filter_map(|rule| Some((rule, rule.prevents()?))) {
-            let id = Arc::clone(&rule.meta.id);
-            match self.inner().tests(rule, action) {
-                Ok(tests) => decided.push(PreventionRule { id, action, tests }),
-                Err(why) => {
-                    let title = Arc::clone(&rule.meta.title);
+        for rule in self.iter() {
+            match self.prevents(rule) {
+                Some(Ok(rule)) => decided.push(rule),
+                Some(Err(why)) => {
+                    let (id, title) = (Arc::clone(&rule.meta.id), Arc::clone(&rule.meta.title));
                     undecidable.push(Undecidable { id, title, why: why.into() });
                 }
+                None => {}
             }
         }
         Preventions { plan: PreventionPlan::new(decided), undecidable }
+    }
+
+    /// What a rule has the kernel do, or why it cannot decide the rule; `None` where the rule does not ask for it.
+    pub(crate) fn prevents(&self, rule: &Rule) -> Option<Result<PreventionRule, String>> {
+        let action = rule.prevents()?;
+        let tests = self.inner().tests(rule, action);
+        Some(tests.map(|tests| PreventionRule { id: Arc::clone(&rule.meta.id), action, tests }))
     }
 }
 
@@ -113,13 +120,14 @@ enum Part {
 
 impl Part {
     fn into_tests(self) -> Vec<PreventionTest> {
-        let connect = |peer| PreventionTest::Connect(peer);
         match self {
             Self::Whole(tests) => tests,
             Self::Addresses(all) => {
-                all.into_iter().map(|address| connect(PeerTest::Address(address))).collect()
+                all.into_iter().map(PeerTest::Address).map(PreventionTest::Connect).collect()
             }
-            Self::Ports(all) => all.into_iter().map(|port| connect(PeerTest::Port(port))).collect(),
+            Self::Ports(all) => {
+                all.into_iter().map(PeerTest::Port).map(PreventionTest::Connect).collect()
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use lavender_core::PreventionAction;
-use lavender_detect::{Preventions, RuleSet, RuleSetBuilder};
+use lavender_detect::{Preventions, RuleSet, RuleSetBuilder, Smell, lint};
 
 fn rule(category: &str, detection: &str) -> String {
     format!(
@@ -142,6 +142,20 @@ filter:
     let preventions = builder.build().unwrap().rules.preventions();
     assert!(preventions.plan.is_empty());
     assert_eq!(preventions.undecidable.len(), 1);
+}
+
+#[test]
+fn whoever_writes_such_a_rule_is_told() {
+    let of = |detection: &str| {
+        let text = rule("category: process_creation", detection);
+        let rules = RuleSet::from_yaml(&text).unwrap();
+        let findings = lint(&rules, [("rules", &*text)], []).into_iter();
+        let findings = findings.filter(|finding| finding.smell == Smell::Unpreventable);
+        findings.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    assert_eq!(of("  one: {Image: /a}\n  condition: one"), [""; 0]);
+    let expected = "the kernel can't decide it: it compares `User`";
+    assert_eq!(of("  one: {User: a}\n  condition: one"), [expected]);
 }
 
 #[test]

@@ -1,42 +1,63 @@
 //! Prevention in the kernel, as configured: begun, kept in step with the rules, and told of.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use lavender_bpf::{Prevention, PreventionError, PreventionOptions};
-use lavender_core::{PreventionHealth, ResponseOutcome};
+use lavender_core::{PreventionHealth, PreventionPlan, ResponseOutcome};
 use lavender_detect::RuleSet;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 
-/// For how long is waited for what the kernel tells, while nobody can change what it goes by.
+/// For how long is waited for what the kernel tells, before it is looked whether the rules have changed.
 const TURN: Duration = Duration::from_millis(50);
 
 /// How many turns there are between two looks at how it stands.
 const TURNS_BETWEEN_LOOKS: u32 = 20;
 
-/// Prevention in the kernel, as far as it is on. Cloning gives another handle on the same; the kernel goes on while there
-/// is one.
+/// Prevention in the kernel, as far as it is on. Cloning gives another handle on the same.
 #[derive(Clone, Debug, Default)]
 pub struct Prevented {
-    kernel: Option<Arc<Mutex<Prevention>>>,
+    changes: Option<Sender<Change>>,
+}
+
+/// Another plan, and where to say what became of it.
+#[derive(Debug)]
+struct Change {
+    plan: PreventionPlan,
+    done: SyncSender<Result<(), PreventionError>>,
 }
 
 impl Prevented {
-    /// Has the kernel decide what these rules mark, if that is configured.
+    /// Has the kernel decide what these rules mark, if that is configured. What is done is told to `responses` from a thread of
+    /// its own, and ends when nobody listens there. Also how it stands, where it is on.
     ///
     /// # Errors
     ///
     /// [`Exit::Host`] when nothing can be prevented here, [`Exit::Configuration`] for a filter that cannot be.
-    pub fn start(config: &Config, rules: &RuleSet) -> Result<Self, Failure> {
+    pub fn start(
+        config: &Config,
+        rules: &RuleSet,
+        responses: mpsc::Sender<ResponseOutcome>,
+    ) -> Result<(Self, Option<watch::Receiver<PreventionHealth>>), Failure> {
         if !config.prevention.enabled {
-            return Ok(Self::default());
+            return Ok((Self::default(), None));
         }
-        let prevention = Prevention::start(&plan(rules), options(config)).map_err(failure)?;
-        Ok(Self { kernel: Some(Arc::new(Mutex::new(prevention))) })
+        let kernel = Prevention::start(&plan(rules), options(config)).map_err(failure)?;
+        let (health, standing) = watch::channel(kernel.health().map_err(failure)?);
+        let (changes, asked) = std::sync::mpsc::channel();
+        thread::Builder::new()
+            .name("lavender-prevent".into())
+            .spawn(move || {
+                if let Err(error) = run(kernel, &asked, &responses, &health) {
+                    tracing::error!(%error, "nothing is prevented any more");
+                }
+            })
+            .map_err(|error| Failure::new(Exit::Failure, error))?;
+        Ok((Self { changes: Some(changes) }, Some(standing)))
     }
 
     /// Has the kernel go by these rules instead. What both have is prevented all the while.
@@ -45,47 +66,27 @@ impl Prevented {
     ///
     /// When the kernel does not take them; what was prevented before still is.
     pub fn apply(&self, rules: &RuleSet) -> Result<(), Failure> {
-        let Some(kernel) = &self.kernel else { return Ok(()) };
-        let mut kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
-        kernel.apply(&plan(rules)).map_err(failure)
-    }
-
-    /// Tells what is done, from a thread of its own until nobody listens, and how it stands; nothing where it is off.
-    ///
-    /// # Errors
-    ///
-    /// When the thread cannot be started.
-    pub fn tell(
-        &self,
-        responses: mpsc::Sender<ResponseOutcome>,
-    ) -> Result<Option<watch::Receiver<PreventionHealth>>, Failure> {
-        let Some(kernel) = self.kernel.clone() else { return Ok(None) };
-        let first = kernel.lock().unwrap_or_else(PoisonError::into_inner).health();
-        let (health, told) = watch::channel(first.map_err(failure)?);
-        thread::Builder::new()
-            .name("lavender-prevent".into())
-            .spawn(move || {
-                if let Err(error) = run(&kernel, &responses, &health) {
-                    tracing::error!(%error, "what the kernel prevents is not told any more");
-                }
-            })
-            .map_err(|error| Failure::new(Exit::Failure, error))?;
-        Ok(Some(told))
+        let Some(changes) = &self.changes else { return Ok(()) };
+        let ended = || Failure::new(Exit::Failure, "[prevention]: it has ended");
+        let (done, is_done) = sync_channel(1);
+        changes.send(Change { plan: plan(rules), done }).map_err(|_| ended())?;
+        is_done.recv().map_err(|_| ended())?.map_err(failure)
     }
 }
 
 fn run(
-    kernel: &Mutex<Prevention>,
+    mut kernel: Prevention,
+    changes: &Receiver<Change>,
     responses: &mpsc::Sender<ResponseOutcome>,
     health: &watch::Sender<PreventionHealth>,
 ) -> Result<(), PreventionError> {
-    loop {
+    while !responses.is_closed() {
         for _ in 0..TURNS_BETWEEN_LOOKS {
-            let outcomes = {
-                let mut kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
-                kernel.poll(TURN)?
-            };
-            for outcome in outcomes {
+            while let Ok(Change { plan, done }) = changes.try_recv() {
+                // Whoever asked may have gone.
+                let _ = done.send(kernel.apply(&plan));
+            }
+            for outcome in kernel.poll(TURN)? {
                 tracing::warn!(
                     cause = %outcome.order.cause,
                     outcome = ?outcome.outcome,
@@ -95,19 +96,14 @@ fn run(
                     return Ok(());
                 }
             }
-            if responses.is_closed() {
-                return Ok(());
-            }
-            // Whoever waits to change the rules gets its turn.
-            thread::yield_now();
         }
-        let now = kernel.lock().unwrap_or_else(PoisonError::into_inner).health()?;
-        health.send_replace(now);
+        health.send_replace(kernel.health()?);
     }
+    Ok(())
 }
 
 /// What of the rules the kernel can decide. The others are told of, and are rules as any other.
-fn plan(rules: &RuleSet) -> lavender_core::PreventionPlan {
+fn plan(rules: &RuleSet) -> PreventionPlan {
     let preventions = rules.preventions();
     for rule in &preventions.undecidable {
         tracing::warn!("{rule}: what it finds is not prevented");

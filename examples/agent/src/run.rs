@@ -101,9 +101,10 @@ async fn watch(
     let (ring, evidence_stage) = evidence::evidence(&config.evidence).unzip();
     let plan = policy.plan(&rules.rules());
     let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
-    let prevented = Prevented::start(config, &rules.rules())?;
+    let (told, responses) = mpsc::channel(RESPONSES_WAITING);
+    let (prevented, prevention) = Prevented::start(config, &rules.rules(), told.clone())?;
     let in_use = (rule_source.clone(), rules.clone(), published);
-    let reload = RuleReload::new(in_use, policy, (sensor.plan_handle(), prevented.clone()));
+    let reload = RuleReload::new(in_use, policy, (sensor.plan_handle(), prevented));
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
         Arc::clone(&transport) as Arc<dyn Transport>,
@@ -128,8 +129,6 @@ async fn watch(
     if !config.commands.keys.is_empty() {
         sources.extend(fleet.as_ref().map(|fleet| fleet.commands(&identity)));
     }
-    let (told, responses) = mpsc::channel(RESPONSES_WAITING);
-    let prevention = prevented.tell(told.clone())?;
     let commands = (!sources.is_empty()).then(|| {
         let (enforcer, reload) = (responder.enforcer(), reload.clone());
         Commands::new(&config.commands, &identity, verifier, enforcer, reload, told.clone())
