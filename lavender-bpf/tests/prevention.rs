@@ -50,10 +50,11 @@ fn named(name: &str) -> PathTest {
 
 /// Only in the group, and not in dry-run.
 fn armed(group: &Group) -> PreventionOptions {
-    let mut options = PreventionOptions::default();
-    options.dry_run = false;
-    options.included_cgroups = vec![group.folder.clone()];
-    options
+    PreventionOptions {
+        dry_run: false,
+        included_cgroups: vec![group.folder.clone()],
+        ..PreventionOptions::default()
+    }
 }
 
 fn start(plan: &PreventionPlan, options: PreventionOptions) -> Prevention {

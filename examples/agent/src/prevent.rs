@@ -112,15 +112,15 @@ fn plan(rules: &RuleSet) -> PreventionPlan {
 }
 
 fn options(config: &Config) -> PreventionOptions {
-    let mut options = PreventionOptions::default();
-    options.dry_run = config.prevention.dry_run;
-    options.kill_for_deny = config.prevention.kill_for_deny;
-    options.included_cgroups.clone_from(&config.sensor.include_cgroups);
-    options.excluded_cgroups.clone_from(&config.sensor.exclude_cgroups);
-    options.included_uids.clone_from(&config.sensor.include_uids);
-    options.protected_executables =
-        config.response.protected_executables.iter().map(|path| path.as_ref().into()).collect();
-    options
+    let protected = config.response.protected_executables.iter();
+    PreventionOptions {
+        dry_run: config.prevention.dry_run,
+        kill_for_deny: config.prevention.kill_for_deny,
+        included_cgroups: config.sensor.include_cgroups.clone(),
+        excluded_cgroups: config.sensor.exclude_cgroups.clone(),
+        included_uids: config.sensor.include_uids.clone(),
+        protected_executables: protected.map(|path| path.as_ref().into()).collect(),
+    }
 }
 
 fn failure(error: PreventionError) -> Failure {

@@ -23,7 +23,6 @@ use crate::support::{Missing, PreventionHook, PreventionReport};
 
 /// What is prevented where, and what never is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct PreventionOptions {
     /// Only say what would be done.
     pub dry_run: bool,
