@@ -5,7 +5,7 @@ mod hooks;
 mod tables;
 mod told;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use zerocopy::IntoBytes as _;
 
 use self::config::{Config, cgroups};
 use self::hooks::Loaded;
-use self::tables::{Entry, FileKey, Means, Tables};
+use self::tables::{FileKey, Means, Tables};
 use self::told::Told;
 use crate::sensor::{SensorError, reason};
 use crate::support::{Missing, PreventionHook, PreventionReport};
@@ -122,8 +122,9 @@ pub struct Prevention {
     loaded: Loaded,
     options: PreventionOptions,
     tables: Tables,
-    /// What was in use before: the last of what was done by it may be still to be told.
-    retired: HashMap<u32, Entry>,
+    /// What was in use before: the last of what was done by it may be still to be told, and a program that was interrupted may
+    /// be looking at it still. It goes with the next change.
+    retired: Tables,
     counts: MapHandle,
 }
 
@@ -149,7 +150,7 @@ impl Prevention {
         let read = PreventionError::kernel("what is prevented cannot be read");
         let told = loaded.map("acts").and_then(|map| Told::new(map, boot)).map_err(&read)?;
         let counts = loaded.map("counts").map_err(&read)?;
-        let retired = HashMap::new();
+        let retired = Tables::default();
         let tables = Tables::default();
         let mut prevention = Self { told, loaded, options, tables, retired, counts };
         prevention.apply(plan)?;
@@ -162,6 +163,8 @@ impl Prevention {
     ///
     /// When the kernel does not take it; what was prevented before still is.
     pub fn apply(&mut self, plan: &PreventionPlan) -> Result<(), PreventionError> {
+        self.remove(&self.retired, &self.tables.files);
+        self.retired = Tables::default();
         let mut spared = self.options.protected_executables.clone();
         spared.extend(std::env::current_exe());
         let first = self.tables.end().max(1);
@@ -178,9 +181,7 @@ impl Prevention {
         }
         self.loaded.set(".data.called", next.asks_called.into()).map_err(&takes)?;
         self.loaded.set(".data.generation", next.generation).map_err(&takes)?;
-        let before = std::mem::replace(&mut self.tables, next);
-        self.remove(&before, &self.tables.files);
-        self.retired = before.entries;
+        self.retired = std::mem::replace(&mut self.tables, next);
         let hooks = &self.tables.hooks;
         self.loaded.detach(|hook| hooks.contains(&hook));
         for hook in &self.tables.missing {
@@ -244,7 +245,7 @@ impl Prevention {
     ///
     /// When the kernel does not tell.
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<ResponseOutcome>, PreventionError> {
-        let (current, retired) = (&self.tables.entries, &self.retired);
+        let (current, retired) = (&self.tables.entries, &self.retired.entries);
         let entry = |number: u32| current.get(&number).or_else(|| retired.get(&number));
         self.told
             .poll(timeout, entry)
