@@ -125,6 +125,8 @@ pub struct Prevention {
     /// What was in use before: the last of what was done by it may be still to be told, and a program that was interrupted may
     /// be looking at it still. It goes with the next change.
     retired: Tables,
+    /// The first number that no plan has had.
+    next_number: u32,
     counts: MapHandle,
 }
 
@@ -152,7 +154,8 @@ impl Prevention {
         let counts = loaded.map("counts").map_err(&read)?;
         let retired = Tables::default();
         let tables = Tables::default();
-        let mut prevention = Self { told, loaded, options, tables, retired, counts };
+        let next_number = FIRST_NUMBER;
+        let mut prevention = Self { told, loaded, options, tables, retired, next_number, counts };
         prevention.apply(plan)?;
         Ok(prevention)
     }
@@ -167,8 +170,8 @@ impl Prevention {
         self.retired = Tables::default();
         let mut spared = self.options.protected_executables.clone();
         spared.extend(std::env::current_exe());
-        let first = self.tables.end().max(1);
-        let next = Tables::new(plan, self.means(), &spared, first);
+        let next = Tables::new(plan, self.means(), &spared, self.next_number);
+        self.next_number = next.end();
         let takes = PreventionError::kernel("the kernel does not take what is to be prevented");
         if let Err(error) = self.put(&next, &self.tables.files) {
             self.remove(&next, &self.tables.files);
@@ -296,6 +299,9 @@ impl Prevention {
         report.and_then(PreventionReport::reason).unwrap_or("it is not there").into()
     }
 }
+
+/// Numbers below stand for no test.
+const FIRST_NUMBER: u32 = 16;
 
 fn this_boot() -> Result<BootId, PreventionError> {
     crate::host::boot_id().map_err(|error| PreventionError::Kernel {
