@@ -1,5 +1,5 @@
 //! Compiles the programs for the kernel with clang: the probes, with a skeleton whose types the Rust records are held
-//! against, and isolation.
+//! against, isolation and prevention.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -55,7 +55,8 @@ mod probes {
         };
         let probes =
             builder("sensor").reference_obj(true).build_and_generate(out.join("sensor.skel.rs"));
-        if let Err(error) = probes.and_then(|()| builder("isolate").build()) {
+        let others = || ["isolate", "prevent"].iter().try_for_each(|name| builder(name).build());
+        if let Err(error) = probes.and_then(|()| others()) {
             fail(&format!("the programs for the kernel cannot be compiled: {error:#}"));
         }
     }

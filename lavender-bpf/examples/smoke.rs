@@ -48,6 +48,9 @@ fn run() -> Result<(), Box<dyn Error>> {
         println!("{:<14} {:<28} {:?}", row.probe.as_str(), row.mechanism, row.status);
     }
     println!("{:<14} {:<28} {:?}", "isolate", "cgroup_skb", table.isolation);
+    for row in &table.prevention {
+        println!("{:<14} {:<28} {:?}", row.hook.as_str(), row.mechanism, row.status);
+    }
     for missing in &table.missing {
         println!("missing: {missing}");
     }
@@ -57,6 +60,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     // Only loaded here: whoever runs this by hand keeps the network.
     if table.cgroup_mount.is_some() && table.isolation != support::ProbeStatus::Available {
         return Err("nothing can be isolated".into());
+    }
+    // The other hooks take BPF among the active security modules.
+    let kills = |row: &&support::PreventionReport| row.hook == support::PreventionHook::ExecKill;
+    if !table.prevention.iter().find(kills).is_some_and(support::PreventionReport::is_available) {
+        return Err("no program can be killed as it starts".into());
     }
     watch()
 }

@@ -44,6 +44,7 @@
 //!   it knows whether the sensor sees.
 //! - [`Enforcer`] does what was decided to the very process or file that an alert is about, or says why not.
 //! - [`HostExecutor`] carries out signed commands, by the same enforcement.
+//! - `Prevention` has the kernel kill or refuse what rules mark so, before it takes effect.
 //! - [`Isolation`] cuts a control group, or the host, off the network but for loopback and allowed peers.
 //!
 //! # What to expect
@@ -112,6 +113,8 @@ pub use crate::enforce::{
     IsolationError, IsolationState, Isolator, PEERS_MAX, Quarantine, QuarantineError,
     QuarantineManifest, SharedEnforcer,
 };
+#[cfg(all(feature = "load", target_os = "linux"))]
+pub use crate::enforce::{Prevention, PreventionError, PreventionOptions};
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::evidence::{EvidenceOptions, EvidenceRing, EvidenceStage};
 #[cfg(target_os = "linux")]

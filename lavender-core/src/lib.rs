@@ -76,6 +76,7 @@ mod fleet;
 mod id;
 #[cfg(feature = "runtime")]
 pub mod pipeline;
+mod prevention;
 mod response;
 mod risk;
 mod rule;
@@ -98,6 +99,10 @@ pub use crate::fleet::{AgentDetection, FleetDetector};
 pub use crate::id::{
     AgentId, AlertId, BootDigest, BootId, EventId, ExecId, IdError, IncidentId, Origin, ProcessId,
     Sequencer, TenantId,
+};
+pub use crate::prevention::{
+    CalledTest, FileUse, PathTest, PathText, PeerTest, PreventionAction, PreventionCounts,
+    PreventionHealth, PreventionPlan, PreventionRule, PreventionTest, PreventionText, TextFault,
 };
 pub use crate::response::{
     FileIdentity, FileTarget, Outcome, Responder, ResponseAction, ResponseCause, ResponseOrder,

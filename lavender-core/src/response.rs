@@ -39,6 +39,8 @@ pub enum ResponseAction {
     Release,
     /// Put a file back from quarantine. No policy decides that.
     Restore,
+    /// Have a call fail, in the kernel. No policy decides that: a rule that says so is decided there.
+    Deny,
 }
 
 impl ResponseAction {
@@ -57,6 +59,7 @@ impl ResponseAction {
             Self::Isolate => "isolate",
             Self::Release => "release",
             Self::Restore => "restore",
+            Self::Deny => "deny",
         }
     }
 }
@@ -131,6 +134,8 @@ pub enum ResponseCause {
     Command(CommandId),
     /// A person at the host itself: who.
     Operator(Arc<str>),
+    /// A rule that the kernel decided by itself, before any alert: its id.
+    Rule(Arc<str>),
 }
 
 impl ResponseCause {
@@ -149,6 +154,7 @@ impl fmt::Display for ResponseCause {
             Self::Alert(id) => write!(f, "alert {id}"),
             Self::Command(id) => write!(f, "command {id}"),
             Self::Operator(who) => write!(f, "operator {who}"),
+            Self::Rule(id) => write!(f, "rule {id}"),
         }
     }
 }

@@ -316,6 +316,7 @@ impl RuleSetBuilder {
                 logsource: std::mem::take(&mut document.logsource),
                 expression,
                 novelty,
+                prevents: document.prevents,
                 extension: document.extension.take(),
                 file: Arc::clone(file),
                 line: document.line,

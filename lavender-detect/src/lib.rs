@@ -76,6 +76,7 @@ mod mapping;
 mod matcher;
 pub mod novelty;
 mod outlook;
+mod prevention;
 mod record;
 mod response;
 pub mod risk;
@@ -106,6 +107,7 @@ pub use crate::fleet::{FleetOptions, SigmaFleetDetector};
 pub use crate::lint::{Finding, Smell, lint};
 pub use crate::logsource::LogSource;
 pub use crate::mapping::FieldMapping;
+pub use crate::prevention::{Preventions, Undecidable};
 pub use crate::record::{
     Binding, Bound, FieldValue, FlatRecord, JsonFault, JsonFields, JsonLine, JsonLineError,
     JsonLines, JsonRecord, Kept, Record, ShortText, Texts,

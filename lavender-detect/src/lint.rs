@@ -67,6 +67,8 @@ pub enum Smell {
     DuplicateTitle,
     /// A field under `novelty` that no event of the rule's log source has, so that nothing is ever new.
     NoveltyField,
+    /// It asks to `prevent` what it finds, and says something that the kernel cannot decide.
+    Unpreventable,
 }
 
 impl Smell {
@@ -84,6 +86,7 @@ impl Smell {
             Self::MatchesNothingInParticular => "matches_nothing_in_particular",
             Self::DuplicateTitle => "duplicate_title",
             Self::NoveltyField => "novelty_field",
+            Self::Unpreventable => "unpreventable",
         }
     }
 }
@@ -131,6 +134,10 @@ pub fn lint<'t>(
     for rule in rules.iter() {
         linter.rule(rule);
         linter.novelty(rule);
+        if let Some(Err(why)) = rules.prevents(rule) {
+            let message = format!("the kernel can't decide it: {why}");
+            linter.find(rule, rule.line(), Smell::Unpreventable, message);
+        }
     }
     for subject in linter.subjects() {
         if !tested.contains(&*subject.meta.id) {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use lavender_core::RuleMeta;
 use lavender_core::event::Event;
+use lavender_core::{PreventionAction, RuleMeta};
 
 use crate::builder::RuleSetBuilder;
 use crate::compile::{Expression, PredicateId, Predicates, Subject};
@@ -89,6 +89,7 @@ pub struct Rule {
     pub(crate) logsource: LogSource,
     pub(crate) expression: Expression,
     pub(crate) novelty: Option<NoveltyClause>,
+    pub(crate) prevents: Option<PreventionAction>,
     pub(crate) extension: Option<serde_json::Value>,
     pub(crate) file: Arc<str>,
     pub(crate) line: u32,
@@ -118,6 +119,12 @@ impl Rule {
     /// Of which values only the first sight counts, where it says so: [`novelty`](crate::novelty).
     pub const fn novelty(&self) -> Option<&NoveltyClause> {
         self.novelty.as_ref()
+    }
+
+    /// What the kernel is to do about what it finds: `prevent` under its key `lavender`. [`RuleSet::preventions`] tells
+    /// whether it can.
+    pub const fn prevents(&self) -> Option<PreventionAction> {
+        self.prevents
     }
 
     /// What stands under its key `lavender`.

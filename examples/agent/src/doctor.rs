@@ -13,7 +13,7 @@ use crate::live::cannot;
 use crate::measure::{Measured, measure};
 
 /// Says what this host's kernel and this process's privileges allow. Each probe is really loaded and attached,
-/// for a moment; isolation is loaded. Or which events leave the kernel, by what rules need.
+/// for a moment, and so is each hook of prevention; isolation is loaded. Or which events leave the kernel, by what rules need.
 ///
 /// # Errors
 ///
@@ -75,14 +75,15 @@ fn table(capabilities: &Capabilities) -> String {
     text.push('\n');
     let probes = capabilities.probes.iter();
     let rows = probes.map(|probe| (probe.probe.as_str(), &*probe.mechanism, &probe.status));
-    for (name, mechanism, status) in
-        rows.chain([("isolate", "cgroup_skb", &capabilities.isolation)])
-    {
+    let prevention = capabilities.prevention.iter();
+    let prevention = prevention.map(|row| (row.hook.as_str(), &*row.mechanism, &row.status));
+    let isolation = [("isolate", "cgroup_skb", &capabilities.isolation)];
+    for (name, mechanism, status) in rows.chain(isolation).chain(prevention) {
         let status = match status {
             ProbeStatus::Available => "yes".to_owned(),
             ProbeStatus::Unavailable { reason } => format!("no: {reason}"),
         };
-        let _ = writeln!(text, "{name:<16} {mechanism:<28} {status}");
+        let _ = writeln!(text, "{name:<17} {mechanism:<28} {status}");
     }
     text
 }

@@ -48,6 +48,8 @@ mod own_files;
 #[cfg(feature = "live")]
 pub mod plan;
 #[cfg(feature = "live")]
+pub mod prevent;
+#[cfg(feature = "live")]
 pub mod published;
 #[cfg(feature = "live")]
 pub mod record;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Telemetry};
 use crate::exit::{Exit, Failure};
 use crate::own_files::own_files;
+use crate::prevent::Prevented;
 use crate::published::Published;
 use crate::rules::RuleSource;
 
@@ -71,6 +72,7 @@ pub struct RuleReload {
     rules: RuleHandle,
     policy: Policy,
     sensor: PlanHandle,
+    prevented: Prevented,
     /// The published rules in use. Held by whoever puts rules in use: two at once could leave the plan of one with the
     /// rules of the other.
     published: Arc<Mutex<Option<Published>>>,
@@ -78,16 +80,16 @@ pub struct RuleReload {
 }
 
 impl RuleReload {
-    /// Of these rules, of which some may be published ones, and this sensor.
+    /// Of these rules, of which some may be published ones, this sensor, and what the kernel prevents.
     pub fn new(
         (source, rules, published): (RuleSource, RuleHandle, Option<Published>),
         policy: Policy,
-        sensor: PlanHandle,
+        (sensor, prevented): (PlanHandle, Prevented),
     ) -> Self {
         let in_use = published.as_ref().map(Published::in_use);
         let (health, _) = watch::channel(RulesetHealth { in_use, fault: None });
         let published = Arc::new(Mutex::new(published));
-        Self { source, rules, policy, sensor, published, health }
+        Self { source, rules, policy, sensor, prevented, published, health }
     }
 
     /// Loads the rules again and puts them in the place of those in use; how many there are. What they need is let
@@ -157,6 +159,7 @@ impl RuleReload {
         let mut both = self.policy.plan(&self.rules.rules());
         both.merge(&next);
         self.apply(both)?;
+        self.prevented.apply(&rules)?;
         self.rules.swap(rules);
         if let Err(error) = self.apply(next) {
             tracing::warn!(%error, "more leaves the kernel than the rules need");

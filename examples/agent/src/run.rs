@@ -26,6 +26,7 @@ use crate::fleet::Fleet;
 use crate::identity::{identity, kernel_release};
 use crate::kept_rules::Kept;
 use crate::plan::{Policy, RuleReload};
+use crate::prevent::Prevented;
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
 use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
@@ -100,8 +101,10 @@ async fn watch(
     let (ring, evidence_stage) = evidence::evidence(&config.evidence).unzip();
     let plan = policy.plan(&rules.rules());
     let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
+    let (told, responses) = mpsc::channel(RESPONSES_WAITING);
+    let (prevented, prevention) = Prevented::start(config, &rules.rules(), told.clone())?;
     let in_use = (rule_source.clone(), rules.clone(), published);
-    let reload = RuleReload::new(in_use, policy, sensor.plan_handle());
+    let reload = RuleReload::new(in_use, policy, (sensor.plan_handle(), prevented));
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));
     let backend = Backend::start(
         Arc::clone(&transport) as Arc<dyn Transport>,
@@ -126,7 +129,6 @@ async fn watch(
     if !config.commands.keys.is_empty() {
         sources.extend(fleet.as_ref().map(|fleet| fleet.commands(&identity)));
     }
-    let (told, responses) = mpsc::channel(RESPONSES_WAITING);
     let commands = (!sources.is_empty()).then(|| {
         let (enforcer, reload) = (responder.enforcer(), reload.clone());
         Commands::new(&config.commands, &identity, verifier, enforcer, reload, told.clone())
@@ -152,6 +154,9 @@ async fn watch(
     }
     if let Some((_, watch)) = &canary {
         pipeline = pipeline.with_canary(watch.clone());
+    }
+    if let Some(health) = prevention {
+        pipeline = pipeline.with_prevention(health);
     }
     if let Some(stage) = evidence_stage {
         pipeline = pipeline.with_alert_stage(stage);

@@ -35,8 +35,11 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
+enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0 };
 /* Only asked whether it exists: bpf_loop came with 5.17. */
@@ -101,6 +104,7 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_flags;
 	void *private_data;
 };
 struct fdtable {
@@ -250,7 +254,9 @@ struct kernel_siginfo {
 	int si_code;
 };
 struct linux_binprm {
-	const char *filename;
+	struct file *file;
+	const char *filename, *interp;
+	char buf[256];
 };
 struct anon_vma;
 struct vm_area_struct {

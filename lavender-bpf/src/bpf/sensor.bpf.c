@@ -4,6 +4,7 @@
 #include "core.h"
 #include "arch.h"
 #include "record.h"
+#include "fold.h"
 #include "plan.h"
 #include "ring.h"
 #include "filter.h"

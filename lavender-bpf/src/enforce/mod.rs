@@ -5,6 +5,8 @@ mod held;
 mod isolate;
 mod lineage;
 mod options;
+#[cfg(feature = "load")]
+mod prevention;
 mod protect;
 mod quarantine;
 mod recent;
@@ -31,6 +33,10 @@ pub use self::isolate::{
 };
 use self::lineage::{Birth, Lineage};
 pub use self::options::EnforcerOptions;
+#[cfg(feature = "load")]
+pub(crate) use self::prevention::try_hooks;
+#[cfg(feature = "load")]
+pub use self::prevention::{Prevention, PreventionError, PreventionOptions};
 pub(crate) use self::protect::status_field;
 use self::protect::{Protected, Protection};
 use self::quarantine::HeldFile;

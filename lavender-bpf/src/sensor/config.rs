@@ -14,12 +14,12 @@ use super::object::RINGS;
 use crate::support::Probe;
 
 /// `CGROUPS_MAX`.
-const CGROUPS_MAX: usize = 16;
+pub(crate) const CGROUPS_MAX: usize = 16;
 /// The largest ring. The kernel would take twice that, and maps it twice; a reader that falls so far behind does
 /// not catch up.
 const RING_MAX_BYTES: u32 = 1 << 30;
 /// `UIDS_MAX`.
-const UIDS_MAX: usize = 16;
+pub(crate) const UIDS_MAX: usize = 16;
 
 /// `sensor_config.network`.
 const NETWORK: [(Probe, u32); 5] = [
@@ -33,7 +33,7 @@ const NETWORK: [(Probe, u32); 5] = [
 /// `struct cgroup_filter`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
-pub(super) struct CgroupFilter {
+pub(crate) struct CgroupFilter {
     id: u64,
     level: u32,
     reserved: u32,
@@ -75,13 +75,7 @@ impl Config {
         let mut config = Self { wake_bytes: rings.0.map(wake_bytes), ..Self::default() };
         config.include_count = fill_cgroups(&mut config.include, include)?;
         config.exclude_count = fill_cgroups(&mut config.exclude, exclude)?;
-        let places = config.uids.get_mut(..uids.len()).ok_or(SensorError::TooMany {
-            what: "user ids",
-            given: uids.len(),
-            max: UIDS_MAX,
-        })?;
-        places.copy_from_slice(uids);
-        config.uid_count = uids.len() as u32;
+        config.uid_count = fill_uids(&mut config.uids, uids)?;
         Ok(config)
     }
 
@@ -123,7 +117,17 @@ const fn wake_bytes(ring_bytes: u32) -> u32 {
     if eighth > 512 << 10 { 512 << 10 } else { eighth }
 }
 
-fn fill_cgroups(
+pub(crate) fn fill_uids(places: &mut [u32; UIDS_MAX], uids: &[u32]) -> Result<u32, SensorError> {
+    let places = places.get_mut(..uids.len()).ok_or(SensorError::TooMany {
+        what: "user ids",
+        given: uids.len(),
+        max: UIDS_MAX,
+    })?;
+    places.copy_from_slice(uids);
+    Ok(uids.len() as u32)
+}
+
+pub(crate) fn fill_cgroups(
     places: &mut [CgroupFilter; CGROUPS_MAX],
     folders: &[PathBuf],
 ) -> Result<u32, SensorError> {

@@ -25,6 +25,7 @@ use lavender_core::event::{EventKind, Priority};
 use lavender_core::{AgentIdentity, BootId, Clock, SensorPlan, Sequencer, SystemClock};
 
 pub use self::audit::{Census, ProcessAudit};
+pub(crate) use self::config::{CGROUPS_MAX, CgroupFilter, UIDS_MAX, fill_cgroups, fill_uids};
 use self::config::{Config, RingBytes};
 pub use self::cost::{CostMeasurement, ProgramCost};
 pub use self::limits::{Limits, Rates};

@@ -336,8 +336,9 @@ thread_local! {
     static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// libbpf speaks through `tracing`, and not on stderr.
+/// libbpf speaks through `tracing`, and not on stderr. What it said before explains nothing that comes now.
 pub(crate) fn log_to_tracing() {
+    WARNINGS.with_borrow_mut(Vec::clear);
     set_print(Some((PrintLevel::Info, |level, message| {
         let message = message.trim_end();
         match level {

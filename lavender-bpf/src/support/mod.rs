@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod check;
+mod prevention;
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 pub use self::check::check;
+pub use self::prevention::{PreventionHook, PreventionReport};
 
 /// What is missing so that nothing can be watched here: off Linux, everything.
 #[cfg(not(target_os = "linux"))]
@@ -32,6 +34,7 @@ pub fn capabilities() -> Capabilities {
         cgroup_mount: crate::host::cgroup_mount(),
         probes: probe_all(&missing),
         isolation: isolation(&missing),
+        prevention: try_prevention(&missing),
         missing,
     }
 }
@@ -46,6 +49,22 @@ fn isolation(missing: &[Missing]) -> ProbeStatus {
         Ok(()) => ProbeStatus::Available,
         Err(error) => ProbeStatus::Unavailable { reason: error.to_string() },
     }
+}
+
+/// Each hook of prevention, for which it needs what the probes need.
+#[cfg(target_os = "linux")]
+fn try_prevention(missing: &[Missing]) -> Vec<PreventionReport> {
+    #[cfg(feature = "load")]
+    if missing.is_empty() {
+        return crate::enforce::try_hooks();
+    }
+    let status = lacking(missing);
+    let row = |hook: PreventionHook| PreventionReport {
+        hook,
+        mechanism: hook.mechanism().into(),
+        status: status.clone(),
+    };
+    PreventionHook::ALL.map(row).into()
 }
 
 #[cfg(all(target_os = "linux", feature = "load"))]
@@ -326,6 +345,9 @@ pub struct Capabilities {
     pub probes: Vec<ProbeReport>,
     /// Whether the host can be isolated (`cgroup_skb` programs on its root control group).
     pub isolation: ProbeStatus,
+    /// Each hook at which something can be prevented.
+    #[serde(default)]
+    pub prevention: Vec<PreventionReport>,
 }
 
 /// Something without which nothing can be watched.

@@ -242,6 +242,7 @@ impl Sample {
         events.extend(self.tampering(&shell, &extreme));
         events.extend(self.cred_changes(&shell));
         events.extend(self.kernel_calls(&shell, &extreme));
+        events.push(self.prevented(&shell));
         events.push(self.agent_stop());
         events
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CanaryHealth, EventKind, Undescribed, Unhashed};
 use crate::command_tally::CommandCounts;
+use crate::prevention::PreventionHealth;
 use crate::ruleset::RulesetDigest;
 
 /// The agent started to watch.
@@ -99,6 +100,9 @@ pub struct Heartbeat {
     /// of the largest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Box<CanaryHealth>>,
+    /// How prevention in the kernel stands, where it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prevention: Option<Box<PreventionHealth>>,
 }
 
 /// Which published rules an agent evaluates.

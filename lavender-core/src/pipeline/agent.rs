@@ -18,6 +18,7 @@ use crate::command_tally::CommandTally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AgentStart, AgentStop, EventData, RulesetHealth, StopReason};
 use crate::id::Sequencer;
+use crate::prevention::PreventionHealth;
 use crate::response::{Responder, ResponseOutcome};
 use crate::source::{AlertStage, Detector, Enricher, Source};
 use crate::time::{Clock, SystemClock};
@@ -83,6 +84,7 @@ pub struct Pipeline {
     ruleset: Option<watch::Receiver<RulesetHealth>>,
     commands: Option<CommandTally>,
     canary: Option<CanaryWatch>,
+    prevention: Option<watch::Receiver<PreventionHealth>>,
     clock: Arc<dyn Clock>,
     start: Option<AgentStart>,
     heartbeat_interval: Option<Duration>,
@@ -119,6 +121,7 @@ impl Pipeline {
             ruleset: None,
             commands: None,
             canary: None,
+            prevention: None,
             clock: Arc::new(SystemClock),
             start: None,
             heartbeat_interval: None,
@@ -185,6 +188,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_canary(mut self, canary: CanaryWatch) -> Self {
         self.canary = Some(canary);
+        self
+    }
+
+    /// Has heartbeats tell how prevention in the kernel stands.
+    #[must_use]
+    pub fn with_prevention(mut self, health: watch::Receiver<PreventionHealth>) -> Self {
+        self.prevention = Some(health);
         self
     }
 
@@ -276,6 +286,7 @@ impl Pipeline {
             ruleset: self.ruleset,
             commands: self.commands,
             canary: self.canary,
+            prevention: self.prevention,
             publish_telemetry: self.publish_telemetry,
             egress,
             detections: Vec::new(),

@@ -19,6 +19,7 @@ use crate::event::{
     Event, EventBatch, EventData, EventKind, Heartbeat, Loss, RulesetHealth, StopReason,
 };
 use crate::id::{EventId, Sequencer};
+use crate::prevention::PreventionHealth;
 use crate::response::{Responder, ResponseOutcome};
 use crate::rule::Detection;
 use crate::source::{Enricher, Source};
@@ -36,6 +37,7 @@ pub(super) struct Stage {
     pub(super) ruleset: Option<watch::Receiver<RulesetHealth>>,
     pub(super) commands: Option<CommandTally>,
     pub(super) canary: Option<CanaryWatch>,
+    pub(super) prevention: Option<watch::Receiver<PreventionHealth>>,
     pub(super) publish_telemetry: bool,
     pub(super) egress: Egress,
     pub(super) detections: Vec<Detection>,
@@ -136,6 +138,7 @@ impl Stage {
             ruleset: self.ruleset.as_ref().map(|health| health.borrow().clone()),
             commands: self.commands.as_ref().map(CommandTally::counts),
             canary: self.canary.as_ref().map(|canary| Box::new(canary.health())),
+            prevention: self.prevention.as_ref().map(|health| Box::new(health.borrow().clone())),
         }
     }
 

@@ -5,12 +5,13 @@ mod correlation;
 mod extension;
 mod novelty;
 mod parse;
+mod prevent;
 mod response;
 mod yaml;
 
 use std::sync::Arc;
 
-use lavender_core::RuleMeta;
+use lavender_core::{PreventionAction, RuleMeta};
 use rsigma_parser::{ConditionExpr, Modifier};
 
 pub(crate) use self::condition::{fits, names_matching};
@@ -31,6 +32,8 @@ pub(crate) struct RuleDocument {
     pub(crate) detection: Detection,
     /// Of which values only the first sight counts.
     pub(crate) novelty: Option<NoveltyDocument>,
+    /// What the kernel is to do about what it finds.
+    pub(crate) prevents: Option<PreventionAction>,
     /// What stands under the key `lavender`.
     pub(crate) extension: Option<serde_json::Value>,
     pub(crate) line: u32,

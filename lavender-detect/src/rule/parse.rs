@@ -8,7 +8,7 @@ use rsigma_parser::Modifier;
 use super::yaml::{self, Entry, Node, Value};
 use super::{
     CorrelationDocument, Detection, FilterDocument, Item, RuleDocument, Scalar, Search, condition,
-    extension, novelty, response,
+    extension, novelty, prevent, response,
 };
 use crate::error::Fault;
 use crate::logsource::LogSource;
@@ -179,8 +179,16 @@ impl Context<'_> {
                 None
             }
         };
+        let prevents = match prevent::read(node) {
+            Ok(prevents) => prevents,
+            Err((line, reason)) => {
+                self.fault(line, reason);
+                None
+            }
+        };
         let (logsource, detection) = (logsource?, detection?);
-        Some(RuleDocument { meta, name, logsource, detection, novelty, extension, line: node.line })
+        let line = node.line;
+        Some(RuleDocument { meta, name, logsource, detection, novelty, prevents, extension, line })
     }
 
     fn response(&mut self, node: &Node) -> Option<Vec<ResponseAction>> {

@@ -16,6 +16,7 @@ mod filters;
 mod hash;
 mod isolate;
 mod output;
+mod prevention;
 mod response;
 mod risk;
 mod rules;
@@ -41,6 +42,7 @@ pub use self::filters::{AbsolutePath, FiltersConfig, PathEnd, PathPattern, Progr
 pub use self::hash::HashConfig;
 pub use self::isolate::IsolateConfig;
 pub use self::output::OutputConfig;
+pub use self::prevention::PreventionConfig;
 pub use self::response::{PolicyClause, PossibleAction, ResponseConfig};
 pub use self::risk::{PointsConfig, RiskConfig, ThresholdConfig, Thresholds};
 pub use self::rules::{OverBudget, RulesConfig, UndeterminedPolicy};
@@ -85,6 +87,8 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// `[response]`: what is done about an alert.
     pub response: ResponseConfig,
+    /// `[prevention]`: what the kernel kills or refuses by itself.
+    pub prevention: PreventionConfig,
     /// `[evidence]`: what is kept of what came before an alert.
     pub evidence: EvidenceConfig,
     /// `[canary]`: the agent's own act, which its sensor must see.

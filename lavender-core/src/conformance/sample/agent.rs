@@ -7,6 +7,7 @@ use crate::event::{
     AgentStart, AgentStop, CanaryHealth, Event, EventData, EventKind, Heartbeat, Loss, LossStage,
     RulesetHealth, RulesetInUse, StopReason, Undescribed, Unhashed,
 };
+use crate::prevention::{PreventionCounts, PreventionHealth};
 use crate::ruleset::RulesetDigest;
 use crate::{Bytes, CommandCounts, CommandsRefused};
 
@@ -67,6 +68,12 @@ impl Sample {
                 last_seen_at: Some(self.now()),
                 latency_ms: Some(15),
                 missing: None,
+            })),
+            prevention: Some(Box::new(PreventionHealth {
+                dry_run: true,
+                rules: 16,
+                unavailable: [("prevent_open".into(), "it is not there".into())].into(),
+                counts: PreventionCounts { acts: 17, untold: 18, spared: 19, missed: 20 },
             })),
         };
         self.event(None, EventData::Heartbeat(data))

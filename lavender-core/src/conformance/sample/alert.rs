@@ -11,6 +11,17 @@ use crate::{
 };
 
 impl Sample {
+    /// What the kernel prevented by itself.
+    pub(super) fn prevented(&mut self, process: &Arc<Process>) -> Arc<Event> {
+        let order = ResponseOrder {
+            cause: ResponseCause::Rule("a rule".into()),
+            action: ResponseAction::Deny,
+            target: ResponseTarget::Process(process.id()),
+            decided_by: "the kernel".into(),
+        };
+        self.event(None, EventData::Response(ResponseOutcome::new(order, Outcome::Done)))
+    }
+
     /// What was done about an alert: something to everything that something can be done to.
     pub fn responses(&mut self, process: &Arc<Process>, alert: AlertId) -> Vec<Arc<Event>> {
         let response = |action, target, outcome| {
