@@ -26,6 +26,9 @@ use support::{Group, PATIENCE, can_run, copy_of, temporary};
 /// How often each promise is tried.
 const TRIES: usize = 100;
 
+/// How often a refusal is: on an emulated machine each takes a second.
+const REFUSALS: usize = 20;
+
 const RULE: &str = "the rule";
 
 fn plan(
@@ -444,16 +447,16 @@ fn a_program_is_refused_where_the_kernel_asks() {
         assert!(own.runs(&evil));
         return;
     }
-    for _ in 0..TRIES {
+    for _ in 0..REFUSALS {
         let (status, _, ran) = own.run(&evil);
         assert_eq!((status.code(), ran), (Some(126), false), "{status}");
         assert!(own.runs(&good));
     }
     let (status, _, ran) = own.run_script(&script);
     assert!(!status.success() && !ran, "the interpreter is refused");
-    let told = outcomes(&mut prevention, TRIES + 1);
+    let told = outcomes(&mut prevention, REFUSALS + 1);
     let counts = prevention.counts().unwrap();
-    assert_eq!(counts.acts, TRIES as u64 + 1);
+    assert_eq!(counts.acts, REFUSALS as u64 + 1);
     assert_eq!(told.len() as u64 + counts.untold, counts.acts);
     assert!(told.iter().all(|told| told.order.action == ResponseAction::Deny), "{told:?}");
 }
