@@ -8,7 +8,7 @@ pub(super) use self::aarch64 as calls;
 pub(super) use self::x86_64 as calls;
 
 /// The calls that a probe reads, and those of the 32-bit table.
-type Calls = (&'static [usize], &'static [usize]);
+pub(super) type Calls = (&'static [usize], &'static [usize]);
 
 /// On x86-64: `arch/x86/entry/syscalls`.
 #[cfg(any(test, target_arch = "x86_64"))]

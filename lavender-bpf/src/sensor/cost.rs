@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libbpf_rs::{ProgramHandle, libbpf_sys};
+use libbpf_rs::libbpf_sys;
 use serde::{Deserialize, Serialize};
 
 use super::SensorError;
@@ -13,7 +13,8 @@ use super::live::Sensor;
 /// What one program of the probes took while it was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramCost {
-    /// Its name in the kernel. The exits of all system calls are seen by one.
+    /// Its name in the kernel. The exits of all system calls are seen by one, or by copies of one at the functions of calls,
+    /// which go on with the same and are added up.
     pub program: String,
     /// How often it ran.
     pub runs: u64,
@@ -24,7 +25,7 @@ pub struct ProgramCost {
 /// A measurement that goes on: see [`Sensor::measure`]. The kernel stops counting when it is dropped.
 #[derive(Debug)]
 pub struct CostMeasurement {
-    programs: Vec<(ProgramHandle, ProgramCost)>,
+    programs: Vec<(OwnedFd, ProgramCost)>,
     _counting: OwnedFd,
 }
 
@@ -49,12 +50,17 @@ impl Sensor {
         let failed = |source| SensorError::Read { what: "the time that programs take", source };
         let counting = count_run_time().map_err(failed)?;
         let mut programs = Vec::new();
+        let mut begin = |name: &str, program: BorrowedFd<'_>| -> io::Result<()> {
+            let (runs, run_time_ns) = read(program)?;
+            let cost = ProgramCost { program: name.into(), runs, run_time_ns };
+            programs.push((program.try_clone_to_owned()?, cost));
+            Ok(())
+        };
         for program in self.loaded().object.progs_mut().filter(|program| program.autoload()) {
-            let name = program.name().to_string_lossy().into_owned();
-            let handle = ProgramHandle::try_from(&program)
-                .map_err(|error| failed(io::Error::other(error)))?;
-            let (runs, run_time_ns) = read(handle.as_fd()).map_err(failed)?;
-            programs.push((handle, ProgramCost { program: name, runs, run_time_ns }));
+            begin(&program.name().to_string_lossy(), program.as_fd()).map_err(failed)?;
+        }
+        for copy in self.loaded().call_exits() {
+            begin("call_exit", copy).map_err(failed)?;
         }
         Ok(CostMeasurement { programs, _counting: counting })
     }
@@ -63,15 +69,22 @@ impl Sensor {
 impl CostMeasurement {
     /// What each program has taken since it began. One that cannot be asked is left out.
     pub fn costs(&self) -> Vec<ProgramCost> {
-        let since = |(handle, start): &(ProgramHandle, ProgramCost)| {
-            let (runs, run_time_ns) = read(handle.as_fd()).ok()?;
-            Some(ProgramCost {
-                program: start.program.clone(),
-                runs: runs.saturating_sub(start.runs),
-                run_time_ns: run_time_ns.saturating_sub(start.run_time_ns),
-            })
-        };
-        self.programs.iter().filter_map(since).collect()
+        let mut costs: Vec<ProgramCost> = Vec::new();
+        for (program, start) in &self.programs {
+            let Ok((runs, run_time_ns)) = read(program.as_fd()) else { continue };
+            let runs = runs.saturating_sub(start.runs);
+            let run_time_ns = run_time_ns.saturating_sub(start.run_time_ns);
+            match costs.iter_mut().find(|cost| cost.program == start.program) {
+                Some(cost) => {
+                    cost.runs += runs;
+                    cost.run_time_ns += run_time_ns;
+                }
+                None => {
+                    costs.push(ProgramCost { program: start.program.clone(), runs, run_time_ns })
+                }
+            }
+        }
+        costs
     }
 }
 

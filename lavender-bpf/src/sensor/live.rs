@@ -220,7 +220,7 @@ impl Sensor {
     ///
     /// When the rings cannot be read.
     pub fn finish(mut self) -> Result<Vec<EventBatch>, SensorError> {
-        self.loaded.links.clear();
+        self.loaded.detach_all();
         // A probe may still run on another processor. Once every processor has been through the scheduler,
         // none does.
         if membarrier(MembarrierCommand::Global).is_err() {
@@ -323,10 +323,10 @@ impl Sensor {
             source: io::Error::other(error),
         })?;
         // More system calls than the one above, for what hardly any kernel does: not with every batch.
-        if due || self.loaded.links.is_empty() {
+        if due || self.loaded.is_detached() {
             let next = time.as_nanos() + COUNTERS_INTERVAL.as_nanos() as u64;
             self.counters_due = BootTime::from_nanos(next);
-            lost.events.extend(self.misses.read());
+            lost.events.extend(self.misses.read(&self.loaded));
         }
         Ok(lost)
     }
@@ -355,7 +355,7 @@ impl Sensor {
     fn take_snapshot(&mut self) -> Result<Option<BootTime>, SensorError> {
         let now = self.clock.boot_time();
         let too_soon = self.snapshot_at.is_some_and(|at| now.since(at) < SNAPSHOT_INTERVAL);
-        if !self.snapshot_due || too_soon || self.loaded.links.is_empty() {
+        if !self.snapshot_due || too_soon || self.loaded.is_detached() {
             return Ok(None);
         }
         self.snapshot_due = false;

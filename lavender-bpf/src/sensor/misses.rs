@@ -13,6 +13,8 @@ use super::object::Loaded;
 #[derive(Debug, Default)]
 pub(super) struct Misses {
     programs: Vec<(ProgramHandle, EventKind, u64)>,
+    /// Of all the programs at the functions of calls, of which more may come.
+    calls: u64,
 }
 
 impl Misses {
@@ -31,12 +33,18 @@ impl Misses {
             };
             programs.push((ProgramHandle::try_from(&program)?, kind, 0));
         }
-        Ok(Self { programs })
+        Ok(Self { programs, calls: 0 })
     }
 
     /// What was left out since the last call.
-    pub(super) fn read(&mut self) -> Vec<Loss> {
+    pub(super) fn read(&mut self, loaded: &Loaded) -> Vec<Loss> {
         let mut lost = Vec::new();
+        let calls = loaded.call_exits().filter_map(recursion_misses).sum::<u64>().max(self.calls);
+        if calls > self.calls {
+            // One of the calls, wanted or not.
+            lost.push(Loss::new(LossStage::KernelRead, EventKind::Unknown, calls - self.calls));
+            self.calls = calls;
+        }
         for (program, kind, seen) in &mut self.programs {
             let now = recursion_misses(program.as_fd()).unwrap_or(*seen);
             let count = now.saturating_sub(*seen);

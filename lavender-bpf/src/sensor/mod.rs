@@ -1,10 +1,13 @@
 //! The live kernel: probes loaded and attached, rings read, events assembled.
 
 mod audit;
+mod call_exits;
+mod call_functions;
 mod calls;
 mod config;
 mod cost;
 mod filtered;
+mod hooks;
 mod limits;
 mod live;
 mod losses;

@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::BorrowedFd;
 
-use libbpf_rs::btf::Btf;
-use libbpf_rs::btf::types::Typedef;
 use libbpf_rs::{
     Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, set_print,
 };
 use zerocopy::IntoBytes;
 
 use super::SensorError;
+use super::call_exits::{self, CallExits};
 use super::config::{Config, RingBytes};
+use super::hooks::{Hooks, SyscallHook};
 use super::plan::{KernelPlan, PlanKey};
 use crate::record::{
     ArgumentsRecord, BpfRecord, ChangeRecord, ConnectRecord, CredentialsRecord, DnsRecord,
@@ -87,98 +89,12 @@ pub(super) const RINGS: [&str; 3] = ["process_ring", "network_ring", "file_ring"
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// By the names of their programs. Before `object`: detached before it is unloaded.
-    pub(super) links: BTreeMap<&'static str, Link>,
+    links: BTreeMap<&'static str, Link>,
+    /// Where system calls are seen at their functions.
+    call_exits: Option<CallExits>,
     pub(super) object: Object,
     pub(super) probes: Vec<Probe>,
     hooks: Hooks,
-}
-
-/// Where the exits of system calls are seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SyscallHook {
-    /// The cheaper one.
-    BtfTracepoint,
-    /// The one whose programs are never preempted.
-    Tracepoint,
-}
-
-/// By which name the kernel has the tracepoint of requests of `io_uring`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum IoUringHook {
-    SubmitReq,
-    /// Before 6.3.
-    SubmitSqe,
-}
-
-impl IoUringHook {
-    fn of_kernel() -> Self {
-        let named = |btf: &Btf<'_>| {
-            btf.type_by_name::<Typedef<'_>>("btf_trace_io_uring_submit_sqe").is_some()
-        };
-        if Btf::from_vmlinux().is_ok_and(|btf| named(&btf)) {
-            Self::SubmitSqe
-        } else {
-            Self::SubmitReq
-        }
-    }
-}
-
-/// Which of several hooks for the same is taken.
-#[derive(Clone, Copy, Debug)]
-struct Hooks {
-    syscall: SyscallHook,
-    io_uring: IoUringHook,
-}
-
-impl Hooks {
-    /// The ones to try first, and the others.
-    ///
-    /// From 7.0 on a program at a BTF tracepoint can be preempted, and the kernel leaves out each run that meets
-    /// it on that processor meanwhile: measured, 6 % of the opens of a storm. At the older kind of tracepoint
-    /// preemption is off.
-    fn in_order(probes: &[Probe]) -> [Self; 2] {
-        let io_uring = if probes.contains(&Probe::IoUring) {
-            IoUringHook::of_kernel()
-        } else {
-            IoUringHook::SubmitReq
-        };
-        let release = rustix::system::uname();
-        let major = release.release().to_str().ok().and_then(|text| text.split('.').next());
-        let syscalls = match major.and_then(|major| major.parse::<u32>().ok()) {
-            Some(major) if major >= 7 => [SyscallHook::Tracepoint, SyscallHook::BtfTracepoint],
-            _ => [SyscallHook::BtfTracepoint, SyscallHook::Tracepoint],
-        };
-        syscalls.map(|syscall| Self { syscall, io_uring })
-    }
-
-    const fn program(self, probe: Probe) -> &'static str {
-        match (probe, self.syscall) {
-            (Probe::ProcessFork, _) => "process_fork",
-            (Probe::ProcessExec, _) => "process_exec",
-            (Probe::ProcessExit, _) => "process_exit",
-            (Probe::Signal, _) => "signal_generate",
-            (Probe::IoUring, _) => match self.io_uring {
-                IoUringHook::SubmitReq => "io_uring_submit",
-                IoUringHook::SubmitSqe => "io_uring_submit_before_6_3",
-            },
-            (Probe::Snapshot, _) => "snapshot",
-            // All that is left is read off the exits of system calls.
-            (_, SyscallHook::BtfTracepoint) => "syscall_exit",
-            (_, SyscallHook::Tracepoint) => "syscall_exit_classic",
-        }
-    }
-
-    const fn mechanism(self, probe: Probe) -> &'static str {
-        match (self.syscall, self.io_uring) {
-            (_, IoUringHook::SubmitSqe) if matches!(probe, Probe::IoUring) => {
-                "tp_btf/io_uring_submit_sqe"
-            }
-            (SyscallHook::Tracepoint, _) if probe.is_of_syscalls() => {
-                "tracepoint/raw_syscalls/sys_exit"
-            }
-            _ => probe.mechanism(),
-        }
-    }
 }
 
 impl Loaded {
@@ -189,9 +105,14 @@ impl Loaded {
         rings: &RingBytes,
     ) -> Result<Self, libbpf_rs::Error> {
         log_to_tracing();
-        let [first, second] = Hooks::in_order(probes);
-        Self::with_hooks(probes, config, rings, first)
-            .or_else(|_| Self::with_hooks(probes, config, rings, second))
+        let mut result = Err(io::Error::other("no hook to try").into());
+        for hooks in Hooks::in_order(probes) {
+            result = Self::with_hooks(probes, config, rings, hooks);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     fn with_hooks(
@@ -203,19 +124,34 @@ impl Loaded {
         WARNINGS.with_borrow_mut(Vec::clear);
         config.want(probes);
         let mut open = ObjectBuilder::default().open_memory(&OBJECT.0)?;
-        let programs: Vec<&str> = probes.iter().map(|probe| hooks.program(*probe)).collect();
+        let programs = probes.iter().filter_map(|probe| hooks.program(*probe)).collect();
         configure(&mut open, &programs, &config, rings)?;
+        let call_exits = match hooks.syscall {
+            SyscallHook::Functions(functions) => {
+                let types = functions.types_of(probes);
+                call_exits::configure(&mut open, &types)?;
+                Some((functions, types))
+            }
+            _ => None,
+        };
         let object = open.load()?;
-        let mut loaded = Self { links: BTreeMap::new(), object, probes: probes.to_vec(), hooks };
+        let call_exits = call_exits
+            .map(|(functions, types)| CallExits::new(&object, functions, types.into_keys()))
+            .transpose()?;
+        let (links, probes) = (BTreeMap::new(), probes.to_vec());
+        let mut loaded = Self { links, call_exits, object, probes, hooks };
         // All of them, to know that this kernel takes them; a plan then detaches what nothing needs.
         loaded.attach(|_| true)?;
         Ok(loaded)
     }
 
-    /// The programs of the probes for which `is_needed` holds. The snapshot is attached each time that it is read.
-    fn programs(&self, is_needed: impl Fn(Probe) -> bool) -> BTreeSet<&'static str> {
+    /// The probes for which `is_needed` holds. The snapshot is attached each time that it is read.
+    fn needed(&self, is_needed: impl Fn(Probe) -> bool) -> (Vec<Probe>, BTreeSet<&'static str>) {
         let probes = self.probes.iter().copied().filter(|probe| *probe != Probe::Snapshot);
-        probes.filter(|probe| is_needed(*probe)).map(|probe| self.hooks.program(probe)).collect()
+        let (at_functions, others): (Vec<Probe>, Vec<Probe>) = probes
+            .filter(|probe| is_needed(*probe))
+            .partition(|it| self.hooks.is_at_functions(*it));
+        (at_functions, others.into_iter().filter_map(|probe| self.hooks.program(probe)).collect())
     }
 
     /// Attaches the probes for which `is_needed` holds, where they are not.
@@ -223,7 +159,11 @@ impl Loaded {
         &mut self,
         is_needed: impl Fn(Probe) -> bool,
     ) -> Result<(), libbpf_rs::Error> {
-        for name in self.programs(is_needed) {
+        let (at_functions, programs) = self.needed(is_needed);
+        if let Some(exits) = &mut self.call_exits {
+            exits.attach(&at_functions)?;
+        }
+        for name in programs {
             let program = self.object.progs_mut().find(|program| program.name() == name);
             if let (false, Some(program)) = (self.links.contains_key(name), program) {
                 self.links.insert(name, program.attach()?);
@@ -234,13 +174,34 @@ impl Loaded {
 
     /// Detaches the other probes.
     pub(super) fn detach(&mut self, is_needed: impl Fn(Probe) -> bool) {
-        let needed = self.programs(is_needed);
-        self.links.retain(|name, _| needed.contains(name));
+        let (at_functions, programs) = self.needed(is_needed);
+        if let Some(exits) = &mut self.call_exits {
+            exits.detach_others(&at_functions);
+        }
+        self.links.retain(|name, _| programs.contains(name));
     }
 
-    /// Whether anything is attached to this hook, by the name of the program.
+    /// Detaches all probes, for good.
+    pub(super) fn detach_all(&mut self) {
+        self.detach(|_| false);
+    }
+
+    /// Whether all probes are detached.
+    pub(super) fn is_detached(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Whether what a probe sees is attached.
     pub(super) fn is_attached(&self, probe: Probe) -> bool {
-        self.links.contains_key(self.hooks.program(probe))
+        match &self.call_exits {
+            Some(exits) if self.hooks.is_at_functions(probe) => exits.has(probe),
+            _ => self.hooks.program(probe).is_some_and(|name| self.links.contains_key(name)),
+        }
+    }
+
+    /// The programs at the functions of calls.
+    pub(super) fn call_exits(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.call_exits.iter().flat_map(CallExits::programs)
     }
 
     fn reports(&self) -> Vec<ProbeReport> {
@@ -254,21 +215,19 @@ impl Loaded {
         self.object
             .maps()
             .find(|map| map.name() == name)
-            .ok_or_else(|| {
-                std::io::Error::new(std::io::ErrorKind::NotFound, format!("no map {name}")).into()
-            })
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no map {name}")).into())
             .and_then(|map| MapHandle::try_from(&map))
     }
 }
 
 fn configure(
     open: &mut OpenObject,
-    programs: &[&str],
+    programs: &BTreeSet<&str>,
     config: &Config,
     rings: &RingBytes,
 ) -> Result<(), libbpf_rs::Error> {
     for mut program in open.progs_mut() {
-        let wanted = programs.iter().any(|name| program.name() == *name);
+        let wanted = program.name().to_str().is_some_and(|name| programs.contains(name));
         program.set_autoload(wanted);
     }
     for mut map in open.maps_mut() {
