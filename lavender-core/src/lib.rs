@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use lavender_core::event::{Event, EventData, Heartbeat};
+//! use lavender_core::event::{Event, EventData};
 //! use lavender_core::{AgentId, AgentIdentity, BootId, BootTime, Origin, Sequencer, TenantId, Timestamp, codec};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +24,7 @@
 //!     boot_time: BootTime::from_nanos(5),
 //!     tid: 0,
 //!     process: None,
-//!     data: EventData::Heartbeat(Heartbeat::default()),
+//!     data: EventData::Heartbeat(Box::default()),
 //! });
 //! let wire = codec::encode_batch(&source, &[Arc::clone(&event)])?;
 //! assert_eq!(codec::decode_batch(&wire)?, (source, vec![event]));

@@ -268,7 +268,7 @@ async fn heartbeats_tell_by_kind_what_was_throttled() {
     let beats: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.data {
-            EventData::Heartbeat(beat) => Some((beat.lost, &*beat.throttled)),
+            EventData::Heartbeat(beat) => Some((beat.lost, &beat.throttled)),
             _ => None,
         })
         .collect();

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork, Heartbeat};
+use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork};
 use lavender_core::pipeline::Pipeline;
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
@@ -164,7 +164,7 @@ impl Stateful for Judge {
 #[tokio::test]
 async fn what_a_stage_leaves_is_raised_the_worst_first_and_what_repeats_is_answered() {
     let ids = sequencer();
-    let beat = event(&ids, EventData::Heartbeat(Heartbeat::default()));
+    let beat = event(&ids, EventData::Heartbeat(Box::default()));
     let batch = EventBatch { events: vec![beat], lost: Vec::new() };
     let (kept, calls) = (Arc::new(Kept::default()), Calls::default());
     let published = Arc::clone(&kept) as Arc<dyn Publisher>;
@@ -191,7 +191,7 @@ async fn what_a_stage_leaves_is_raised_the_worst_first_and_what_repeats_is_answe
 #[tokio::test]
 async fn what_was_done_is_published_with_what_it_was_done_about() {
     let ids = sequencer();
-    let beat = event(&ids, EventData::Heartbeat(Heartbeat::default()));
+    let beat = event(&ids, EventData::Heartbeat(Box::default()));
     let fork = event(&ids, EventData::Fork(Fork {}));
     let batch = EventBatch { events: vec![Arc::clone(&beat), fork], lost: Vec::new() };
     let (kept, calls) = (Arc::new(Kept::default()), Calls::default());

@@ -174,7 +174,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use lavender_core::event::{EventData, Heartbeat};
+    use lavender_core::event::EventData;
     use lavender_core::{AgentId, BootId, BootTime, Origin, TenantId, Timestamp};
 
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
                     boot_time: BootTime::from_nanos(1),
                     tid: 0,
                     process: None,
-                    data: EventData::Heartbeat(Heartbeat::default()),
+                    data: EventData::Heartbeat(Box::default()),
                 })
             })
             .collect()

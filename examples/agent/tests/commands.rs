@@ -29,7 +29,7 @@ use lavender_control_plane::{
     Broker as PlaneBroker, Commanding, ControlPlane, Options, serve, welcome,
 };
 use lavender_core::command::{CommandAction, KeyId, Signer, Verifier};
-use lavender_core::event::{Event, EventData, EventKind, Heartbeat};
+use lavender_core::event::{Event, EventData, EventKind};
 use lavender_core::pipeline::run_commands;
 use lavender_core::ruleset::PublishedRulesets;
 use lavender_core::store::{AuditAction, AuditQuery, TimeRange};
@@ -148,7 +148,7 @@ impl Plane {
                 boot_time: SystemClock.boot_time(),
                 tid: 0,
                 process: None,
-                data: EventData::Heartbeat(Heartbeat::default()),
+                data: EventData::Heartbeat(Box::default()),
             });
             let source = AgentIdentity { tenant: tenant.clone(), agent, host: "web-1".into() };
             store.append(&source, &[heartbeat]).await.unwrap();

@@ -89,7 +89,7 @@ impl AgentMetrics {
         for (kind, count) in &beat.filtered {
             add(&self.filtered, "kind", kind.as_str(), *count);
         }
-        for (kind, count) in &*beat.throttled {
+        for (kind, count) in &beat.throttled {
             add(&self.throttled, "kind", kind.as_str(), *count);
         }
         for (why, count) in &beat.unhashed {

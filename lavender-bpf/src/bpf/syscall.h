@@ -202,8 +202,11 @@ int syscall_exit_classic(struct trace_event_raw_sys_exit *context)
 	SEC("fexit")                                                      \
 	int BPF_PROG(call_body_##type_number, struct pt_regs *regs, long result) \
 	{                                                                 \
+		u64 nr = number_of_call(regs);                            \
+		if (!may_be_wanted(nr))                                   \
+			return 0;                                         \
 		enter();                                                  \
-		on_syscall_exit(regs, result);                            \
+		on_syscall_exit(regs, nr, result);                        \
 		leave();                                                  \
 		return 0;                                                 \
 	}

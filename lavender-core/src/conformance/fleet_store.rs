@@ -208,7 +208,7 @@ async fn the_last_heartbeat_is_kept(store: &impl FleetStore) {
     let mut beat = |second, beat: Heartbeat| {
         sample.set_now(after(second));
         let event = sample.heartbeat();
-        Arc::new(Event { data: EventData::Heartbeat(beat), ..(*event).clone() })
+        Arc::new(Event { data: EventData::Heartbeat(Box::new(beat)), ..(*event).clone() })
     };
     let with = |uptime_ms, fault: &str| Heartbeat {
         uptime_ms,
@@ -265,7 +265,8 @@ async fn an_agent_that_does_not_see_is_degraded(store: &impl FleetStore) {
         ),
     ] {
         sample.set_now(after(second));
-        let event = Event { data: EventData::Heartbeat(beat), ..(*sample.heartbeat()).clone() };
+        let event =
+            Event { data: EventData::Heartbeat(Box::new(beat)), ..(*sample.heartbeat()).clone() };
         store.append(&source, &[Arc::new(event)]).await.unwrap();
         store.sweep_liveness(&TIMES, after(second)).await.unwrap();
         let query = TransitionQuery { limit: 1, ..TransitionQuery::new(TimeRange::ALL) };

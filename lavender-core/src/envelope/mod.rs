@@ -117,7 +117,7 @@ pub enum Encoding {
 /// ```
 /// use std::sync::Arc;
 /// use lavender_core::envelope::Envelope;
-/// use lavender_core::event::{Event, EventData, Heartbeat};
+/// use lavender_core::event::{Event, EventData};
 /// use lavender_core::transport::{Message, Payload, Topic};
 /// use lavender_core::{AgentId, AgentIdentity, BootId, BootTime, Origin, TenantId, Timestamp};
 ///
@@ -133,7 +133,7 @@ pub enum Encoding {
 ///     boot_time: BootTime::from_nanos(5),
 ///     tid: 0,
 ///     process: None,
-///     data: EventData::Heartbeat(Heartbeat::default()),
+///     data: EventData::Heartbeat(Box::default()),
 /// });
 /// let message = Message { source, topic: Topic::TelemetryRaw, payload: Payload::Events(vec![event]) };
 /// let envelopes = Envelope::encode(&message, 1_000_000)?;

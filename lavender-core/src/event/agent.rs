@@ -73,9 +73,9 @@ pub struct Heartbeat {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filtered: BTreeMap<EventKind, u64>,
     /// Events since the agent started beyond what the sensor lets through of one process or control group, by kind. They are
-    /// counted as lost too. In a box, as the canary is.
+    /// counted as lost too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub throttled: Box<BTreeMap<EventKind, u64>>,
+    pub throttled: BTreeMap<EventKind, u64>,
     /// Files of programs since the agent started that were not hashed, by why: one is counted each time that it was asked
     /// for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -164,7 +164,7 @@ pub enum EventData {
     /// A name was looked up.
     DnsQuery(DnsQuery),
     /// The agent lives.
-    Heartbeat(Heartbeat),
+    Heartbeat(Box<Heartbeat>),
     /// Something was not seen, or not kept.
     Lost(Loss),
     /// The agent started.

@@ -90,7 +90,7 @@ impl Stage {
                 _ = heartbeat.tick(), if heartbeat_interval.is_some() => {
                     let uptime = self.clock.boot_time().since(started);
                     let beat = self.heartbeat(source, uptime);
-                    self.say(EventData::Heartbeat(beat)).await;
+                    self.say(EventData::Heartbeat(Box::new(beat))).await;
                 }
                 _ = look.tick(), if self.canary.is_some() && !stopping => {
                     if let Some(sight) = self.look_for_canary() {
@@ -130,7 +130,7 @@ impl Stage {
             forgotten: gaps.forgotten,
             late: gaps.late,
             filtered: source.filtered(),
-            throttled: Box::new(self.throttled.clone()),
+            throttled: self.throttled.clone(),
             unhashed: source.unhashed(),
             undescribed: source.undescribed(),
             isolated: self.responder.as_ref().is_some_and(|responder| responder.is_isolated()),

@@ -112,7 +112,7 @@ impl Events {
             && agent.heartbeat.as_ref().is_none_or(|(_, last)| *last <= at)
             && heartbeat::kept(beat).is_some()
         {
-            agent.heartbeat = Some((beat.clone(), at));
+            agent.heartbeat = Some(((**beat).clone(), at));
         }
         let record = &mut agent.record;
         record.first_seen = record.first_seen.min(at);

@@ -137,7 +137,7 @@ async fn beat(stage: &mut Stage, agent: usize, beat: Heartbeat) {
     let sample = &mut stage.agents[agent];
     sample.set_now(SystemClock.now());
     let event = sample.heartbeat();
-    let event = Arc::new(Event { data: EventData::Heartbeat(beat), ..(*event).clone() });
+    let event = Arc::new(Event { data: EventData::Heartbeat(Box::new(beat)), ..(*event).clone() });
     stage.store.append(&sample.source().clone(), &[event]).await.unwrap();
 }
 

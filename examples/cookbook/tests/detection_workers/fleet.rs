@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{
-    Arguments, Credentials, Event, EventData, EventKind, Exec, Executable, Heartbeat, Loss,
-    LossStage, Namespaces, Process,
+    Arguments, Credentials, Event, EventData, EventKind, Exec, Executable, Loss, LossStage,
+    Namespaces, Process,
 };
 use lavender_core::{
     AgentId, AgentIdentity, BootId, BootTime, ByteString, Captured, ExecId, Origin, ProcessId,
@@ -136,7 +136,7 @@ pub(crate) fn events_at(
         boot_time: BootTime::from_nanos(count + 1),
         tid: 0,
         process: None,
-        data: EventData::Heartbeat(Heartbeat::default()),
+        data: EventData::Heartbeat(Box::default()),
     }));
     events
 }

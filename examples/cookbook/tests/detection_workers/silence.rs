@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lavender_core::event::{Event, EventData, EventKind, Heartbeat, Loss, LossStage};
+use lavender_core::event::{Event, EventData, EventKind, Loss, LossStage};
 use lavender_core::pipeline::{
     DetectionOptions, DetectionProgress, DetectionReport, DetectionWorker,
 };
@@ -164,7 +164,7 @@ async fn a_loss_that_one_worker_heard_of_marks_what_another_raises() {
         lost.process = None;
         lost.data = match is_lost {
             true => EventData::Lost(Loss::new(LossStage::Queue, EventKind::Exec, 7)),
-            false => EventData::Heartbeat(Heartbeat::default()),
+            false => EventData::Heartbeat(Box::default()),
         };
         setting.publish(1, &[event, Arc::new(lost)]).await;
         running.abort();

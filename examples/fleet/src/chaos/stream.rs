@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lavender_core::event::{
-    Arguments, Credentials, Event, EventData, Exec, Executable, Heartbeat, Namespaces, Process,
+    Arguments, Credentials, Event, EventData, Exec, Executable, Namespaces, Process,
 };
 use lavender_core::{
     AgentId, AgentIdentity, BootId, BootTime, ByteString, Captured, ExecId, Origin, ProcessId,
@@ -130,7 +130,7 @@ impl Streams {
             false => Duration::from_nanos(step * sequence + random.below(step.max(1))),
         };
         let (process, data) = match last {
-            true => (None, EventData::Heartbeat(Heartbeat::default())),
+            true => (None, EventData::Heartbeat(Box::default())),
             false => {
                 let exec = Exec { filename: text("x"), previous_executable: None };
                 (

@@ -45,7 +45,7 @@ impl Sample {
             forgotten: 5,
             late: 6,
             filtered: [(EventKind::FileOpen, 7)].into(),
-            throttled: Box::new([(EventKind::FileOpen, 1)].into()),
+            throttled: [(EventKind::FileOpen, 1)].into(),
             unhashed: [(Unhashed::Gone, 2)].into(),
             undescribed: [(Undescribed::NotFound, 3)].into(),
             isolated: true,
@@ -76,7 +76,7 @@ impl Sample {
                 counts: PreventionCounts { acts: 17, untold: 18, spared: 19, missed: 20 },
             })),
         };
-        self.event(None, EventData::Heartbeat(data))
+        self.event(None, EventData::Heartbeat(Box::new(data)))
     }
 
     /// An event of a kind that this version does not know.

@@ -39,7 +39,7 @@ impl Stage {
 
     /// Tells, by a heartbeat, that the canary is not seen any more, which is an alert, or that it is again.
     pub(super) async fn tell_sight(&mut self, sight: Sight, beat: Heartbeat) {
-        let beat = self.own_event(EventData::Heartbeat(beat));
+        let beat = self.own_event(EventData::Heartbeat(Box::new(beat)));
         let mut found = Found::default();
         match sight {
             Sight::Lost(missing) => {
