@@ -46,29 +46,22 @@ impl Window {
         let Some(at) = self.log.put(&element) else { return };
         let home = cell(element.time, span);
         let fired = self.fired.has(home);
-        let view = self.log.view();
         // Mostly it is in no window but its own, and that has its alert.
-        let surplus = if fired && at + 1 == view.len() {
-            match test {
-                WindowTest::Count(least) => spare(&view, home.saturating_mul(span), at + 1, *least),
-                _ => superfluous(&view, (home, span), element.value, Some(test.kept())),
+        let decides = !fired || at + 1 < self.log.len();
+        if decides && self.decide((test, span), watermark, at, scratch, fire) {
+            return;
+        }
+        let surplus = match test {
+            WindowTest::Count(least) if fired => {
+                let view = self.log.view();
+                let (begin, end) = bounds(&view, home, span);
+                end.checked_sub(*least).filter(|oldest| view.time(*oldest) >= begin)
             }
-        } else {
-            if self.decide((test, span), watermark, at, scratch, fire) {
-                return;
-            }
-            let view = self.log.view();
-            match test {
-                WindowTest::Count(least) if fired => {
-                    let (begin, end) = bounds(&view, home, span);
-                    spare(&view, begin, end, *least)
-                }
-                // Every element counts until then.
-                WindowTest::Count(_) => None,
-                _ => {
-                    let kept = fired.then(|| test.kept());
-                    superfluous(&view, (home, span), element.value, kept)
-                }
+            // Every element counts until then.
+            WindowTest::Count(_) => None,
+            _ => {
+                let kept = fired.then(|| test.kept());
+                superfluous(&self.log.view(), (home, span), element.value, kept)
             }
         };
         match surplus {
@@ -232,13 +225,6 @@ fn measure(
             test.holds(set).then(|| f64::from(set.count_ones()))
         }
     }
-}
-
-/// Which element of a cell that has fired a new one has made superfluous, where `least` are asked for. The cell's elements
-/// are before `end`, and not before the time `begin`.
-#[inline]
-fn spare(view: &View<'_>, begin: i64, end: usize, least: usize) -> Option<usize> {
-    end.checked_sub(least).filter(|oldest| view.time(*oldest) >= begin)
 }
 
 /// Which element of a cell a new one of this value has made superfluous. `kept` is how many a cell keeps that has fired.
