@@ -1,5 +1,7 @@
 //! Which events leave the kernel: what the rules in use need, and what the configuration asks for beside it.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +26,7 @@ pub struct Policy {
     telemetry: Telemetry,
     against_agent: SensorPlan,
     canary: Option<SensorPlan>,
+    guarded_files: Vec<PathBuf>,
 }
 
 impl Policy {
@@ -35,6 +38,7 @@ impl Policy {
     ) -> Self {
         let own = own_files(config, file, more_dirs);
         Self {
+            guarded_files: guarded_files(config, &own),
             telemetry: config.sensor.telemetry.clone(),
             against_agent: SensorPlan::against_agent(own),
             canary: canary.map(Canary::plan),
@@ -51,6 +55,11 @@ impl Policy {
         plan
     }
 
+    /// The agent's files that no other process has to change.
+    pub fn guarded_files(&self) -> &[PathBuf] {
+        &self.guarded_files
+    }
+
     /// What shows the agent's canary.
     pub const fn canary(&self) -> Option<&SensorPlan> {
         self.canary.as_ref()
@@ -60,6 +69,18 @@ impl Policy {
     pub const fn against_agent(&self) -> &SensorPlan {
         &self.against_agent
     }
+}
+
+/// Of the agent's own files, those that are there: not what comes and goes with the store, nor what `release` takes away.
+fn guarded_files(config: &Config, own: &[Vec<u8>]) -> Vec<PathBuf> {
+    let state: &str = config.response.isolate.state_file.as_ref();
+    let passing = |path: &[u8]| {
+        let ends = [&b"-wal"[..], b"-shm", b"-journal"];
+        path == state.as_bytes() || ends.iter().any(|end| path.ends_with(end))
+    };
+    let lasting = own.iter().filter(|path| !passing(path));
+    let paths = lasting.map(|path| PathBuf::from(OsString::from_vec(path.clone())));
+    paths.filter(|path| path.is_file()).collect()
 }
 
 /// How much of a fault is told.

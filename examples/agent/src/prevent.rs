@@ -1,5 +1,6 @@
 //! Prevention in the kernel, as configured: begun, kept in step with the rules, and told of.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -32,7 +33,7 @@ struct Change {
 }
 
 impl Prevented {
-    /// Has the kernel decide what these rules mark, if that is configured. What is done is told to `responses` from a thread of
+    /// Has the kernel decide what these rules mark, if that is configured, and guard the agent with these files, if that is. What is done is told to `responses` from a thread of
     /// its own, and ends when nobody listens there. Also how it stands, where it is on.
     ///
     /// # Errors
@@ -40,13 +41,15 @@ impl Prevented {
     /// [`Exit::Host`] when nothing can be prevented here, [`Exit::Configuration`] for a filter that cannot be.
     pub fn start(
         config: &Config,
+        own_files: &[PathBuf],
         rules: &RuleSet,
         responses: mpsc::Sender<ResponseOutcome>,
     ) -> Result<(Self, Option<watch::Receiver<PreventionHealth>>), Failure> {
         if !config.prevention.enabled {
             return Ok((Self::default(), None));
         }
-        let kernel = Prevention::start(&plan(rules), options(config)).map_err(failure)?;
+        let options = options(config, own_files);
+        let kernel = Prevention::start(&plan(rules), options).map_err(failure)?;
         let (health, standing) = watch::channel(kernel.health().map_err(failure)?);
         let (changes, asked) = std::sync::mpsc::channel();
         thread::Builder::new()
@@ -111,7 +114,7 @@ fn plan(rules: &RuleSet) -> PreventionPlan {
     preventions.plan
 }
 
-fn options(config: &Config) -> PreventionOptions {
+fn options(config: &Config, own_files: &[PathBuf]) -> PreventionOptions {
     let protected = config.response.protected_executables.iter();
     PreventionOptions {
         dry_run: config.prevention.dry_run,
@@ -120,6 +123,8 @@ fn options(config: &Config) -> PreventionOptions {
         excluded_cgroups: config.sensor.exclude_cgroups.clone(),
         included_uids: config.sensor.include_uids.clone(),
         protected_executables: protected.map(|path| path.as_ref().into()).collect(),
+        protect_agent: config.prevention.protect_agent,
+        own_files: own_files.to_vec(),
     }
 }
 

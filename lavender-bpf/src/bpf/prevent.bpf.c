@@ -233,5 +233,6 @@ int BPF_PROG(prevent_open, struct file *file, int ret)
 }
 
 #include "prevent_connect.h"
+#include "guard.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -65,7 +65,17 @@ struct prevent_config {
 const volatile struct prevent_config config SEC(".rodata.config");
 
 /* prevent_record.hook */
-enum prevent_hook { HOOK_EXEC_KILL, HOOK_EXEC_DENY, HOOK_OPEN, HOOK_CONNECT };
+enum prevent_hook {
+	HOOK_EXEC_KILL,
+	HOOK_EXEC_DENY,
+	HOOK_OPEN,
+	HOOK_CONNECT,
+	/* Of the agent itself; these are the numbers of their entries, too. */
+	HOOK_GUARD_SIGNAL,
+	HOOK_GUARD_PTRACE,
+	HOOK_GUARD_FILES,
+	HOOK_GUARD_BPF,
+};
 
 /* prevent_record.what */
 #define WHAT_DRY_RUN 1

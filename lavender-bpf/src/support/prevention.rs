@@ -19,11 +19,32 @@ pub enum PreventionHook {
     Open,
     /// A socket is not connected.
     Connect,
+    /// The agent is sent no signal.
+    GuardSignal,
+    /// The agent is not taken hold of by `ptrace`, nor its memory.
+    GuardPtrace,
+    /// The agent's files are not removed, renamed, written, or given another mode or owner.
+    GuardFiles,
+    /// The agent's programs, maps and links are not handed out.
+    GuardBpf,
 }
 
 impl PreventionHook {
     /// Every hook.
-    pub const ALL: [Self; 4] = [Self::ExecKill, Self::ExecDeny, Self::Open, Self::Connect];
+    pub const ALL: [Self; 8] = [
+        Self::ExecKill,
+        Self::ExecDeny,
+        Self::Open,
+        Self::Connect,
+        Self::GuardSignal,
+        Self::GuardPtrace,
+        Self::GuardFiles,
+        Self::GuardBpf,
+    ];
+
+    /// Those that guard the agent itself.
+    pub const GUARDS: [Self; 4] =
+        [Self::GuardSignal, Self::GuardPtrace, Self::GuardFiles, Self::GuardBpf];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {
@@ -32,6 +53,10 @@ impl PreventionHook {
             Self::ExecDeny => "prevent_exec_deny",
             Self::Open => "prevent_open",
             Self::Connect => "prevent_connect",
+            Self::GuardSignal => "guard_signal",
+            Self::GuardPtrace => "guard_ptrace",
+            Self::GuardFiles => "guard_files",
+            Self::GuardBpf => "guard_bpf",
         }
     }
 
@@ -42,6 +67,10 @@ impl PreventionHook {
             Self::ExecDeny => "lsm/bprm_check_security",
             Self::Open => "lsm/file_open",
             Self::Connect => "lsm/socket_connect",
+            Self::GuardSignal => "lsm/task_kill",
+            Self::GuardPtrace => "lsm/ptrace_access_check",
+            Self::GuardFiles => "lsm/inode_unlink",
+            Self::GuardBpf => "lsm/bpf",
         }
     }
 }

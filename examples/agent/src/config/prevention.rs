@@ -13,10 +13,12 @@ pub struct PreventionConfig {
     pub dry_run: bool,
     /// Kill a new program that a rule refuses, where the kernel cannot refuse it.
     pub kill_for_deny: bool,
+    /// Guard the agent itself: but for pid 1 and the kernel, nobody ends it, takes hold of it, or changes its files.
+    pub protect_agent: bool,
 }
 
 impl Default for PreventionConfig {
     fn default() -> Self {
-        Self { enabled: false, dry_run: true, kill_for_deny: false }
+        Self { enabled: false, dry_run: true, kill_for_deny: false, protect_agent: false }
     }
 }

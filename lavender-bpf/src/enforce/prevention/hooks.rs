@@ -30,6 +30,18 @@ pub(super) enum Connects {
     Cgroup,
 }
 
+/// What differs between kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    connects: Connects,
+    /// Whether it is the second argument that says which file's mode or owner is set, as from 6.9 on.
+    setattr_second: bool,
+}
+
+impl Variant {
+    const FIRST: Self = Self { connects: Connects::Lsm, setattr_second: false };
+}
+
 /// How the kernel is hooked.
 #[derive(Clone, Copy, Debug)]
 struct Way {
@@ -42,6 +54,10 @@ fn way(hook: Hook, connects: Connects) -> Way {
         (Hook::ExecKill, _) => &["prevent_exec_kill"],
         (Hook::ExecDeny, _) => &["prevent_exec_deny"],
         (Hook::Open, _) => &["prevent_open"],
+        (Hook::GuardSignal, _) => &["guard_signal"],
+        (Hook::GuardPtrace, _) => &["guard_ptrace"],
+        (Hook::GuardFiles, _) => &["guard_unlink", "guard_rename", "guard_setattr", "guard_open"],
+        (Hook::GuardBpf, _) => &["guard_bpf"],
         (Hook::Connect, Connects::Lsm) => &["prevent_connect"],
         (Hook::Connect, Connects::Cgroup) => &["prevent_connect4", "prevent_connect6"],
     };
@@ -60,19 +76,21 @@ pub(super) struct Loaded {
     object: Object,
     /// Where connects are looked at, if it is at control groups.
     cgroups: Vec<PathBuf>,
-    connects: Connects,
+    variant: Variant,
     pub(super) reports: Vec<PreventionReport>,
 }
 
 impl Loaded {
     /// Loads whatever the kernel takes, and attaches nothing.
     pub(super) fn new(config: &Config, cgroups: &[PathBuf]) -> Result<Self, String> {
-        let (reports, connects) = try_each(config, cgroups);
+        let (reports, variant) = try_each(config, cgroups);
         let available = reports.iter().filter(|report| report.is_available());
-        let programs: Vec<&str> =
-            available.flat_map(|report| way(report.hook, connects).programs).copied().collect();
-        let mut loaded = Self::load(&programs, config, cgroups).map_err(|error| reason(&error))?;
-        loaded.connects = connects;
+        let programs: Vec<&str> = available
+            .flat_map(|report| way(report.hook, variant.connects).programs)
+            .copied()
+            .collect();
+        let mut loaded =
+            Self::load(&programs, variant, config, cgroups).map_err(|error| reason(&error))?;
         loaded.reports = reports;
         loaded.learn_agent().map_err(|error| {
             format!("who the agent is cannot be told to the kernel: {}", reason(&error))
@@ -82,6 +100,7 @@ impl Loaded {
 
     fn load(
         programs: &[&str],
+        variant: Variant,
         config: &Config,
         cgroups: &[PathBuf],
     ) -> Result<Self, libbpf_rs::Error> {
@@ -96,6 +115,8 @@ impl Loaded {
                 map.set_initial_value(config.as_bytes())?;
             } else if map.name() == ".data.self" {
                 map.set_initial_value(&std::process::id().to_ne_bytes())?;
+            } else if map.name() == ".rodata.setattr" {
+                map.set_initial_value(&u32::from(variant.setattr_second).to_ne_bytes())?;
             }
         }
         let object = open.load()?;
@@ -103,7 +124,7 @@ impl Loaded {
             links: BTreeMap::new(),
             object,
             cgroups: cgroups.to_vec(),
-            connects: Connects::Cgroup,
+            variant,
             reports: Vec::new(),
         })
     }
@@ -121,7 +142,7 @@ impl Loaded {
 
     /// Whether a process can be killed as it connects.
     pub(super) const fn kills_at_connect(&self) -> bool {
-        matches!(self.connects, Connects::Lsm)
+        matches!(self.variant.connects, Connects::Lsm)
     }
 
     /// Attaches the hooks for which `is_needed` holds, where they are not.
@@ -133,7 +154,7 @@ impl Loaded {
     }
 
     fn attach_one(&mut self, hook: Hook) -> Result<(), String> {
-        let Way { programs, mechanism } = way(hook, self.connects);
+        let Way { programs, mechanism } = way(hook, self.variant.connects);
         for name in programs {
             if self.links.contains_key(name) {
                 continue;
@@ -154,7 +175,7 @@ impl Loaded {
     pub(super) fn detach(&mut self, is_needed: impl Fn(Hook) -> bool) {
         let needed = Hook::ALL.into_iter().filter(|hook| is_needed(*hook));
         let needed: Vec<&str> =
-            needed.flat_map(|hook| way(hook, self.connects).programs).copied().collect();
+            needed.flat_map(|hook| way(hook, self.variant.connects).programs).copied().collect();
         self.links.retain(|name, _| needed.contains(name));
     }
 
@@ -189,13 +210,13 @@ fn attach_to_cgroups(program: &ProgramMut<'_>, cgroups: &[PathBuf]) -> Result<Ve
 }
 
 /// What can be used on this host, each hook loaded and attached by itself for a moment.
-pub(super) fn try_each(config: &Config, cgroups: &[PathBuf]) -> (Vec<PreventionReport>, Connects) {
+pub(super) fn try_each(config: &Config, cgroups: &[PathBuf]) -> (Vec<PreventionReport>, Variant) {
     let lsm = is_lsm_asked(config);
-    let attempt = |hook: Hook, connects: Connects| {
-        let Way { programs, mechanism } = way(hook, connects);
+    let attempt = |hook: Hook, variant: Variant| {
+        let mechanism = way(hook, variant.connects).mechanism;
         let tried = match &lsm {
             Err(why) if mechanism.starts_with("lsm/") => Err(why.clone()),
-            _ => try_one(hook, (programs, connects), config, cgroups),
+            _ => try_one(hook, variant, config, cgroups),
         };
         let status = match tried {
             Ok(()) => ProbeStatus::Available,
@@ -203,38 +224,43 @@ pub(super) fn try_each(config: &Config, cgroups: &[PathBuf]) -> (Vec<PreventionR
         };
         PreventionReport { hook, mechanism: mechanism.into(), status }
     };
-    let mut connects = Connects::Lsm;
-    let report = |hook| match hook {
-        Hook::Connect => {
-            let by_lsm = attempt(hook, Connects::Lsm);
-            if by_lsm.is_available() {
-                return by_lsm;
-            }
-            connects = Connects::Cgroup;
-            attempt(hook, Connects::Cgroup)
+    let mut variant = Variant::FIRST;
+    let report = |hook| {
+        let first = attempt(hook, variant);
+        let other = match hook {
+            Hook::Connect => Variant { connects: Connects::Cgroup, ..variant },
+            Hook::GuardFiles => Variant { setattr_second: true, ..variant },
+            _ => return first,
+        };
+        if first.is_available() {
+            return first;
         }
-        hook => attempt(hook, Connects::Lsm),
+        variant = other;
+        attempt(hook, other)
     };
     let reports = Hook::ALL.into_iter().map(report).collect();
-    (reports, connects)
+    (reports, variant)
 }
 
 fn try_one(
     hook: Hook,
-    (programs, connects): (&[&str], Connects),
+    variant: Variant,
     config: &Config,
     cgroups: &[PathBuf],
 ) -> Result<(), String> {
-    let mut loaded = Loaded::load(programs, config, cgroups).map_err(|error| reason(&error))?;
-    loaded.connects = connects;
+    let programs = way(hook, variant.connects).programs;
+    let mut loaded =
+        Loaded::load(programs, variant, config, cgroups).map_err(|error| reason(&error))?;
     loaded.attach_one(hook)
 }
 
 /// Whether the kernel asks LSM programs at all. It may take and attach them, and never ask them where BPF is none of the
 /// security modules that it was booted with.
 fn is_lsm_asked(config: &Config) -> Result<(), String> {
-    let Way { programs, .. } = way(Hook::Open, Connects::Lsm);
-    let mut loaded = Loaded::load(programs, config, &[]).map_err(|error| reason(&error))?;
+    let variant = Variant::FIRST;
+    let programs = way(Hook::Open, variant.connects).programs;
+    let mut loaded =
+        Loaded::load(programs, variant, config, &[]).map_err(|error| reason(&error))?;
     loaded.learn_agent().map_err(|error| reason(&error))?;
     loaded.attach_one(Hook::Open)?;
     File::open(Path::new("/proc/self/stat")).map_err(|error| error.to_string())?;

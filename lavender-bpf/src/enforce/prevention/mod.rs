@@ -1,6 +1,7 @@
 //! Prevention: what rules mark so, and the kernel can decide alone, is killed or refused before it takes effect.
 
 mod config;
+mod guard;
 mod hooks;
 mod tables;
 mod told;
@@ -15,6 +16,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 use zerocopy::IntoBytes as _;
 
 use self::config::{Config, cgroups};
+use self::guard::Guarded;
 use self::hooks::Loaded;
 use self::tables::{FileKey, Means, Tables};
 use self::told::Told;
@@ -36,6 +38,11 @@ pub struct PreventionOptions {
     pub included_uids: Vec<u32>,
     /// Programs that are never acted upon, by absolute path: known by the file that has that path, and by the path.
     pub protected_executables: Vec<PathBuf>,
+    /// Guard the agent itself: nobody but the process with pid 1 and the kernel may send it a signal, take hold of it, change its
+    /// `own_files`, or be handed its programs, maps and links.
+    pub protect_agent: bool,
+    /// Files that are guarded with the agent: those that have these paths now.
+    pub own_files: Vec<PathBuf>,
 }
 
 impl Default for PreventionOptions {
@@ -48,6 +55,8 @@ impl Default for PreventionOptions {
             excluded_cgroups: Vec::new(),
             included_uids: Vec::new(),
             protected_executables: Vec::new(),
+            protect_agent: false,
+            own_files: Vec::new(),
         }
     }
 }
@@ -96,6 +105,8 @@ fn list(missing: &[Missing]) -> String {
 /// A file that an open makes is there, empty, though the open is refused: security modules are asked after it. Files that
 /// are renamed or linked to a path are not opened, and connections by sending are not connected.
 ///
+/// With [`protect_agent`](PreventionOptions::protect_agent) the process itself is guarded, too, wherever the filters are.
+///
 /// What is done is told by [`poll`](Self::poll), at most 128 times in a second; the rest is counted.
 ///
 /// ```no_run
@@ -122,6 +133,7 @@ pub struct Prevention {
     loaded: Loaded,
     options: PreventionOptions,
     tables: Tables,
+    guarded: Guarded,
     /// What was in use before: the last of what was done by it may be still to be told, and a program that was interrupted may
     /// be looking at it still. It goes with the next change.
     retired: Tables,
@@ -153,9 +165,10 @@ impl Prevention {
         let told = loaded.map("acts").and_then(|map| Told::new(map, boot)).map_err(&read)?;
         let counts = loaded.map("counts").map_err(&read)?;
         let retired = Tables::default();
-        let tables = Tables::default();
+        let (tables, guarded) = (Tables::default(), Guarded::default());
         let next_number = FIRST_NUMBER;
-        let mut prevention = Self { told, loaded, options, tables, retired, next_number, counts };
+        let mut prevention =
+            Self { told, loaded, options, tables, guarded, retired, next_number, counts };
         prevention.apply(plan)?;
         Ok(prevention)
     }
@@ -170,9 +183,15 @@ impl Prevention {
         self.retired = Tables::default();
         let mut spared = self.options.protected_executables.clone();
         spared.extend(std::env::current_exe());
-        let next = Tables::new(plan, self.means(), &spared, self.next_number);
+        let mut next = Tables::new(plan, self.means(), &spared, self.next_number);
         self.next_number = next.end();
         let takes = PreventionError::kernel("the kernel does not take what is to be prevented");
+        if self.options.protect_agent {
+            next.guard(|hook| self.loaded.has(hook));
+            let guarded = Guarded::now(&self.options.own_files);
+            guarded.put(&self.loaded, &self.guarded).map_err(&takes)?;
+            self.guarded = guarded;
+        }
         if let Err(error) = self.put(&next, &self.tables.files) {
             self.remove(&next, &self.tables.files);
             return Err(takes(error));
@@ -300,7 +319,7 @@ impl Prevention {
     }
 }
 
-/// Numbers below stand for no test.
+/// Numbers below are those of what guards the agent.
 const FIRST_NUMBER: u32 = 16;
 
 fn this_boot() -> Result<BootId, PreventionError> {

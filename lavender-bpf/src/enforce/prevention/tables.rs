@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use lavender_core::{
 use rustix::fs::{major, minor};
 use zerocopy::{Immutable, IntoBytes};
 
+use super::guard;
 use crate::support::PreventionHook as Hook;
 
 /// `struct verdict`.
@@ -115,6 +117,16 @@ pub(super) struct FileKey {
     reserved: u32,
 }
 
+impl FileKey {
+    /// The file that has this path.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::metadata(path)?;
+        // As the kernel numbers it: system calls split the number differently.
+        let device = major(file.dev()) << 20 | minor(file.dev());
+        Ok(Self { inode: file.ino(), device, reserved: 0 })
+    }
+}
+
 /// What a number in a verdict stands for.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -182,6 +194,18 @@ impl Tables {
         tables
     }
 
+    /// Has the agent itself guarded, as far as the hooks are there.
+    pub(super) fn guard(&mut self, has: impl Fn(Hook) -> bool) {
+        for (number, hook, entry) in guard::entries() {
+            if has(hook) {
+                self.hooks.insert(hook);
+                self.entries.insert(number, entry);
+            } else {
+                self.missing.insert(hook);
+            }
+        }
+    }
+
     /// The first number that is not given yet.
     pub(super) const fn end(&self) -> u32 {
         self.next
@@ -194,11 +218,7 @@ impl Tables {
     }
 
     fn spare(&mut self, path: &Path) {
-        if let Ok(file) = fs::metadata(path) {
-            // As the kernel numbers it: system calls split the number differently.
-            let device = major(file.dev()) << 20 | minor(file.dev());
-            self.files.insert(FileKey { inode: file.ino(), device, reserved: 0 });
-        }
+        self.files.extend(FileKey::of(path));
         let resolved = fs::canonicalize(path);
         for path in [Some(path.to_owned()), resolved.ok()].into_iter().flatten() {
             let text = path.to_str().and_then(|path| path.parse::<PathText>().ok());
