@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real kernel")]
 
+mod preventing;
 mod support;
 
 use std::fs;
@@ -13,31 +14,20 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use lavender_bpf::support::PreventionHook;
-use lavender_bpf::{Prevention, PreventionOptions};
 use lavender_core::{
     CalledTest, FileUse, Outcome, PathTest, PeerTest, PreventionAction, PreventionPlan,
-    PreventionRule, PreventionTest, ResponseAction, ResponseCause, ResponseOutcome, ResponseTarget,
+    PreventionTest, ResponseAction, ResponseCause, ResponseTarget,
 };
-use support::{Group, PATIENCE, can_run, copy_of, temporary};
+use preventing::{RULE, armed, connects, has, outcomes, plan, start};
+use support::{Group, can_run, copy_of, temporary};
 
 /// How often each promise is tried.
 const TRIES: usize = 100;
 
 /// How often a refusal is: on an emulated machine each takes a second.
 const REFUSALS: usize = 20;
-
-const RULE: &str = "the rule";
-
-fn plan(
-    action: PreventionAction,
-    tests: impl IntoIterator<Item = PreventionTest>,
-) -> PreventionPlan {
-    let tests = tests.into_iter().collect();
-    PreventionPlan::new([PreventionRule { id: RULE.into(), action, tests }])
-}
 
 fn whole(path: &Path) -> PathTest {
     PathTest::Whole(path.to_str().unwrap().parse().unwrap())
@@ -49,39 +39,6 @@ fn below(path: &Path) -> PathTest {
 
 fn named(name: &str) -> PathTest {
     PathTest::Name(name.parse().unwrap())
-}
-
-/// Only in the group, and not in dry-run.
-fn armed(group: &Group) -> PreventionOptions {
-    PreventionOptions {
-        dry_run: false,
-        included_cgroups: vec![group.folder.clone()],
-        ..PreventionOptions::default()
-    }
-}
-
-fn start(plan: &PreventionPlan, options: PreventionOptions) -> Prevention {
-    Prevention::start(plan, options).unwrap()
-}
-
-/// Whether a hook is there; says if it is not.
-fn has(prevention: &Prevention, hook: PreventionHook) -> bool {
-    let report = prevention.hooks().iter().find(|report| report.hook == hook).unwrap();
-    if let Some(reason) = report.reason() {
-        println!("skipped: {hook}: {reason}");
-    }
-    report.is_available()
-}
-
-/// Waits for so many outcomes, and then for more that should not come.
-fn outcomes(prevention: &mut Prevention, count: usize) -> Vec<ResponseOutcome> {
-    let begun = Instant::now();
-    let mut all = Vec::new();
-    while all.len() < count && begun.elapsed() < PATIENCE {
-        all.extend(prevention.poll(Duration::from_millis(100)).unwrap());
-    }
-    all.extend(prevention.poll(Duration::from_millis(50)).unwrap());
-    all
 }
 
 /// Programs of the test's own, in a folder of its own, which write a file when they run.
@@ -356,30 +313,6 @@ fn what_both_plans_have_is_prevented_while_they_are_exchanged() {
     assert_eq!(runs.join().unwrap(), TRIES);
 }
 
-/// What connects to each of its arguments, and prints the errors: another program than the test's own, which is spared.
-const CONNECT: &str = r#"
-    use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
-    my ($times, @to) = @ARGV;
-    for my $one ((@to) x $times) {
-        my ($host, $port) = split m{/}, $one;
-        my $v6 = $host =~ /:/;
-        my $at = $v6 ? pack_sockaddr_in6($port, inet_pton(AF_INET6, $host)) : pack_sockaddr_in($port, inet_aton($host));
-        socket(my $socket, $v6 ? PF_INET6 : PF_INET, SOCK_STREAM, 0) or die $!;
-        print connect($socket, $at) ? 0 : $! + 0, " ";
-    }
-"#;
-
-/// Connects from within the group, to each so many times: the errors, or 0.
-fn connects(group: &Group, to: &[SocketAddr], times: usize) -> Vec<i32> {
-    let mut command = group.command("/usr/bin/perl");
-    command.args(["-e", CONNECT]).arg(times.to_string());
-    command.args(to.iter().map(|to| format!("{}/{}", to.ip(), to.port())));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let errors = String::from_utf8(output.stdout).unwrap();
-    errors.split_whitespace().map(|error| error.parse().unwrap()).collect()
-}
-
 #[test]
 fn a_connect_is_refused_by_port_by_address_and_by_both() {
     if !can_run() {
@@ -552,98 +485,4 @@ fn what_is_done_in_a_loop_is_counted_and_not_told_each_time() {
     assert_eq!(counts.acts, 20_000);
     assert_eq!(told.len() as u64 + counts.untold, counts.acts);
     assert!(counts.untold > 0, "{counts:?}");
-}
-
-/// What others try with the agent, one after the other: the errors, or 0.
-const TOUCH: &str = r#"
-    my ($pid, $file, @objects) = @ARGV;
-    my @tries = (
-        sub { kill('CONT', $pid) },
-        sub { open(my $m, '+<', "/proc/$pid/mem") },
-        sub { open(my $f, '>>', $file) },
-        sub { chmod(0600, $file) },
-        sub { truncate($file, 0) },
-        sub { rename($file, "$file-2") && rename("$file-2", $file) },
-        sub { link($file, "$file-3") && rename("$file-3", "$file-4") && unlink("$file-4") },
-        sub { open(my $n, '>', "$file-5"); rename("$file-5", $file) },
-        sub { unlink($file) },
-    );
-    for my $id (@objects) {
-        push @tries, sub { my $attr = pack('L4', $id, 0, 0, 0); syscall(321, 14, $attr, 16) >= 0 };
-    }
-    for my $try (@tries) { $! = 0; print $try->() ? 0 : $! + 0, " "; }
-    print kill(0, $pid) ? 0 : $! + 0, " ";
-    print open(my $f, '<', $file) ? 0 : $! + 0;
-"#;
-
-/// The maps that this process has.
-fn own_maps() -> Vec<u32> {
-    let descriptors = fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
-    let texts = descriptors.filter_map(|one| fs::read_to_string(one.path()).ok());
-    let id = |text: String| {
-        text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse().ok())
-    };
-    texts.filter_map(id).collect()
-}
-
-fn touch(file: &Path, maps: &[u32]) -> Vec<i32> {
-    let mut command = Command::new("/usr/bin/perl");
-    command.args(["-e", TOUCH]).arg(std::process::id().to_string()).arg(file);
-    command.args(maps.iter().map(ToString::to_string));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let errors = String::from_utf8(output.stdout).unwrap();
-    errors.split_whitespace().map(|error| error.parse().unwrap()).collect()
-}
-
-#[test]
-fn the_agent_is_guarded_with_its_files_and_its_objects_in_the_kernel() {
-    if !can_run() {
-        return;
-    }
-    let folder = temporary();
-    let file = fs::canonicalize(folder.path()).unwrap().join("own");
-    fs::write(&file, "content").unwrap();
-    let mut options = PreventionOptions {
-        dry_run: false,
-        protect_agent: true,
-        own_files: vec![file.clone()],
-        ..PreventionOptions::default()
-    };
-    let mut prevention = start(&PreventionPlan::default(), options.clone());
-    if !PreventionHook::GUARDS.iter().all(|hook| has(&prevention, *hook)) {
-        assert_eq!(prevention.health().unwrap().unavailable.len(), 4);
-        return;
-    }
-    let maps = own_maps();
-    assert!(!maps.is_empty());
-    let tried = if cfg!(target_arch = "x86_64") { &maps[..1] } else { &[] };
-    let errors = touch(&file, tried);
-    let (refused, allowed) = errors.split_at(errors.len() - 2);
-    assert!(refused.iter().all(|error| [1, 13].contains(error)), "{errors:?}");
-    assert_eq!(refused.len(), 9 + tried.len());
-    assert_eq!(allowed, [0, 0], "asking whether it is there, and reading");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
-    let told = outcomes(&mut prevention, refused.len());
-    assert!(told.len() >= refused.len(), "{told:?}");
-    let rule = ResponseCause::Rule("lavender-agent-protection".into());
-    assert!(told.iter().all(|told| told.order.cause == rule), "{told:?}");
-    assert!(told.iter().all(|told| told.order.action == ResponseAction::Deny), "{told:?}");
-    // The agent itself does as it likes.
-    fs::write(&file, "other").unwrap();
-    for rest in ["own-3", "own-5"] {
-        fs::remove_file(folder.path().join(rest)).unwrap();
-    }
-    // In dry-run, and afterwards, so does everybody.
-    drop(prevention);
-    options.dry_run = true;
-    let mut prevention = start(&PreventionPlan::default(), options);
-    let errors = touch(&file, &[]);
-    assert!(errors[..9].iter().all(|error| *error == 0), "{errors:?}");
-    let told = outcomes(&mut prevention, 9);
-    assert!(told.iter().all(|told| told.outcome == Outcome::DryRun), "{told:?}");
-    drop(prevention);
-    fs::write(&file, "again").unwrap();
-    let errors = touch(&file, &own_maps());
-    assert!(errors[..9].iter().all(|error| *error == 0), "{errors:?}");
 }

@@ -88,6 +88,14 @@ static __always_inline bool find_peer(struct task_struct *task, struct peer_key 
 	if (!peer->generation)
 		return false;
 	*verdict = verdict_of(peer);
+	/* Of a plan that was exchanged meanwhile, some may have been gone. */
+	u32 now = generation;
+	if (now != peer->generation) {
+		peer->generation = now;
+		struct verdict again = verdict_of(peer);
+		if (again.action > verdict->action)
+			*verdict = again;
+	}
 	if (!verdict->entry || !is_wanted(task))
 		return false;
 	int spared = is_spared_here(task);
