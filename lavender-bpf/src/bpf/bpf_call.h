@@ -126,7 +126,7 @@ static __always_inline void fill_bpf_path(struct bpf_scratch *scratch, struct ta
 	if (!scratch->walk.done)
 		record->header.flags |= walked ? WALK_CUT : WALK_UNREADABLE;
 	record->walk_length = walked;
-	long read = read_name(scratch->strings + walked, scratch->path.path);
+	long read = read_text(scratch->strings + walked, NAME_MAX_BYTES, scratch->path.path);
 	if (read <= 0)
 		record->header.flags |= NAME_UNREADABLE;
 	else if (read == NAME_MAX_BYTES)

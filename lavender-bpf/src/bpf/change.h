@@ -238,7 +238,7 @@ static __always_inline u64 fill_place(struct change_scratch *scratch, struct tas
 		place->flags |= WALK_IS_FILE;
 	} else {
 		CLAMP(at, OPEN_ROOM + WALK_ROOM);
-		long read = read_name(scratch->strings + at, name);
+		long read = read_text(scratch->strings + at, NAME_MAX_BYTES, name);
 		if (read <= 0)
 			place->flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

@@ -42,7 +42,7 @@ static __always_inline long copy_argument(struct exec_failed_scratch *scratch)
 	}
 	u64 at = scratch->start + length;
 	CLAMP(at, EXEC_FAILED_ROOM - ARGUMENT_MAX_BYTES);
-	long read = bpf_probe_read_user_str(scratch->strings + at, ARGUMENT_MAX_BYTES, (void *)address);
+	long read = read_text(scratch->strings + at, ARGUMENT_MAX_BYTES, address);
 	if (read <= 0) {
 		header->flags |= ARGUMENTS_UNREADABLE;
 		return 1;
@@ -98,7 +98,7 @@ static __always_inline u64 fill_exec_name(struct exec_failed_scratch *scratch, s
 	if (is_file) {
 		record->header.flags |= WALK_IS_FILE;
 	} else {
-		long read = bpf_probe_read_user_str(scratch->strings + at, NAME_MAX_BYTES, (void *)name);
+		long read = read_text(scratch->strings + at, NAME_MAX_BYTES, name);
 		if (read <= 0)
 			record->header.flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

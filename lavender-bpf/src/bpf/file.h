@@ -111,7 +111,7 @@ static __always_inline void emit_open(struct task_struct *task, struct open_call
 		record->header.flags |= at ? WALK_CUT : WALK_UNREADABLE;
 	record->walk_length = at;
 	if (!file) {
-		long read = read_name(scratch->strings + at, call->name);
+		long read = read_text(scratch->strings + at, NAME_MAX_BYTES, call->name);
 		if (read <= 0)
 			record->header.flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

@@ -131,7 +131,7 @@ static __always_inline u64 fill_texts(struct tamper_scratch *scratch, struct tas
 	}
 	record->walk_length = walked;
 	if (name) {
-		long read = bpf_probe_read_user_str(scratch->strings + walked, NAME_MAX_BYTES, (void *)name);
+		long read = read_text(scratch->strings + walked, NAME_MAX_BYTES, name);
 		if (read <= 0)
 			record->header.flags |= NAME_UNREADABLE;
 		else if (read == NAME_MAX_BYTES)

@@ -21,9 +21,9 @@ struct walk {
 
 /* Reads a string of the program's own, its NUL counted; negative when it cannot be read. Kernels such as 6.1 say 0 of an
  * empty one, newer ones 1. */
-static __always_inline long read_name(u8 *to, u64 name)
+static __always_inline long read_text(u8 *to, u32 size, u64 address)
 {
-	long read = bpf_probe_read_user_str(to, NAME_MAX_BYTES, (void *)name);
+	long read = bpf_probe_read_user_str(to, size, (void *)address);
 	if (read)
 		return read;
 	*to = 0;
