@@ -66,6 +66,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     if !table.prevention.iter().find(kills).is_some_and(support::PreventionReport::is_available) {
         return Err("no program can be killed as it starts".into());
     }
+    let asked: Vec<_> =
+        table.prevention.iter().filter(|row| row.mechanism.starts_with("lsm/")).collect();
+    let available = asked.iter().filter(|row| row.is_available()).count();
+    if available != 0 && available != asked.len() {
+        return Err("some of the security module's programs cannot be used".into());
+    }
     watch()
 }
 

@@ -119,15 +119,19 @@ static __always_inline void take(struct climb *climb, struct verdict *verdict)
 		climb->verdict = *verdict;
 }
 
-/* What one plan says of the path that was climbed. */
-static __noinline int descend(struct climb *climb, u32 root, u32 slot)
+/* Looks a path up for one purpose: the verdict, and whether the file is that of a program that is spared. */
+static __noinline int look_up(struct climb *climb, struct path *path, u32 slot)
 {
 	if (!climb || slot >= SLOTS)
 		return 0;
-	struct node *node = child_of(climb, root + ROOT_NAMES, climb->own_name);
+	climb->spared = 0;
+	climb_path(climb, path);
+	u32 parent = generation;
+	if (!parent || !climb->done || !climb->count)
+		return 0;
+	struct node *node = child_of(climb, parent + ROOT_NAMES, climb->own_name);
 	if (node)
 		take(climb, &node->whole[slot]);
-	u32 parent = root;
 	BEFORE_LOOP;
 	for (u32 depth = 1; depth <= PARTS_MAX; depth++) {
 		u32 count = climb->count;
@@ -137,31 +141,13 @@ static __noinline int descend(struct climb *climb, u32 root, u32 slot)
 		if (!node)
 			break;
 		if (depth == count) {
-			climb->spared |= node->spared;
+			climb->spared = node->spared;
 			take(climb, &node->whole[slot]);
 		} else {
 			take(climb, &node->below[slot]);
 		}
 		parent = node->id;
 	}
-	return 0;
-}
-
-/* Looks a path up for one purpose: the verdict, and whether the file is that of a program that is spared. */
-static __noinline int look_up(struct climb *climb, struct path *path, u32 slot)
-{
-	if (!climb || slot >= SLOTS)
-		return 0;
-	climb->spared = 0;
-	climb_path(climb, path);
-	u32 root = generation;
-	if (!root || !climb->done || !climb->count)
-		return 0;
-	descend(climb, root, slot);
-	/* Of a plan that was exchanged meanwhile, some may have been gone. */
-	u32 now = generation;
-	if (now != root)
-		descend(climb, now, slot);
 	return 0;
 }
 
@@ -179,13 +165,21 @@ struct {
 volatile u32 asks_called SEC(".data.called") = 0;
 
 /* How a program is called: `whole` is for the text as a whole, `below` for what stands behind its last slash. */
-static __noinline int look_up_called_in(struct climb *climb, struct called *called, s64 read, u32 root, u32 slot)
+static __noinline int look_up_called(struct climb *climb, struct task_struct *task, u64 name, u32 slot)
 {
-	if (!climb || !called || slot >= SLOTS)
+	u32 root = generation;
+
+	if (!climb || slot >= SLOTS || !root || !asks_called)
 		return 0;
-	struct node *node = child_of(climb, root + ROOT_CALLED, (u64)called->text);
+	struct node *node = child_of(climb, root + ROOT_CALLED, name);
 	if (node)
 		take(climb, &node->whole[slot]);
+	struct called *called = bpf_task_storage_get(&calls, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!called) {
+		COUNT(missed);
+		return 0;
+	}
+	long read = bpf_probe_read_kernel_str(called->text, CALLED_BYTES, (void *)name);
 	BEFORE_LOOP;
 	for (u32 back = 2; back <= PART_BYTES; back++) {
 		if (read < back)
@@ -199,24 +193,5 @@ static __noinline int look_up_called_in(struct climb *climb, struct called *call
 			take(climb, &node->below[slot]);
 		break;
 	}
-	return 0;
-}
-
-static __noinline int look_up_called(struct climb *climb, struct task_struct *task, u64 name, u32 slot)
-{
-	u32 root = generation;
-
-	if (!climb || slot >= SLOTS || !root || !asks_called)
-		return 0;
-	struct called *called = bpf_task_storage_get(&calls, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!called) {
-		COUNT(missed);
-		return 0;
-	}
-	s64 read = bpf_probe_read_kernel_str(called->text, CALLED_BYTES, (void *)name);
-	look_up_called_in(climb, called, read, root, slot);
-	u32 now = generation;
-	if (now != root)
-		look_up_called_in(climb, called, read, now, slot);
 	return 0;
 }
