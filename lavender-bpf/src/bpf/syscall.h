@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One program at the exit of every system call. Entry and exit would tax every call twice; at the exit the arguments
+/* What is seen at the exits of system calls: by one program for all of them, or, at the end of this file, at the wanted calls'
+ * own functions. Entry and exit would tax every call twice; at the exit the arguments
  * are still in the registers, and the result is known. A bitmap of the plan says which calls are wanted. */
 #pragma once
 

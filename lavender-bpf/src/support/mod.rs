@@ -266,7 +266,7 @@ impl Probe {
         ProbeReport { probe: self, kind: self.kind(), mechanism: mechanism.into(), status }
     }
 
-    /// What it hooks in the kernel first; [`ProbeReport::mechanism`] says what it was in the end.
+    /// What it hooks in every kernel that it runs on; [`ProbeReport::mechanism`] says what it was where there is better.
     pub const fn mechanism(self) -> &'static str {
         match self {
             Self::ProcessFork => "tp_btf/sched_process_fork",
