@@ -31,7 +31,8 @@ const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">\u{202e}';alert(1)
 
 /// Does what a scenario asks for.
 async fn act(stage: &mut Stage, asked: &Value) -> Value {
-    let now = SystemClock.now();
+    let ahead = asked["ahead"].as_u64().map_or(Duration::ZERO, Duration::from_secs);
+    let now = SystemClock.now().saturating_add(ahead);
     match asked["do"].as_str().unwrap() {
         "act" => {
             let alert = stage.act(now).await;
