@@ -3,11 +3,16 @@
 //! Detection never waits for telemetry to be taken: what does not fit is shed, the lowest priority
 //! first, and counted by kind. Three things are never shed: alerts, the events that an alert rests on, and
 //! the counts of what was lost.
+//!
+//! Telemetry gathers for a moment before it is published: what takes it, a disk or a broker, takes one message as
+//! soon as ten. What may not wait takes with it what did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::timeout;
 
 use super::Overflow;
 use crate::AgentIdentity;
@@ -21,6 +26,12 @@ pub(super) const MESSAGE_ITEMS: usize = 256;
 
 /// The most alerts that wait for the transport; detection waits beyond that.
 const QUEUED_ALERTS: usize = 16_384;
+
+/// So many events do not wait for more.
+const GATHERED_ITEMS: usize = 4_096;
+
+/// The most pieces of a queue that are published at once.
+const PIECES: usize = 1_024;
 
 /// The side of the queues that detection sees.
 pub(super) struct Egress {
@@ -39,14 +50,14 @@ pub(super) struct Drain {
     publisher: Arc<dyn Publisher>,
 }
 
+/// `delay` is how long telemetry may wait for more.
 pub(super) fn queue(
-    capacity: usize,
-    overflow: Overflow,
+    (capacity, overflow, delay): (usize, Overflow, Duration),
     (source, telemetry): (AgentIdentity, Topic),
     publisher: Arc<dyn Publisher>,
 ) -> (Egress, Drain) {
-    let (events, event_drain) = lane(capacity);
-    let (alerts, alert_drain) = lane(QUEUED_ALERTS);
+    let (events, event_drain) = lane(capacity, delay);
+    let (alerts, alert_drain) = lane(QUEUED_ALERTS, Duration::ZERO);
     (
         Egress { events, alerts, capacity, overflow },
         Drain { events: event_drain, alerts: alert_drain, source, telemetry, publisher },
@@ -62,6 +73,8 @@ impl Egress {
         keep: impl Fn(&Event) -> bool,
         shed: &mut LossCounts,
     ) {
+        let urgency =
+            if events.iter().any(|event| keep(event)) { Urgency::Now } else { Urgency::Soon };
         if self.overflow == Overflow::Shed {
             let free = self.events.free.available_permits();
             let mut taken = 0;
@@ -80,17 +93,17 @@ impl Egress {
                 fits
             });
         }
-        self.events.push(events).await;
+        self.events.push(events, urgency).await;
     }
 
     /// Queues what must not be shed; waits for room.
     pub(super) async fn push_kept(&self, events: Vec<Arc<Event>>) {
-        self.events.push(events).await;
+        self.events.push(events, Urgency::Now).await;
     }
 
     /// Queues alerts; waits for room.
     pub(super) async fn push_alerts(&self, alerts: Vec<Arc<Alert>>) {
-        self.alerts.push(alerts).await;
+        self.alerts.push(alerts, Urgency::Now).await;
     }
 
     /// Whether this many events fit without waiting.
@@ -113,26 +126,42 @@ impl Drain {
     }
 }
 
-/// One queue. Bounded by a semaphore, which counts items where the channel counts messages.
+/// Whether something may wait for more to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    Soon,
+    Now,
+}
+
+/// One queue. Bounded by a semaphore, which counts items where the channel counts pieces.
 struct Lane<T> {
     out: mpsc::UnboundedSender<Vec<Arc<T>>>,
     free: Arc<Semaphore>,
+    /// That what has gathered is to be published.
+    hurry: Arc<Notify>,
+    capacity: usize,
 }
 
 struct LaneDrain<T> {
     queue: mpsc::UnboundedReceiver<Vec<Arc<T>>>,
     free: Arc<Semaphore>,
+    hurry: Arc<Notify>,
+    delay: Duration,
 }
 
-fn lane<T>(capacity: usize) -> (Lane<T>, LaneDrain<T>) {
+fn lane<T>(capacity: usize, delay: Duration) -> (Lane<T>, LaneDrain<T>) {
     let (out, queue) = mpsc::unbounded_channel();
-    let free = Arc::new(Semaphore::new(capacity));
-    (Lane { out, free: Arc::clone(&free) }, LaneDrain { queue, free })
+    let (free, hurry) = (Arc::new(Semaphore::new(capacity)), Arc::<Notify>::default());
+    let drain = LaneDrain { queue, free: Arc::clone(&free), hurry: Arc::clone(&hurry), delay };
+    (Lane { out, free, hurry, capacity }, drain)
 }
 
 impl<T> Lane<T> {
-    /// Queues items in messages, each as soon as there is room for it.
-    async fn push(&self, mut items: Vec<Arc<T>>) {
+    /// Queues items in pieces, each as soon as there is room for it.
+    async fn push(&self, mut items: Vec<Arc<T>>, urgency: Urgency) {
+        if items.is_empty() {
+            return;
+        }
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(MESSAGE_ITEMS));
             // A closed semaphore means that the drain has failed; its own error tells why.
@@ -140,8 +169,23 @@ impl<T> Lane<T> {
                 permits.forget();
                 let _ = self.out.send(items);
             }
+            // Long before there is no room, so that nobody waits for room that has yet to be made.
+            let queued = self.capacity - self.free.available_permits();
+            if queued >= GATHERED_ITEMS.min(self.capacity / 4) {
+                self.hurry.notify_one();
+            }
             items = rest;
         }
+        if urgency == Urgency::Now {
+            self.hurry.notify_one();
+        }
+    }
+}
+
+impl<T> Drop for Lane<T> {
+    fn drop(&mut self) {
+        // Nothing more comes.
+        self.hurry.notify_one();
     }
 }
 
@@ -156,11 +200,20 @@ impl<T> LaneDrain<T> {
     {
         let mut waiting = Vec::new();
         let result = loop {
-            if self.queue.recv_many(&mut waiting, 64).await == 0 {
+            if self.queue.recv_many(&mut waiting, PIECES).await == 0 {
                 break Ok(());
             }
-            let items: usize = waiting.iter().map(Vec::len).sum();
-            let messages = waiting.drain(..).map(&message).collect();
+            if !self.delay.is_zero() {
+                // Asleep and not at the queue, whose every piece would wake it.
+                let _ = timeout(self.delay, self.hurry.notified()).await;
+                while waiting.len() < PIECES
+                    && let Ok(piece) = self.queue.try_recv()
+                {
+                    waiting.push(piece);
+                }
+            }
+            let items = waiting.iter().map(Vec::len).sum();
+            let messages = joined(waiting.drain(..)).into_iter().map(&message).collect();
             if let Err(error) = publisher.publish(messages).await {
                 break Err(error);
             }
@@ -169,6 +222,18 @@ impl<T> LaneDrain<T> {
         self.free.close();
         result
     }
+}
+
+/// The same items in their order, in as few messages as they fit in.
+fn joined<T>(pieces: impl Iterator<Item = Vec<T>>) -> Vec<Vec<T>> {
+    let mut messages: Vec<Vec<T>> = Vec::new();
+    for mut piece in pieces {
+        match messages.last_mut() {
+            Some(last) if last.len() + piece.len() <= MESSAGE_ITEMS => last.append(&mut piece),
+            _ => messages.push(piece),
+        }
+    }
+    messages
 }
 
 /// Losses that have not been made events yet, summed up, so that however many there are they need little
