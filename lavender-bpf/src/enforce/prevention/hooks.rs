@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::{Func, FuncProto};
 use libbpf_rs::{
     Link, MapCore as _, MapFlags, MapHandle, Object, ObjectBuilder, ProgramInput, ProgramMut,
 };
@@ -39,7 +41,16 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    const FIRST: Self = Self { connects: Connects::Lsm, setattr_second: false };
+    /// What is tried first. That the verifier takes a program says nothing of its arguments: where the first is the map of
+    /// a mount's ids, 6.12 lets it be read as if it were the file.
+    fn of_kernel() -> Self {
+        let arguments = |btf: &Btf<'_>| {
+            let hook = btf.type_by_name::<Func<'_>>("bpf_lsm_inode_setattr")?;
+            FuncProto::try_from(hook.next_type()?).ok().map(|takes| takes.len())
+        };
+        let arguments = Btf::from_vmlinux().ok().and_then(|btf| arguments(&btf));
+        Self { connects: Connects::Lsm, setattr_second: arguments.is_some_and(|count| count > 2) }
+    }
 }
 
 /// How the kernel is hooked.
@@ -211,7 +222,8 @@ fn attach_to_cgroups(program: &ProgramMut<'_>, cgroups: &[PathBuf]) -> Result<Ve
 
 /// What can be used on this host, each hook loaded and attached by itself for a moment.
 pub(super) fn try_each(config: &Config, cgroups: &[PathBuf]) -> (Vec<PreventionReport>, Variant) {
-    let lsm = is_lsm_asked(config);
+    let mut variant = Variant::of_kernel();
+    let lsm = is_lsm_asked(config, variant);
     let attempt = |hook: Hook, variant: Variant| {
         let mechanism = way(hook, variant.connects).mechanism;
         let tried = match &lsm {
@@ -224,19 +236,13 @@ pub(super) fn try_each(config: &Config, cgroups: &[PathBuf]) -> (Vec<PreventionR
         };
         PreventionReport { hook, mechanism: mechanism.into(), status }
     };
-    let mut variant = Variant::FIRST;
     let report = |hook| {
         let first = attempt(hook, variant);
-        let other = match hook {
-            Hook::Connect => Variant { connects: Connects::Cgroup, ..variant },
-            Hook::GuardFiles => Variant { setattr_second: true, ..variant },
-            _ => return first,
-        };
-        if first.is_available() {
+        if hook != Hook::Connect || first.is_available() {
             return first;
         }
-        variant = other;
-        attempt(hook, other)
+        variant.connects = Connects::Cgroup;
+        attempt(hook, variant)
     };
     let reports = Hook::ALL.into_iter().map(report).collect();
     (reports, variant)
@@ -256,8 +262,7 @@ fn try_one(
 
 /// Whether the kernel asks LSM programs at all. It may take and attach them, and never ask them where BPF is none of the
 /// security modules that it was booted with.
-fn is_lsm_asked(config: &Config) -> Result<(), String> {
-    let variant = Variant::FIRST;
+fn is_lsm_asked(config: &Config, variant: Variant) -> Result<(), String> {
     let programs = way(Hook::Open, variant.connects).programs;
     let mut loaded =
         Loaded::load(programs, variant, config, &[]).map_err(|error| reason(&error))?;
