@@ -52,19 +52,18 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Does the work, ends the program, and says what CPU time it took meanwhile.
+    /// Does the work, ends the program, and says what CPU time it took meanwhile. What it does but once, when it starts, is
+    /// over by then.
     pub(crate) fn during(mut self, work: impl FnOnce()) -> Watched {
         let pid = self.child.id();
-        let before = (cpu_ns(pid), store_cpu_ns(pid));
+        let before = settled(pid);
         work();
         // What is still on its way to it is its cost too.
         let after = settled(pid);
         if let Some(end) = self.at_end.take() {
             end();
         }
-        let child = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap();
+        self.end();
         let last = self.last_words.take().and_then(|words| words.join().unwrap());
         let told = |what| last.as_deref().and_then(|line| number_behind(line, what));
         Watched {
@@ -73,6 +72,22 @@ impl Peer {
             events: told(" events=").unwrap_or_default(),
             lost: told(" lost=").unwrap_or_default(),
             ..Watched::default()
+        }
+    }
+}
+
+impl Peer {
+    /// Asks until it has ended: bpftrace, asked while it reads, goes to sleep all the same.
+    fn end(&mut self) {
+        let child = rustix::process::Pid::from_child(&self.child);
+        for turn in 0_u32.. {
+            if turn % 200 == 0 {
+                rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }

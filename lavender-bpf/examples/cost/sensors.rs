@@ -58,7 +58,12 @@ impl Sensor {
             }
             Self::Probes => probes(group, &[], false, work),
             Self::ProcessLife => probes(group, &[EventKind::Exec], false, work),
-            Self::Agent(program) => peers::agent(program, group).during(work),
+            Self::Agent(program) => {
+                let agent = peers::agent(program, group);
+                // The programs of the work are hashed once, and not again while they are as they are.
+                group.run("exec", 1);
+                agent.during(work)
+            }
             Self::Auditd(folder) => peers::auditd(folder).during(work),
             Self::Bpftrace(program) => peers::bpftrace(program).during(work),
         }
