@@ -51,6 +51,16 @@ function canary(told) {
     missing.fault && el("p", { class: "error" }, plain(missing.fault))];
 }
 
+/** How prevention in the kernel stands, and what it has done. */
+function prevention(told) {
+  if (!told) return undefined;
+  const counts = [["acts", told.dry_run ? "would have been prevented" : "prevented"], ["untold", "of them not told one by one"],
+    ["spared", "let go: protected"], ["missed", "not looked at, for want of memory"]];
+  const done = counts.filter(([name]) => told[name] > 0).map(([name, text]) => `${number(told[name])} ${text}`);
+  return [[`${number(told.rules)} rules${told.dry_run ? ", dry run" : ""}`, ...done].join("; "),
+    ...Object.entries(told.unavailable ?? {}).map(([hook, why]) => el("p", { class: "error" }, `${words(hook)}: ${plain(why)}`))];
+}
+
 /** Counts by name, the largest first: `70: file_open 63, net_connect 7`. */
 function counted(counts = {}) {
   const known = Object.entries(counts).map(([name, count]) => [name, Number(count.rawJSON ?? count)]).filter(([, count]) => count > 0);
@@ -69,7 +79,7 @@ export function health(agent, newest) {
   return [
     facts([
       ["Network", beat.isolated === true && "Isolated: cut off, but for the broker, until it is released"],
-      ["Canary", canary(beat.canary)],
+      ["Canary", canary(beat.canary)], ["Prevention in the kernel", prevention(beat.prevention)],
       ["Published rules", known && [el("span", { class: "revision", "data-behind": known.behind }, `${named(known.revision)}${known.behind
         ? `, behind ${number(newest)}` : ""}`), known.fault && el("p", { class: "error" }, plain(known.fault))]],
       ["Commands carried out", commands && number(commands.admitted)], ["Commands repeated", commands && number(commands.repeated)],

@@ -251,7 +251,8 @@ def who_lags_behind_is_seen(url):
              "canary": {"missing": {"since": 1_700_000_000_000_000_000, "kinds": ["file_open", "exec"], "fault": hostile}},
              "spool": {"bytes": 5000, "waiting": 12, "shed": 9, "fault": "the broker is away"}},
             {"ruleset": {}, "isolated": True, "filtered": {"file_open": 12_000, "net_connect": 7}, "throttled": {"file_open": 70},
-             "unhashed": {"gone": 2, "too_large": 3}, "undescribed": {"not_found": 4}},
+             "unhashed": {"gone": 2, "too_large": 3}, "undescribed": {"not_found": 4},
+             "prevention": {"rules": 3, "acts": 1_200, "untold": 7, "spared": 2, "missed": 0, "unavailable": {"prevent_open": hostile}}},
             {},
         ])
         page.reload()
@@ -275,7 +276,8 @@ def who_lags_behind_is_seen(url):
         expect(page.locator(".agent-row", has_text="isolated")).to_contain_text("build-1")
         page.goto(f"{url}/#/fleet?agent=build-1")
         for text in ("Isolated: cut off", "12,007: file_open 12,000, net_connect 7", "70: file_open 70", "5: too_large 3, gone 2",
-                     "4: not_found 4"):
+                     "4: not_found 4", "3 rules; 1,200 prevented; 7 of them not told one by one; 2 let go: protected",
+                     f"Prevent open: {hostile}"):
             expect(shown).to_contain_text(text)
         assert not (bad := look(page, "an agent that is isolated", "dark", 1280)), bad
         page.goto(f"{url}/#/overview")
