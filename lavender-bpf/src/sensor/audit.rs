@@ -11,7 +11,7 @@ use super::live::Sensor;
 use super::{SensorError, snapshot};
 use crate::assemble::Held;
 use crate::decode::{Record, Records};
-use crate::host::{start_ticks, starts_at};
+use crate::host::{has_ended, start_ticks, starts_at};
 
 /// The maps whose entries come and go.
 const MAPS: [&str; 5] = ["exited", "born_elsewhere", "peers", "buckets", "throttled"];
@@ -34,7 +34,7 @@ pub struct Census {
 pub struct ProcessAudit {
     /// How many processes the kernel has, those included that have ended and are not waited for.
     pub processes: usize,
-    /// Those that the kernel has and the table never had.
+    /// Those that live by the kernel and that the table does not have.
     pub unknown: Vec<ProcessId>,
     /// Those that live by the table and that the kernel has neither in its iterator nor in `/proc`.
     pub ended_unseen: Vec<ProcessId>,
@@ -84,6 +84,8 @@ impl Sensor {
             }
             keep(self.poll(LOOK_INTERVAL)?);
         }
+        // Who has ended is forgotten, and the kernel has it until somebody waits for it.
+        unknown.retain(|id| !has_ended(*id));
         // The iterator leaves some out that there are: seen of the first process of a virtual machine.
         ended.retain(|id| !start_ticks(id.tgid()).is_some_and(|ticks| starts_at(*id, ticks)));
         Ok(ProcessAudit {
