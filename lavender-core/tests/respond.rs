@@ -3,52 +3,20 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
+mod support;
+
 use std::sync::{Arc, Mutex};
 
 use lavender_core::event::{Event, EventBatch, EventData, EventKind, Fork};
 use lavender_core::pipeline::Pipeline;
 use lavender_core::transport::{Message, Payload};
 use lavender_core::{
-    AgentId, AgentIdentity, Alert, AlertId, AlertStage, BootId, BootTime, Bytes, Certainty,
-    CommandId, Detection, Detector, Gaps, Origin, Outcome, Publisher, Responder, ResponseAction,
-    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, Result, RuleMeta, Sequencer,
-    Severity, Source, Stateful, TenantId, Timestamp, async_trait,
+    Alert, AlertId, AlertStage, Bytes, Certainty, CommandId, Detection, Detector, Gaps, Outcome,
+    Publisher, Responder, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome,
+    ResponseTarget, Result, RuleMeta, Severity, Stateful, async_trait,
 };
 
-fn identity() -> AgentIdentity {
-    AgentIdentity {
-        tenant: TenantId::default(),
-        agent: AgentId::new("web-1").unwrap(),
-        host: "web-1".into(),
-    }
-}
-
-fn sequencer() -> Sequencer {
-    Sequencer::new(Origin::new(&identity().tenant, &identity().agent, BootId::from_u128(7)))
-}
-
-fn event(ids: &Sequencer, data: EventData) -> Arc<Event> {
-    Arc::new(Event {
-        id: ids.next(),
-        observed_at: Timestamp::from_millis(1),
-        boot_time: BootTime::from_nanos(1),
-        tid: 0,
-        process: None,
-        data,
-    })
-}
-
-#[derive(Debug)]
-struct Once(Option<EventBatch>);
-
-#[async_trait]
-impl Source for Once {
-    async fn next_batch(&mut self) -> Result<Option<EventBatch>> {
-        Ok(self.0.take())
-    }
-
-    fn stop(&mut self) {}
-}
+use support::{Script, event, identity, sequencer};
 
 #[derive(Debug, Default)]
 struct Kept(Mutex<Vec<Message>>);
@@ -168,7 +136,7 @@ async fn what_a_stage_leaves_is_raised_the_worst_first_and_what_repeats_is_answe
     let batch = EventBatch { events: vec![beat], lost: Vec::new() };
     let (kept, calls) = (Arc::new(Kept::default()), Calls::default());
     let published = Arc::clone(&kept) as Arc<dyn Publisher>;
-    let report = Pipeline::new(Once(Some(batch)), identity(), ids, published)
+    let report = Pipeline::new(Script::new([batch]), identity(), ids, published)
         .with_detector(Finder(Arc::clone(&calls)))
         .with_alert_stage(Judge(0))
         .with_responder(Answers(Arc::clone(&calls)))
@@ -196,7 +164,7 @@ async fn what_was_done_is_published_with_what_it_was_done_about() {
     let batch = EventBatch { events: vec![Arc::clone(&beat), fork], lost: Vec::new() };
     let (kept, calls) = (Arc::new(Kept::default()), Calls::default());
     let published = Arc::clone(&kept) as Arc<dyn Publisher>;
-    let report = Pipeline::new(Once(Some(batch)), identity(), ids, published)
+    let report = Pipeline::new(Script::new([batch]), identity(), ids, published)
         .with_detector(Finder(Arc::clone(&calls)))
         .with_responder(Answers(Arc::clone(&calls)))
         // What was done is kept even where telemetry is not.
@@ -236,7 +204,7 @@ async fn what_others_have_done_is_an_event_like_any_other() {
     let kept = Arc::new(Kept::default());
     let published = Arc::clone(&kept) as Arc<dyn Publisher>;
     // Whoever tells goes on after the end: the pipeline does not wait for that.
-    Pipeline::new(Once(None), identity(), sequencer(), published)
+    Pipeline::new(Script::new([]), identity(), sequencer(), published)
         .without_telemetry()
         .with_responses(told)
         .run(std::future::pending::<()>())
