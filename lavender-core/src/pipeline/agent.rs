@@ -264,9 +264,9 @@ impl Pipeline {
     }
 
     /// How long telemetry may wait for more before it is published, so that what takes it is asked seldom: a commit or a
-    /// message costs as much as the storing of tens of events. Not longer than 4,096 events, or a quarter of the queue;
-    /// alerts, the events that one rests on, and losses never wait, and what came before an event goes with it. Zero
-    /// publishes each batch as it comes.
+    /// message costs as much as the storing of tens of events. It waits no longer once 4,096 events, or as many as a quarter
+    /// of the queue holds, have gathered. Alerts, the events that one rests on, and losses never wait, and what came before
+    /// such an event goes with it. Zero publishes each batch as it comes.
     #[must_use]
     pub const fn with_telemetry_delay(mut self, delay: Duration) -> Self {
         self.telemetry_delay = delay;
