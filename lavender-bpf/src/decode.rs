@@ -115,6 +115,13 @@ pub struct Program<'a> {
     pub changed_ns: Option<i64>,
 }
 
+impl Program<'_> {
+    /// Whether this process of a snapshot has ended, and nobody has waited for it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.record.header.flags.get() & crate::record::flag::TASK_ENDED != 0
+    }
+}
+
 /// An open.
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {

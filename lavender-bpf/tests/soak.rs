@@ -8,6 +8,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use soaking::Soak;
 
 #[test]
@@ -16,14 +17,23 @@ fn nothing_is_left_behind_by_load_and_no_end_is_missed() {
         return;
     }
     let seconds = support::amount("LAVENDER_TEST_SOAK_S", 6);
+    // The kernel has it until somebody waits for it, and the table does not. One that ended before the sensor came, and
+    // that is waited for meanwhile, never has an end that is told.
+    let mut ended_before = Command::new("/bin/true").spawn().unwrap();
+    // Waits, and leaves it to be waited for.
+    waitid(
+        WaitId::Pid(Pid::from_child(&ended_before)),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    )
+    .unwrap();
     let mut soak = Soak::start();
+    assert!(ended_before.wait().unwrap().success());
     soak.run(Duration::from_secs(seconds));
     let audit = soak.audit();
     println!("{} processes; {:?}; {:?}", audit.processes, soak.tally, soak.sensor.stats());
     assert!(audit.processes > 1);
     assert!(audit.unknown.is_empty() && audit.ended_unseen.is_empty(), "{audit:?}");
 
-    // The kernel has it until somebody waits for it, and the table no longer.
     let mut unwaited = Command::new("/bin/true").spawn().unwrap();
     // Beyond the time for which ends, questions and what was over a limit are remembered.
     soak.quiet(Duration::from_secs(13));

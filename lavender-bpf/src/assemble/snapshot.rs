@@ -28,8 +28,14 @@ impl<H: Host> Assembler<H> {
             .sort_by_key(|task| (task.record.header.start_ns.get(), task.record.header.tgid.get()));
         let mut living = HashSet::with_capacity(tasks.len());
         for task in &tasks {
-            living.insert(self.process_id(&task.record.header));
+            let id = self.process_id(&task.record.header);
             self.task(batch, task);
+            // Its end was told before there was a probe, or is being told.
+            if task.has_ended() {
+                self.processes.exit(id, at);
+            } else {
+                living.insert(id);
+            }
         }
         if damaged == 0 && !tasks.is_empty() {
             self.processes.exit_others(at, |id| living.contains(&id));

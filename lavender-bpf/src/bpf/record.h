@@ -57,6 +57,8 @@ enum record_kind {
  * may be an ancestor, or come inside. Of it there is no more than who it is and what it runs. */
 #define TASK_OUTSIDE 0x1000
 #define TASK_KERNEL_THREAD 0x2000
+/* A process of the snapshot: it has ended, and nobody has waited for it. */
+#define TASK_ENDED 0x0800
 #define PROGRAM_DELETED 0x4000
 #define PROGRAM_IN_MEMORY 0x8000
 

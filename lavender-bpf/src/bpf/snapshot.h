@@ -28,6 +28,9 @@ int snapshot(struct bpf_iter__task *context)
 		record->header.flags |= TASK_OUTSIDE;
 	if (task->flags & PF_KTHREAD)
 		record->header.flags |= TASK_KERNEL_THREAD;
+	/* As where an end is told: no thread is left. */
+	if (task->signal->live.counter == 0)
+		record->header.flags |= TASK_ENDED;
 	CLAMP(at, PROGRAM_ROOM);
 	record->header.length = sizeof(*record) + at;
 	bpf_seq_write(context->meta->seq, record, sizeof(*record) + at);

@@ -38,8 +38,8 @@ pub use self::hash::HashOptions;
 pub use self::live::LiveHost;
 #[cfg(target_os = "linux")]
 pub(crate) use self::procfs::{
-    cgroup_mount, has_ended, is_kernel_thread, is_stopped, process as found_process, processes,
-    start_ticks, starts_at, ticks_of, ticks_to_ns,
+    cgroup_mount, is_kernel_thread, is_stopped, process as found_process, processes, start_ticks,
+    starts_at, ticks_of, ticks_to_ns,
 };
 pub(crate) use self::recorded::RecordedHost;
 #[cfg(all(feature = "load", target_os = "linux"))]

@@ -19,11 +19,6 @@ pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
     stat(pid).map(|stat| stat.start_ticks)
 }
 
-/// Whether a process has ended, be it that nobody has waited for it yet.
-pub(crate) fn has_ended(process: ProcessId) -> bool {
-    !stat(process.tgid()).is_some_and(|stat| starts_at(process, stat.start_ticks) && stat.lives)
-}
-
 /// Whether these ticks are those of a process id.
 pub(crate) const fn starts_at(process: ProcessId, ticks: u64) -> bool {
     ticks_of(process) == ticks
@@ -85,8 +80,6 @@ struct Stat {
     name: Vec<u8>,
     parent_pid: u32,
     start_ticks: u64,
-    /// Whether any of its threads lives: the first may have ended before the others.
-    lives: bool,
 }
 
 /// `/proc/PID/stat`. The name stands in parentheses and may hold any byte, parentheses included.
@@ -96,14 +89,11 @@ fn stat(pid: u32) -> Option<Stat> {
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // After the name: state (3), ppid (4), … flags (9), … num_threads (20), … starttime (22).
-    let state = fields.next()?;
-    let parent_pid = fields.next()?.parse().ok()?;
+    // After the name: state (3), ppid (4), … flags (9), … starttime (22).
+    let parent_pid = fields.nth(1)?.parse().ok()?;
     let flags = fields.nth(4)?.parse().ok()?;
-    let threads: u64 = fields.nth(10)?.parse().ok()?;
-    let start_ticks = fields.nth(1)?.parse().ok()?;
-    let lives = !matches!(state, "Z" | "X") || threads > 1;
-    Some(Stat { flags, name: text.get(open + 1..close)?.to_vec(), parent_pid, start_ticks, lives })
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    Some(Stat { flags, name: text.get(open + 1..close)?.to_vec(), parent_pid, start_ticks })
 }
 
 /// Runs `read` between two looks at the start time, so that what it read is of the process that is meant.

@@ -122,6 +122,8 @@ pub mod flag {
     pub const TASK_OUTSIDE: u16 = 0x1000;
     /// The process is a thread of the kernel.
     pub const TASK_KERNEL_THREAD: u16 = 0x2000;
+    /// The process of a snapshot has ended, and nobody has waited for it. The bit of [`NAME_IN_ROOT`], which is of opens.
+    pub const TASK_ENDED: u16 = 0x0800;
     /// No name leads to the program's file any more.
     pub const PROGRAM_DELETED: u16 = 0x4000;
     /// The program's file lives in memory only.

@@ -11,7 +11,7 @@ use super::live::Sensor;
 use super::{SensorError, snapshot};
 use crate::assemble::Held;
 use crate::decode::{Record, Records};
-use crate::host::{has_ended, start_ticks, starts_at};
+use crate::host::{start_ticks, starts_at};
 
 /// The maps whose entries come and go.
 const MAPS: [&str; 5] = ["exited", "born_elsewhere", "peers", "buckets", "throttled"];
@@ -32,11 +32,11 @@ pub struct Census {
 /// How the process table compares with the kernel's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessAudit {
-    /// How many processes the kernel has, those included that have ended and are not waited for.
+    /// How many processes live by the kernel.
     pub processes: usize,
     /// Those that live by the kernel and that the table does not have.
     pub unknown: Vec<ProcessId>,
-    /// Those that live by the table and that the kernel has neither in its iterator nor in `/proc`.
+    /// Those that live by the table, and that by the kernel's iterator have ended, or are neither in it nor in `/proc`.
     pub ended_unseen: Vec<ProcessId>,
 }
 
@@ -70,7 +70,7 @@ impl Sensor {
     ) -> Result<ProcessAudit, SensorError> {
         keep(self.poll(Duration::ZERO)?);
         let believed: HashSet<ProcessId> = self.assembler().living().collect();
-        let there = self.processes_of_kernel()?;
+        let (there, unwaited) = self.processes_of_kernel()?;
         let mut unknown = there.clone();
         let mut ended: HashSet<ProcessId> = believed.difference(&there).copied().collect();
         for _ in 0..LOOKS {
@@ -84,10 +84,11 @@ impl Sensor {
             }
             keep(self.poll(LOOK_INTERVAL)?);
         }
-        // Who has ended is forgotten, and the kernel has it until somebody waits for it.
-        unknown.retain(|id| !has_ended(*id));
         // The iterator leaves some out that there are: seen of the first process of a virtual machine.
-        ended.retain(|id| !start_ticks(id.tgid()).is_some_and(|ticks| starts_at(*id, ticks)));
+        ended.retain(|id| {
+            unwaited.contains(id)
+                || !start_ticks(id.tgid()).is_some_and(|ticks| starts_at(*id, ticks))
+        });
         Ok(ProcessAudit {
             processes: there.len(),
             unknown: unknown.into_iter().collect(),
@@ -95,14 +96,22 @@ impl Sensor {
         })
     }
 
-    fn processes_of_kernel(&self) -> Result<HashSet<ProcessId>, SensorError> {
+    /// The processes that live, and those that have ended and that nobody has waited for.
+    fn processes_of_kernel(&self) -> Result<(HashSet<ProcessId>, HashSet<ProcessId>), SensorError> {
         let Some(bytes) = snapshot::read(self.loaded())? else {
             return Err(SensorError::NoProbe { reasons: "no iterator of tasks".into() });
         };
-        let tasks = Records::new(&bytes).filter_map(|record| match record {
-            Ok((_, Record::Task(task))) => Some(self.assembler().process_of(&task.record.header)),
-            _ => None,
-        });
-        Ok(tasks.collect())
+        let (mut living, mut unwaited) = (HashSet::new(), HashSet::new());
+        for record in Records::new(&bytes) {
+            if let Ok((_, Record::Task(task))) = record {
+                let id = self.assembler().process_of(&task.record.header);
+                if task.has_ended() {
+                    unwaited.insert(id)
+                } else {
+                    living.insert(id)
+                };
+            }
+        }
+        Ok((living, unwaited))
     }
 }
