@@ -49,11 +49,11 @@
 //!
 //! # What to expect
 //!
-//! - A record is read within 10 ms (`SensorBuilder::with_drain_interval`); at once after a pause, or when a ring
-//!   fills.
+//! - A record is read within 50 ms (`SensorBuilder::with_drain_interval`), within 10 where few come; at once after a pause,
+//!   or when a ring fills.
 //! - System calls are seen at their exit, with their results. Files and sockets are described by the kernel's
 //!   own objects where a call succeeded, and by what the caller wrote where it failed. 32-bit calls are read as
-//!   such. What is submitted through io_uring makes no system call, and is not seen.
+//!   such. Opens, removals and connects that are submitted through io_uring are seen when the kernel has taken them over.
 //! - Arguments are whole up to 2 MiB an exec, paths up to 4,095 bytes; what is cut, missing or read later from
 //!   `/proc` says so ([`Provenance`](lavender_core::Provenance)).
 //! - Filters by control group and user are applied in the kernel. Of processes outside, only who they are and
@@ -123,6 +123,6 @@ pub use crate::protected::PROTECTED_PATHS;
 pub use crate::replay::Replay;
 #[cfg(all(feature = "load", target_os = "linux"))]
 pub use crate::sensor::{
-    CaptureState, Census, CostMeasurement, Limits, PlanHandle, ProcessAudit, ProgramCost, Rates,
-    Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
+    CaptureState, Census, CostMeasurement, Limits, OutcomeHandle, PlanHandle, ProcessAudit,
+    ProgramCost, Rates, Sensor, SensorBuilder, SensorError, SensorSource, SensorStats,
 };

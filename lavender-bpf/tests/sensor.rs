@@ -11,8 +11,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lavender_bpf::{SensorError, support as capabilities};
-use lavender_core::event::{EventKind, Priority};
-use lavender_core::{Provenance, Source as _};
+use lavender_core::event::{EventData, EventKind, Priority};
+use lavender_core::{
+    Outcome, Provenance, ResponseAction, ResponseCause, ResponseOrder, ResponseOutcome,
+    ResponseTarget, Source as _,
+};
 
 use support::{Group, Watch, builder, can_run, copy_of, lost, of_kind, process, temporary};
 
@@ -199,6 +202,77 @@ async fn on_a_thread_of_its_own_it_ends_when_told() {
     assert!(kinds.contains(&EventKind::Exec) && kinds.contains(&EventKind::Exit), "{kinds:?}");
     assert!(source.next_batch().await.unwrap().is_none());
     assert_eq!(source.stats().events, kinds.len() as u64);
+}
+
+/// Prevention knows of a process no more than its id.
+#[tokio::test]
+async fn what_was_done_to_a_process_is_an_event_of_that_process() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let mut source = builder().with_included_cgroup(&group.folder).spawn().unwrap();
+    let sensor = source.outcome_handle();
+    let outcome = |target| {
+        let order = ResponseOrder {
+            cause: ResponseCause::Rule("a-rule".into()),
+            action: ResponseAction::Deny,
+            target,
+            decided_by: "a test".into(),
+        };
+        ResponseOutcome::new(order, Outcome::Done)
+    };
+    assert!(group.command("/bin/true").status().unwrap().success());
+    let mut ran = None;
+    while ran.is_none() {
+        let batch = source.next_batch().await.unwrap().unwrap();
+        ran = batch.events.iter().find(|event| event.kind() == EventKind::Exec).cloned();
+    }
+    let ran = process(&ran.unwrap()).clone();
+    let done = [ResponseTarget::Process(ran.id()), ResponseTarget::Host].map(outcome);
+    for done in &done {
+        sensor.tell(done.clone()).unwrap();
+    }
+    source.stop();
+    let mut told = Vec::new();
+    while let Some(batch) = source.next_batch().await.unwrap() {
+        told.extend(batch.events.into_iter().filter_map(|event| match &event.data {
+            EventData::Response(done) => Some((done.clone(), event.process.clone())),
+            _ => None,
+        }));
+    }
+    assert_eq!(told.iter().map(|(done, _)| done.clone()).collect::<Vec<_>>(), done);
+    assert_eq!(told[0].1.as_ref().unwrap().exec_id, ran.exec_id);
+    assert_eq!(told[1].1, None);
+    assert!(sensor.is_closed() && sensor.tell(done[0].clone()).is_err());
+}
+
+/// Few at a time are read soon; many gather, for as long as they may.
+#[test]
+fn many_records_gather_and_few_do_not() {
+    if !can_run() {
+        return;
+    }
+    let group = Group::new();
+    let interval = Duration::from_secs(1);
+    let builder = builder().with_included_cgroup(&group.folder).with_drain_interval(interval);
+    let mut sensor = builder.open().unwrap();
+    let mut batches = |at_a_time: u32| {
+        let mut child = group.fork(|| {
+            for _ in 0..80 {
+                (0..at_a_time).for_each(|_| drop(fs::read("/proc/version")));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let mut batches = 0;
+        while child.try_wait().is_none() {
+            batches += u32::from(!sensor.poll(2 * interval).unwrap().is_empty());
+        }
+        batches
+    };
+    let (few, many) = (batches(1), batches(40));
+    println!("{few} batches where few come at a time, {many} where many do");
+    assert!(few > many, "{few} {many}");
 }
 
 #[test]

@@ -214,3 +214,20 @@ async fn what_others_have_done_is_an_event_like_any_other() {
     let answers = kept.answers();
     assert_eq!(answers, expected);
 }
+
+#[tokio::test]
+async fn what_the_source_tells_was_done_is_published_where_telemetry_is_not() {
+    let ids = sequencer();
+    let done = outcome(AlertId::new("in the kernel", &[]), Outcome::Done);
+    let events = [EventData::Response(done.clone()), EventData::Fork(Fork {})];
+    let events = events.map(|data| event(&ids, data)).into();
+    let batch = EventBatch { events, lost: Vec::new() };
+    let kept = Arc::new(Kept::default());
+    let published = Arc::clone(&kept) as Arc<dyn Publisher>;
+    Pipeline::new(Script::new([batch]), identity(), ids, published)
+        .without_telemetry()
+        .run(std::future::pending::<()>())
+        .await
+        .unwrap();
+    assert_eq!(kept.answers(), [done]);
+}

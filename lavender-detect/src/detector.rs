@@ -401,6 +401,9 @@ impl SigmaDetector {
         self.evaluators.each_match(&self.current.rules, event, |found, view| {
             add(hits, Hit { rule: found.number(), truth: found.truth(), view });
         });
+        if let Some((rule, _)) = self.current.rules.refused(event) {
+            add(hits, Hit { rule, truth: Truth::True, view: None });
+        }
     }
 
     pub(crate) fn evaluate(
@@ -453,7 +456,10 @@ impl SigmaDetector {
             let detection = Detection {
                 rule: Arc::clone(&rule.meta),
                 event: Arc::clone(event),
-                evidence: explanation.evidence(),
+                evidence: match rules.refused(event) {
+                    Some((_, evidence)) => vec![evidence],
+                    None => explanation.evidence(),
+                },
                 certainty,
                 correlated: None,
             };

@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use lavender_core::event::{Event, EventData};
 use lavender_core::{
-    CalledTest, FileUse, PathTest, PeerTest, PreventionAction, PreventionPlan, PreventionRule,
-    PreventionTest, TextFault,
+    CalledTest, Evidence, FileUse, Outcome, PathTest, PeerTest, PreventionAction, PreventionPlan,
+    PreventionRule, PreventionTest, ResponseAction, ResponseCause, TextFault,
 };
 
 use crate::compile::{Expression, PredicateId, Subject, Test};
@@ -100,6 +101,30 @@ impl RuleSet {
         let action = rule.prevents()?;
         let tests = self.inner().tests(rule, action);
         Some(tests.map(|tests| PreventionRule { id: Arc::clone(&rule.meta.id), action, tests }))
+    }
+}
+
+impl RuleSet {
+    /// Which rule the kernel refused an act by, by its number, and in whose words, if this event says so and no other event of
+    /// the act is one that the rule finds: a program that was not started, a file that was not changed. What was killed has
+    /// been done, and calls that failed are looked at as any other.
+    pub(crate) fn refused(&self, event: &Event) -> Option<(u32, Evidence)> {
+        let EventData::Response(done) = &event.data else { return None };
+        let ResponseCause::Rule(id) = &done.order.cause else { return None };
+        if done.outcome == Outcome::DryRun {
+            return None;
+        }
+        let number = self.iter().position(|rule| rule.meta.id == *id)?;
+        let prevented = self.prevents(&self.inner().rules[number])?.ok()?;
+        let refused = done.order.action == ResponseAction::Deny;
+        let unseen = prevented.tests.iter().any(|test| match test {
+            PreventionTest::Program(_) | PreventionTest::Called(_) => refused,
+            PreventionTest::Open(FileUse::Change, _) => true,
+            PreventionTest::Open(FileUse::Read, _) | PreventionTest::Connect(_) => false,
+        });
+        let value = done.order.decided_by.as_bytes().into();
+        let evidence = Evidence { field: "decided_by".into(), value };
+        unseen.then_some((u32::try_from(number).ok()?, evidence))
     }
 }
 

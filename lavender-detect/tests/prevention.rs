@@ -1,8 +1,17 @@
 //! What rules have the kernel prevent: exactly what they say, or nothing, with the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use lavender_core::PreventionAction;
-use lavender_detect::{Preventions, RuleSet, RuleSetBuilder, Smell, lint};
+mod support;
+
+use std::sync::Arc;
+
+use lavender_core::event::{Event, EventData};
+use lavender_core::{
+    Detector as _, Outcome, PreventionAction, ResponseAction, ResponseCause, ResponseOrder,
+    ResponseOutcome, ResponseTarget,
+};
+use lavender_detect::{Preventions, RuleHandle, RuleSet, RuleSetBuilder, Smell, lint};
+use support::{exec, process};
 
 fn rule(category: &str, detection: &str) -> String {
     format!(
@@ -171,4 +180,63 @@ fn without_the_key_nothing_is_prevented_and_a_wrong_one_is_a_fault() {
         let faults = RuleSet::from_yaml(&text.replace("prevent: kill", wrong)).unwrap_err();
         assert!(faults.to_string().contains(expected), "{faults}");
     }
+}
+
+/// What the rules find in what the kernel says that it did by this rule.
+fn found(rules: &str, id: &str, action: ResponseAction, outcome: Outcome) -> Vec<String> {
+    let shell = process("/bin/sh", &["sh"], None);
+    let order = ResponseOrder {
+        cause: ResponseCause::Rule(id.into()),
+        action,
+        target: ResponseTarget::Process(shell.id()),
+        decided_by: "in the kernel: a test".into(),
+    };
+    let done = EventData::Response(ResponseOutcome::new(order, outcome));
+    let event = Arc::new(Event { data: done, ..Event::clone(&exec(shell)) });
+    let mut detector = RuleHandle::new(RuleSet::from_yaml(rules).unwrap()).detector();
+    let mut detections = Vec::new();
+    detector.detect(&event, &mut detections);
+    let told = |detection: &lavender_core::Detection| {
+        assert!(Arc::ptr_eq(&detection.event, &event) && detection.certainty.is_certain());
+        let [evidence] = &detection.evidence[..] else { panic!("{detection:?}") };
+        assert_eq!(
+            (&*evidence.field, &*evidence.value),
+            ("decided_by", &b"in the kernel: a test"[..])
+        );
+        detection.rule.id.to_string()
+    };
+    detections.iter().map(told).collect()
+}
+
+#[test]
+fn what_is_refused_and_seen_by_nobody_else_is_found_by_its_rule() {
+    let of = |category: &str, selection: &str| {
+        rule(&format!("category: {category}"), &format!("  one: {{{selection}}}\n  condition: one"))
+    };
+    let program = of("process_creation", "Image: /tmp/evil");
+    let written = of("file_event", "TargetFilename: /etc/ld.so.preload");
+    let read = of("file_access", "TargetFilename: /etc/shadow");
+    let peer = of("network_connection", "DestinationPort: 4444");
+    let failed = || Outcome::Failed { reason: "the signal was not sent".into() };
+    use ResponseAction::{Deny, Kill};
+    for (rules, action, outcome, expected) in [
+        (&program, Deny, Outcome::Done, true),
+        // It was started, and its exec is an event.
+        (&program, Kill, Outcome::Done, false),
+        (&program, Deny, Outcome::DryRun, false),
+        (&written, Deny, Outcome::Done, true),
+        (&written, Kill, Outcome::Done, true),
+        (&written, Kill, failed(), true),
+        (&written, Kill, Outcome::DryRun, false),
+        // A call that failed, which the rule finds as any other.
+        (&read, Deny, Outcome::Done, false),
+        (&peer, Deny, Outcome::Done, false),
+    ] {
+        let expected = if expected { vec!["a-rule"] } else { Vec::new() };
+        assert_eq!(found(rules, "a-rule", action, outcome), expected, "{rules}");
+        assert!(found(rules, "another-rule", action, Outcome::Done).is_empty());
+    }
+    // One that prevents nothing did not do this.
+    let plain = program.replace("lavender: {prevent: kill}", "");
+    assert!(found(&plain, "a-rule", Deny, Outcome::Done).is_empty());
 }

@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use lavender_bpf::{Prevention, PreventionError, PreventionOptions};
-use lavender_core::{PreventionHealth, PreventionPlan, ResponseOutcome};
+use lavender_bpf::{OutcomeHandle, Prevention, PreventionError, PreventionOptions};
+use lavender_core::{PreventionHealth, PreventionPlan};
 use lavender_detect::RuleSet;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -33,8 +33,8 @@ struct Change {
 }
 
 impl Prevented {
-    /// Has the kernel decide what these rules mark, if that is configured, and guard the agent with these files, if that is. What is done is told to `responses` from a thread of
-    /// its own, and ends when nobody listens there. Also how it stands, where it is on.
+    /// Has the kernel decide what these rules mark, if that is configured, and guard the agent with these files, if that is.
+    /// What is done is told to the sensor from a thread of its own, and ends with it. Also how it stands, where it is on.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Prevented {
         config: &Config,
         own_files: &[PathBuf],
         rules: &RuleSet,
-        responses: mpsc::Sender<ResponseOutcome>,
+        sensor: OutcomeHandle,
     ) -> Result<(Self, Option<watch::Receiver<PreventionHealth>>), Failure> {
         if !config.prevention.enabled {
             return Ok((Self::default(), None));
@@ -55,7 +55,7 @@ impl Prevented {
         thread::Builder::new()
             .name("lavender-prevent".into())
             .spawn(move || {
-                if let Err(error) = run(kernel, &asked, &responses, &health) {
+                if let Err(error) = run(kernel, &asked, &sensor, &health) {
                     tracing::error!(%error, "nothing is prevented any more");
                 }
             })
@@ -80,10 +80,10 @@ impl Prevented {
 fn run(
     mut kernel: Prevention,
     changes: &Receiver<Change>,
-    responses: &mpsc::Sender<ResponseOutcome>,
+    sensor: &OutcomeHandle,
     health: &watch::Sender<PreventionHealth>,
 ) -> Result<(), PreventionError> {
-    while !responses.is_closed() {
+    while !sensor.is_closed() {
         for _ in 0..TURNS_BETWEEN_LOOKS {
             while let Ok(Change { plan, done }) = changes.try_recv() {
                 // Whoever asked may have gone.
@@ -95,7 +95,7 @@ fn run(
                     outcome = ?outcome.outcome,
                     "{} ({})", outcome.order.action, outcome.order.decided_by
                 );
-                if responses.blocking_send(outcome).is_err() {
+                if sensor.tell(outcome).is_err() {
                     return Ok(());
                 }
             }

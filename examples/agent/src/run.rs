@@ -103,7 +103,7 @@ async fn watch(
     let sensor = live::open(&config.sensor, plan, (args.record.as_deref(), ring), who)?;
     let (told, responses) = mpsc::channel(RESPONSES_WAITING);
     let (prevented, prevention) =
-        Prevented::start(config, policy.guarded_files(), &rules.rules(), told.clone())?;
+        Prevented::start(config, policy.guarded_files(), &rules.rules(), sensor.outcome_handle())?;
     let in_use = (rule_source.clone(), rules.clone(), published);
     let reload = RuleReload::new(in_use, policy, (sensor.plan_handle(), prevented));
     let transport = Arc::new(MemoryTransport::new(MemoryOptions::default()));

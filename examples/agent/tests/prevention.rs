@@ -62,7 +62,11 @@ fn stored(setting: &Setting) -> (Vec<ResponseOutcome>, Vec<PreventionHealth>) {
     let stored = setting.stored();
     let responses = stored.events(Some(EventKind::Response)).into_iter();
     let responses = responses.map(|event| match &event.event.data {
-        EventData::Response(outcome) => outcome.clone(),
+        EventData::Response(outcome) => {
+            let process = event.event.process.as_ref().expect("whom it was done to is known").id();
+            assert_eq!(outcome.order.target, ResponseTarget::Process(process));
+            outcome.clone()
+        }
         other => panic!("{other:?}"),
     });
     let beats = stored.events(Some(EventKind::Heartbeat)).into_iter();

@@ -49,7 +49,10 @@ impl<H: Host> Assembler<H> {
 /// For whoever holds the table against the kernel's.
 #[cfg(all(feature = "load", target_os = "linux"))]
 mod live {
+    use std::sync::Arc;
+
     use lavender_core::ProcessId;
+    use lavender_core::event::Process;
 
     use super::{Assembler, Host};
     use crate::record::RecordHeader;
@@ -57,6 +60,11 @@ mod live {
     impl<H: Host> Assembler<H> {
         pub(crate) fn living(&self) -> impl Iterator<Item = ProcessId> {
             self.processes.all_living()
+        }
+
+        /// A process as it is now.
+        pub(crate) fn process(&self, id: ProcessId) -> Option<&Arc<Process>> {
+            self.processes.latest(id)
         }
 
         pub(crate) fn knows(&self, id: ProcessId) -> bool {

@@ -167,8 +167,8 @@ fn cgroup(folder: &Path) -> Result<CgroupFilter, SensorError> {
 pub(super) struct RingBytes(pub(super) [u32; 3]);
 
 impl Default for RingBytes {
-    /// 8 MiB for process life, 2 MiB for network, 8 MiB for files. A burst of 10 ms at the rate that one
-    /// producer can write (about 500,000 opens of 200 bytes a second) is 1 MiB.
+    /// 8 MiB for process life, 2 MiB for network, 8 MiB for files. One producer can write some
+    /// 100 MB a second (500,000 opens of 200 bytes); the reader is woken once an eighth, or 512 KiB, is unread.
     fn default() -> Self {
         Self([8 << 20, 2 << 20, 8 << 20])
     }

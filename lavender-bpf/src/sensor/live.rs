@@ -31,6 +31,34 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often all counters are read at the least.
 const COUNTERS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How many records at a time are so many that the reader leaves them the whole interval to gather. To be woken costs more than
+/// to read one, and the program that is watched pays for it too.
+const MANY_RECORDS: u64 = 32;
+
+/// By how much sooner it reads where there are fewer.
+const FEW_SOONER: u32 = 5;
+
+/// How records come, which says for how long the reader sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// None came for an interval: the next one is to wake the reader, which sleeps without a timer.
+    Idle,
+    /// Few at a time.
+    Few,
+    /// Many at a time.
+    Many,
+}
+
+impl Pace {
+    const fn of(records: u64) -> Self {
+        match records {
+            0 => Self::Idle,
+            1..MANY_RECORDS => Self::Few,
+            _ => Self::Many,
+        }
+    }
+}
+
 /// The live sensor, owned by one thread. Dropping it detaches and unloads the probes.
 #[derive(Debug)]
 pub struct Sensor {
@@ -57,8 +85,7 @@ pub struct Sensor {
     stats: Arc<SharedStats>,
     /// The bytes of the current batch; kept for their room.
     records: Vec<u8>,
-    /// Nothing came for an interval: the next record is to wake the reader, which sleeps without a timer.
-    idle: bool,
+    pace: Pace,
     snapshot_due: bool,
     snapshot_at: Option<BootTime>,
 }
@@ -125,7 +152,7 @@ impl Sensor {
             probes,
             stats,
             records: Vec::new(),
-            idle: false,
+            pace: Pace::Few,
             snapshot_due: true,
             snapshot_at: None,
         })
@@ -190,7 +217,7 @@ impl Sensor {
         let start = self.clock.boot_time();
         loop {
             let left = timeout.saturating_sub(self.clock.boot_time().since(start));
-            if self.idle {
+            if self.pace == Pace::Idle {
                 self.rings.arm().map_err(|error| SensorError::Read {
                     what: "the rings",
                     source: io::Error::other(error),
@@ -202,14 +229,22 @@ impl Sensor {
             }
             // The first time there is something at once: the processes that run already.
             if self.snapshot_at.is_some() {
-                let interval = if self.idle { COUNTERS_INTERVAL } else { self.drain_interval };
-                let wait = self.rings.wait(left.min(interval));
+                let wait = self.rings.wait(left.min(self.interval()));
                 wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
             }
             let batch = self.drain(false)?;
             if !batch.is_empty() || left.is_zero() {
                 return Ok(batch);
             }
+        }
+    }
+
+    /// For how long what comes may gather.
+    fn interval(&self) -> Duration {
+        match self.pace {
+            Pace::Idle => COUNTERS_INTERVAL,
+            Pace::Few => self.drain_interval / FEW_SOONER,
+            Pace::Many => self.drain_interval,
         }
     }
 
@@ -265,6 +300,10 @@ impl Sensor {
         &self.assembler
     }
 
+    pub(super) fn ids_and_clock(&self) -> (&Sequencer, &dyn Clock) {
+        (&self.ids, &*self.clock)
+    }
+
     pub(super) const fn loaded(&self) -> &Loaded {
         &self.loaded
     }
@@ -286,7 +325,7 @@ impl Sensor {
         self.note(records, &lost);
         self.tell_throttled(last, &mut lost)?;
         let waits = self.assembler.is_waiting() || self.assembler.awaits_hashes();
-        self.idle = records == 0 && !waits;
+        self.pace = if records == 0 && waits { Pace::Few } else { Pace::of(records) };
         let drained_at = self.clock.boot_time();
         let host = self.assembler.host_mut().inner_mut();
         let nothing = self.records.is_empty() && lost.events.is_empty() && !host.has_answers();

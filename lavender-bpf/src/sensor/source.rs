@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use lavender_core::event::{EventBatch, EventKind, Undescribed, Unhashed};
-use lavender_core::{Error, ErrorKind, SensorPlan, Source, async_trait};
+use lavender_core::{Error, ErrorKind, ResponseOutcome, SensorPlan, Source, async_trait};
 
 use super::filtered::Filtered;
 use super::live::Sensor;
+use super::outcomes::{self, OutcomeHandle};
 use super::stats::{SensorStats, SharedStats};
 use super::{SensorBuilder, SensorError};
 use crate::host::Counts;
@@ -39,6 +40,7 @@ pub struct SensorSource {
     unhashed: Arc<Counts<Unhashed>>,
     undescribed: Arc<Counts<Undescribed>>,
     plans: Sender<NewPlan>,
+    outcomes: OutcomeHandle,
 }
 
 /// Changes the plan of a [`SensorSource`] from elsewhere.
@@ -83,17 +85,28 @@ impl SensorSource {
         let (sender, batches) = async_channel::bounded(BATCHES_MAX);
         let (ready, is_ready) = async_channel::bounded(1);
         let (plans, new_plans) = async_channel::bounded(1);
+        let (outcomes, told) = OutcomeHandle::new();
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         thread::Builder::new()
             .name("lavender-sensor".into())
-            .spawn(move || run(builder, &ready, (&sender, &new_plans), &stop))
+            .spawn(move || run(builder, &ready, &sender, (&new_plans, &told), &stop))
             .map_err(|source| SensorError::Thread { source })?;
         let Ready { probes, stats, filtered, unhashed, undescribed } =
             is_ready.recv_blocking().unwrap_or_else(|_| {
                 Err(SensorError::Thread { source: io::Error::other("it ended before it watched") })
             })?;
-        Ok(Self { batches, stopping, probes, stats, filtered, unhashed, undescribed, plans })
+        Ok(Self {
+            batches,
+            stopping,
+            probes,
+            stats,
+            filtered,
+            unhashed,
+            undescribed,
+            plans,
+            outcomes,
+        })
     }
 
     /// The probes that were asked for, and whether each could be used.
@@ -106,6 +119,11 @@ impl SensorSource {
         PlanHandle { plans: self.plans.clone() }
     }
 
+    /// A handle by which it is told what was done to processes.
+    pub fn outcome_handle(&self) -> OutcomeHandle {
+        self.outcomes.clone()
+    }
+
     /// What it has done so far.
     pub fn stats(&self) -> SensorStats {
         self.stats.read()
@@ -114,10 +132,14 @@ impl SensorSource {
 
 type Batches = Sender<Result<EventBatch, SensorError>>;
 
+/// What reaches the thread from elsewhere.
+type Asked<'a> = (&'a Receiver<NewPlan>, &'a Receiver<ResponseOutcome>);
+
 fn run(
     builder: SensorBuilder,
     ready: &Sender<Result<Ready, SensorError>>,
-    (batches, plans): (&Batches, &Receiver<NewPlan>),
+    batches: &Batches,
+    asked: Asked<'_>,
     stop: &AtomicBool,
 ) {
     let sensor = match builder.open() {
@@ -136,7 +158,7 @@ fn run(
         undescribed: sensor.shared_undescribed(),
     };
     if ready.send_blocking(Ok(watching)).is_ok()
-        && let Err(error) = deliver(sensor, batches, plans, stop)
+        && let Err(error) = deliver(sensor, batches, asked, stop)
     {
         let _ = batches.send_blocking(Err(error));
     }
@@ -145,7 +167,7 @@ fn run(
 fn deliver(
     mut sensor: Sensor,
     batches: &Batches,
-    plans: &Receiver<NewPlan>,
+    (plans, told): Asked<'_>,
     stop: &AtomicBool,
 ) -> Result<(), SensorError> {
     while !stop.load(Ordering::Relaxed) {
@@ -153,10 +175,16 @@ fn deliver(
             // Whoever asked may have gone.
             let _ = done.send_blocking(sensor.apply_plan(&plan));
         }
-        let batch = sensor.poll(STOP_INTERVAL)?;
+        let batch = outcomes::poll(&mut sensor, told, STOP_INTERVAL)?;
         if !batch.is_empty() && batches.send_blocking(Ok(batch)).is_err() {
             return Ok(()); // nobody listens
         }
+    }
+    // Whoever tells more knows that it becomes no event.
+    told.close();
+    let batch = outcomes::poll(&mut sensor, told, Duration::ZERO)?;
+    if !batch.is_empty() && batches.send_blocking(Ok(batch)).is_err() {
+        return Ok(());
     }
     for batch in sensor.finish()? {
         if batches.send_blocking(Ok(batch)).is_err() {

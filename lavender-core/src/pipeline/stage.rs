@@ -174,10 +174,14 @@ impl Stage {
         }
         let evidence = std::mem::take(&mut found.evidence);
         if !self.publish_telemetry {
-            events.clear();
+            events.retain(|event| event.kind() == EventKind::Response);
         }
-        // A count that is shed would be lost itself.
-        let keep = |event: &Event| told(event).is_some() || evidence.contains(&event.id);
+        // A count that is shed would be lost itself. What was done is said, whatever else is not.
+        let keep = |event: &Event| {
+            told(event).is_some()
+                || event.kind() == EventKind::Response
+                || evidence.contains(&event.id)
+        };
         self.egress.push_telemetry(events, keep, &mut self.losses).await;
         self.report_losses(When::IfThereIsRoom).await;
         self.send(found).await;
