@@ -16,8 +16,9 @@ use std::time::Duration;
 use lavender_bpf::{EvidenceOptions, EvidenceRing, EvidenceStage, Replay};
 use lavender_core::event::{Event, EventData, EventKind};
 use lavender_core::{
-    Alert, AlertStage as _, Certainty, Detection, EventId, ManualClock, RuleMeta, Severity,
-    SystemClock, Timestamp,
+    Alert, AlertStage as _, Certainty, Detection, EventId, ManualClock, Outcome, ResponseAction,
+    ResponseCause, ResponseOrder, ResponseOutcome, ResponseTarget, RuleMeta, Severity, SystemClock,
+    Timestamp,
 };
 
 use support::{Group, Watch, awaiting_hashes, builder, can_run, identity, of_kind, temporary};
@@ -168,6 +169,32 @@ fn alerts_share_a_file_that_has_the_events_of_all() {
     for exec in &execs {
         assert!(replayed.contains(exec));
     }
+}
+
+/// What the kernel did by itself is told to the sensor, and no record of its rings.
+#[test]
+fn an_alert_about_what_was_done_has_what_was_seen_before_it() {
+    if !can_run() {
+        return;
+    }
+    let folder = temporary();
+    let dir = folder.path().join("evidence");
+    let (group, ring) = (Group::new(), EvidenceRing::new(PLENTY));
+    let mut watch =
+        Watch::with(builder().with_included_cgroup(&group.folder).with_evidence(ring.clone()));
+    assert!(watch.run(&mut group.command("/bin/true")).1);
+    let exec = watch.exec_of("true");
+    let order = ResponseOrder {
+        cause: ResponseCause::Rule("rule".into()),
+        action: ResponseAction::Deny,
+        target: ResponseTarget::Process(exec.process.as_ref().unwrap().id()),
+        decided_by: "a test".into(),
+    };
+    let done = watch.sensor.event_of(ResponseOutcome::new(order, Outcome::Done));
+    let mut stage = EvidenceStage::new(ring, EvidenceOptions::new(&dir), Arc::new(SystemClock));
+    let path = raise(&mut stage, &done).unwrap();
+    drop(stage);
+    assert!(replay(&path).contains(&exec));
 }
 
 #[test]

@@ -154,6 +154,7 @@ fn what_a_full_spool_sheds_is_counted() {
         assert!(opens.args(["-e", program]).status().unwrap().success());
         // As much as fills it: how much is left of it before depends on how busy the machine is.
         thread::sleep(Duration::from_millis(1_500));
+        agent.keep(|line| line["kind"] != "file_open");
         if agent.has(|line| line["data"]["spool"]["shed"].as_u64() > Some(0)) {
             break;
         }

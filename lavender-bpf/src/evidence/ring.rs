@@ -33,8 +33,10 @@ pub(crate) struct KeptBatch {
 }
 
 impl KeptBatch {
-    fn holds(&self, sequence: u64) -> bool {
-        sequence.checked_sub(self.meta.first_sequence).is_some_and(|at| at < self.meta.events)
+    /// Whether the event of this number is here or behind it. The last batch of which that is so has the event, or, where no
+    /// record made it (what is told to the sensor, a loss), what was seen just before it.
+    const fn begins_before(&self, sequence: u64) -> bool {
+        self.meta.events > 0 && self.meta.first_sequence <= sequence
     }
 }
 
@@ -106,10 +108,10 @@ impl EvidenceRing {
         self.with(|inner| inner.push(batch));
     }
 
-    /// What it holds now, where the event with this number is among it.
+    /// What it holds now, where the event with this number is among it, or came after it.
     pub(super) fn window(&self, sequence: u64) -> Option<Window> {
         self.with(|inner| {
-            if !inner.batches.iter().rev().any(|batch| batch.holds(sequence)) {
+            if !inner.batches.iter().any(|batch| batch.begins_before(sequence)) {
                 return None;
             }
             Some(Window {
@@ -177,7 +179,7 @@ impl Window {
     /// Leaves out the first batches, where those behind can be told without them, until `keep` batches are left at the
     /// most; never the one with the event of this number.
     pub(super) fn begin_cleanly(&mut self, keep: usize, sequence: u64) {
-        let wanted = self.batches.iter().position(|batch| batch.holds(sequence));
+        let wanted = self.batches.iter().rposition(|batch| batch.begins_before(sequence));
         let Some(wanted) = wanted else { return };
         let first = self.batches.len().saturating_sub(keep).min(wanted);
         let clean = (first..=wanted).find(|at| !self.batches[*at].carries);
