@@ -15,7 +15,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -61,7 +61,7 @@ fn measure(
     fs::write(
         &config,
         format!(
-            "[canary]\nenabled = false\n[filters]\nsensitive_files = [{:?}]\n",
+            "[canary]\nenabled = false\n[alerts]\nsuppress_secs = 0\n[filters]\nsensitive_files = [{:?}]\n",
             secret.to_string_lossy()
         ),
     )?;
@@ -114,7 +114,6 @@ fn one(secret: &Path, lines: &Receiver<(Instant, String)>) -> Result<Duration, B
     if !line.contains("\"kind\":\"alert\"") {
         return Err(format!("not an alert: {line}").into());
     }
-    io::stdout().flush()?;
     Ok(came - started)
 }
 
