@@ -102,9 +102,7 @@ impl RuleSet {
         let tests = self.inner().tests(rule, action);
         Some(tests.map(|tests| PreventionRule { id: Arc::clone(&rule.meta.id), action, tests }))
     }
-}
 
-impl RuleSet {
     /// Which rule the kernel refused an act by, by its number, and in whose words, if this event says so and no other event of
     /// the act is one that the rule finds: a program that was not started, a file that was not changed. What was killed has
     /// been done, and calls that failed are looked at as any other.

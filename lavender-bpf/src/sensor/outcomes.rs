@@ -57,7 +57,8 @@ pub(super) fn poll(
 }
 
 impl Sensor {
-    /// An event of what was done: of the process that it was done to, as it is now, if the sensor knows it.
+    /// An event of what was done: of the process that it was done to, as it is now, if the sensor knows it. Costs one look into
+    /// the process table.
     pub fn event_of(&self, outcome: ResponseOutcome) -> Arc<Event> {
         let process = match outcome.order.target {
             ResponseTarget::Process(id) => self.assembler().process(id).map(Arc::clone),
