@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn soak(time: Duration) -> Vec<String> {
     let mut faults = Vec::new();
-    let mut soak = Soak::start();
+    let mut soak = Soak::start(|builder| builder);
     let start = Instant::now();
     let mut settled = None;
     let mut peak = 0;

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lavender_bpf::{Limits, ProcessAudit, Rates, Sensor};
+use lavender_bpf::{Limits, ProcessAudit, Rates, Sensor, SensorBuilder};
 use lavender_core::event::{EventBatch, EventKind};
 
 use crate::support::{Child, Group, builder};
@@ -59,13 +59,14 @@ pub struct Soak {
 }
 
 impl Soak {
-    pub fn start() -> Self {
+    /// Begins the load, with this sensor set up further by `set`.
+    pub fn start(set: impl FnOnce(SensorBuilder) -> SensorBuilder) -> Self {
         let (group, folder) = (Group::new(), tempfile::tempdir().unwrap());
         // Low, so that limits are reached, and what is counted of them comes and goes.
         let process = Rates { files_per_s: 2_000, network_per_s: 2_000, acts_per_s: 2_000 };
         let limits = Limits { process, burst: Duration::from_secs(1), ..Limits::OFF };
-        let mut sensor =
-            builder().with_included_cgroup(&group.folder).with_limits(limits).open().unwrap();
+        let builder = builder().with_included_cgroup(&group.folder).with_limits(limits);
+        let mut sensor = set(builder).open().unwrap();
         let mut tally = Tally::default();
         tally.add(&sensor.poll(Duration::from_millis(50)).unwrap());
         let stop = shared();
