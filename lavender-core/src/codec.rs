@@ -229,6 +229,19 @@ pub fn data_to_json(data: &EventData) -> Result<String, CodecError> {
     serde_json::to_string(&Data(data)).map_err(CodecError::Write)
 }
 
+/// Appends to `out` what [`data_to_json`] returns, without a text of its own for it.
+///
+/// # Errors
+///
+/// [`CodecError::Write`].
+pub fn write_data(data: &EventData, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    if let EventData::Unknown { body, .. } = data {
+        out.extend_from_slice(String::from_utf8_lossy(body).as_bytes());
+        return Ok(());
+    }
+    serde_json::to_writer(out, &Data(data)).map_err(CodecError::Write)
+}
+
 /// The data of an event from its kind's name and its JSON text. A kind that is not known here is kept.
 ///
 /// # Errors

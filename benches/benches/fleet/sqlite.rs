@@ -1,8 +1,11 @@
-//! The SQLite store beside bare batched inserts of the same rows into the same tables.
+//! The SQLite store beside bare batched inserts of the same events, a row each, and of the same rows of processes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lavender_benches::identity;
+use lavender_core::codec;
+use lavender_core::event::Event;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use tokio::runtime::Runtime;
@@ -13,7 +16,14 @@ use super::{Effort, median, postgres};
 /// What an agent's store takes at once.
 const BATCH: usize = 1_000;
 
-/// Of each table of a day, the rows behind those of before.
+/// What a table of events needs at the least: each once, and found by its time.
+const BARE_EVENTS: &str = "CREATE TABLE events (
+        event_id BLOB NOT NULL UNIQUE, observed_at INTEGER NOT NULL, boot_time INTEGER NOT NULL, kind TEXT NOT NULL,
+        tid INTEGER NOT NULL, process BLOB, data TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_time ON events (observed_at);";
+
+/// Of each day's table of processes, the rows behind those of before.
 struct Reader {
     connection: Connection,
     last: Vec<(String, i64)>,
@@ -26,18 +36,19 @@ impl Reader {
         Self { connection: Connection::open(path).unwrap(), last: Vec::new() }
     }
 
-    /// What makes the tables of days, with their indexes.
+    /// What makes the tables of processes, with their indexes.
     fn tables(&self) -> Vec<String> {
-        let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
-             AND (tbl_name GLOB 'events_2*' OR tbl_name GLOB 'processes_2*') ORDER BY type DESC";
+        let sql =
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name GLOB 'processes_2*'
+             ORDER BY type DESC";
         let mut select = self.connection.prepare(sql).unwrap();
         select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
     fn rows(&mut self) -> Rows {
         if self.last.is_empty() {
-            let sql = "SELECT name FROM sqlite_master WHERE type = 'table'
-                 AND (name GLOB 'events_2*' OR name GLOB 'processes_2*') ORDER BY name DESC";
+            let sql =
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'processes_2*'";
             let mut select = self.connection.prepare(sql).unwrap();
             let names = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap);
             self.last = names.map(|name| (name, 0)).collect();
@@ -57,6 +68,23 @@ impl Reader {
         }
         all
     }
+}
+
+fn bare_rows(events: &[Arc<Event>]) -> Vec<Vec<Value>> {
+    let row = |event: &Arc<Event>| {
+        let process =
+            event.process.as_ref().map(|process| process.id().as_u128().to_be_bytes().to_vec());
+        vec![
+            Value::Blob(event.id.as_u128().to_be_bytes().to_vec()),
+            Value::Integer(event.observed_at.as_nanos()),
+            Value::Integer(event.boot_time.as_nanos().cast_signed()),
+            Value::Text(event.kind().as_str().to_owned()),
+            Value::Integer(event.tid.into()),
+            process.map_or(Value::Null, Value::Blob),
+            Value::Text(codec::data_to_json(&event.data).unwrap()),
+        ]
+    };
+    events.iter().map(row).collect()
 }
 
 fn insert(connection: &mut Connection, batches: &[Rows]) {
@@ -99,10 +127,13 @@ pub fn ratios(runtime: &Runtime, effort: Effort) -> Vec<String> {
             }));
             (own, wall) = (own + cost.own, wall + cost.wall);
             took += cost.wall;
-            rows.push(reader.rows());
+            let mut of_batch = reader.rows();
+            of_batch.push(("events".to_owned(), bare_rows(batch)));
+            rows.push(of_batch);
         }
         if turn == 0 {
             reader.tables().iter().for_each(|sql| bare.execute_batch(sql).unwrap());
+            bare.execute_batch(BARE_EVENTS).unwrap();
         }
         let floor = runtime.block_on(cost_of(&[], async { insert(&mut bare, &rows) }));
         if turn > 0 {

@@ -3,10 +3,13 @@
 mod access;
 mod agents;
 mod alerts;
+mod blocks;
 mod command;
 mod connection;
+mod convert;
 mod counts;
 mod error;
+mod event_reader;
 mod events;
 mod feed;
 mod fleet;
@@ -204,7 +207,7 @@ impl EventStore for SqliteStore {
         let limit = cursor::limit(query.limit)?;
         let after = Listing::Events.position(query.after.as_ref())?;
         let query = query.clone();
-        self.read(move |connection| events::read(connection, &query, limit, after)).await
+        self.read(move |connection| event_reader::read(connection, &query, limit, after)).await
     }
 
     async fn process(&self, id: ExecId) -> Result<Option<Arc<Process>>> {

@@ -1,11 +1,11 @@
 //! Processes: stored once a day each, with a row for every state that events showed them in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
-use lavender_core::ExecId;
 use lavender_core::event::Process;
+use lavender_core::{ExecId, ProcessId};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::error::{Result, SqliteError};
@@ -157,6 +157,16 @@ impl<'a> ProcessReader<'a> {
             parent = Some(process);
         }
         parent.ok_or_else(|| SqliteError::Damaged(format!("there is no process in row {row}")))
+    }
+
+    /// The rows of a process on a day, one for each state.
+    pub(super) fn rows(&self, day: Day, id: ProcessId) -> Result<HashSet<i64>> {
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT process FROM processes_{} WHERE process_id = ?1",
+            day.name()
+        ))?;
+        let rows = select.query_map([id.as_u128().to_be_bytes()], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The newest row of a program on a day.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
+use super::convert;
 use super::error::{Result, SqliteError};
 use crate::day::Day;
 
@@ -9,7 +10,7 @@ use crate::day::Day;
 const APPLICATION_ID: i64 = 0x4c76_6e64;
 
 /// Each brings the schema from the version of its position to the next. Never changed once released.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     // A source is an agent under one name of its host; events point to it.
     "CREATE TABLE sources (
          source INTEGER PRIMARY KEY,
@@ -125,10 +126,12 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("filters.sql"),
     // What agents say of themselves.
     include_str!("heartbeat.sql"),
+    // Events in blocks: tables of each day, which are converted one by one.
+    "",
 ];
 
-/// The first version whose days have these indexes.
-const VERSION_OF_DAY_INDEXES: i64 = 9;
+/// The first version that has blocks of events, and not a row for each.
+const VERSION_OF_BLOCKS: i64 = 11;
 
 /// The version that this code reads and writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -152,14 +155,17 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     for migration in MIGRATIONS.iter().skip(version as usize) {
         transaction.execute_batch(migration)?;
     }
-    if version < VERSION_OF_DAY_INDEXES {
+    if version < VERSION_OF_BLOCKS {
         for day in days(&transaction)? {
             let name = day.name();
             transaction.execute_batch(&format!(
-                "DROP INDEX IF EXISTS processes_{name}_id; DROP INDEX IF EXISTS events_{name}_kind; {}",
-                day_indexes(day)
+                "DROP INDEX IF EXISTS processes_{name}_id; {} {}",
+                processes_index(day),
+                day_blocks(day)
             ))?;
+            convert::day(&transaction, day)?;
         }
+        create_view(&transaction)?;
     }
     if version < VERSION || application != APPLICATION_ID {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -168,10 +174,6 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     transaction.commit()?;
     Ok(())
 }
-
-/// The alert that a response answers, as the index over responses has it. What another version wrote may be no
-/// JSON that this one understands, and is no reason not to store it.
-pub(super) const ANSWERED_ALERT: &str = "iif(json_valid(data), data ->> '$.alert', NULL)";
 
 /// The tables of one day. Whatever its events need is in them, their processes too: forgetting a day is
 /// dropping its tables.
@@ -193,37 +195,46 @@ pub(super) fn create_day(connection: &Connection, day: Day) -> Result<()> {
              body TEXT NOT NULL
          ) STRICT;
 
-         CREATE TABLE events_{name} (
-             event_id BLOB NOT NULL,
-             source INTEGER NOT NULL,
-             sequence INTEGER NOT NULL,
-             observed_at INTEGER NOT NULL,
-             boot_time INTEGER NOT NULL,
-             kind TEXT NOT NULL,
-             tid INTEGER NOT NULL,
-             process INTEGER,
-             data TEXT NOT NULL
-         ) STRICT;
-         CREATE UNIQUE INDEX events_{name}_id ON events_{name} (event_id);
-         CREATE INDEX events_{name}_time ON events_{name} (observed_at);
-         CREATE INDEX events_{name}_source ON events_{name} (source, observed_at);
-         CREATE INDEX events_{name}_process ON events_{name} (process)
-             WHERE process IS NOT NULL;
-         CREATE INDEX events_{name}_response ON events_{name} ({ANSWERED_ALERT})
-             WHERE kind = 'response';
-         {}",
-        day_indexes(day)
+         {} {}",
+        processes_index(day),
+        day_blocks(day)
     ))?;
     connection.execute("INSERT INTO days (day) VALUES (?1)", [day.0])?;
     create_view(connection)
 }
 
-/// The indexes of a day that its tables did not have from the beginning.
-fn day_indexes(day: Day) -> String {
+/// By what a day's processes are found.
+fn processes_index(day: Day) -> String {
     let name = day.name();
     format!(
-        "CREATE UNIQUE INDEX processes_{name}_id ON processes_{name} (process_id, generation, digest);
-         CREATE INDEX events_{name}_kind ON events_{name} (kind, observed_at);"
+        "CREATE UNIQUE INDEX processes_{name}_id ON processes_{name} (process_id, generation, digest);"
+    )
+}
+
+/// The tables of a day's events: blocks of them, and by what those are found.
+fn day_blocks(day: Day) -> String {
+    let name = day.name();
+    format!(
+        "CREATE TABLE blocks_{name} (
+             block INTEGER PRIMARY KEY,
+             source INTEGER NOT NULL,
+             origin BLOB NOT NULL,
+             first_sequence INTEGER NOT NULL,
+             last_sequence INTEGER NOT NULL,
+             first_observed_at INTEGER NOT NULL,
+             last_observed_at INTEGER NOT NULL,
+             events TEXT NOT NULL
+         ) STRICT;
+         CREATE INDEX blocks_{name}_time ON blocks_{name} (first_observed_at, last_observed_at);
+         CREATE INDEX blocks_{name}_source ON blocks_{name} (source, first_observed_at, last_observed_at);
+         CREATE INDEX blocks_{name}_sequence ON blocks_{name} (origin, last_sequence, first_sequence);
+         CREATE TABLE block_keys_{name} (
+             key ANY NOT NULL,
+             first_observed_at INTEGER NOT NULL,
+             block INTEGER NOT NULL,
+             last_observed_at INTEGER NOT NULL,
+             PRIMARY KEY (key, first_observed_at, block)
+         ) STRICT, WITHOUT ROWID;"
     )
 }
 
@@ -232,7 +243,9 @@ pub(super) fn drop_day(connection: &Connection, day: Day) -> Result<()> {
     let name = day.name();
     connection.execute("DELETE FROM days WHERE day = ?1", [day.0])?;
     create_view(connection)?;
-    connection.execute_batch(&format!("DROP TABLE events_{name}; DROP TABLE processes_{name};"))?;
+    connection.execute_batch(&format!(
+        "DROP TABLE blocks_{name}; DROP TABLE block_keys_{name}; DROP TABLE processes_{name};"
+    ))?;
     Ok(())
 }
 
@@ -245,6 +258,11 @@ pub(super) fn days(connection: &Connection) -> Result<Vec<Day>> {
 
 /// SQLite's own bound on the terms of one `UNION ALL` is 500; days beyond it are left out of the view.
 const VIEW_DAYS: usize = 400;
+
+/// An event's id in the form in which it is shown: all of its origin but the last 48 bits, which are its number.
+const EVENT_ID: &str = "lower(
+    hex(substr(b.origin, 1, 4)) || '-' || hex(substr(b.origin, 5, 2)) || '-' || hex(substr(b.origin, 7, 2)) || '-'
+    || hex(substr(b.origin, 9, 2)) || '-' || printf('%012x', e.value ->> 0))";
 
 /// The view `events`: what a person reads with `sqlite3`. The store itself goes to the tables.
 fn create_view(connection: &Connection) -> Result<()> {
@@ -260,11 +278,13 @@ fn create_view(connection: &Connection) -> Result<()> {
         .map(|day| {
             let name = day.name();
             format!(
-                "SELECT e.event_id, s.tenant, s.agent, s.host, e.sequence, e.observed_at, e.kind,
-                        p.pid, p.uid, p.user, p.executable, p.command_line, e.data
-                 FROM events_{name} e
+                "SELECT {EVENT_ID} AS event_id, s.tenant, s.agent, s.host, e.value ->> 0 AS sequence,
+                        b.first_observed_at + (e.value ->> 1) AS observed_at, e.value ->> 5 AS kind,
+                        p.pid, p.uid, p.user, p.executable, p.command_line, e.value -> 6 AS data
+                 FROM blocks_{name} b
+                 JOIN json_each(b.events) e
                  JOIN sources s USING (source)
-                 LEFT JOIN processes_{name} p USING (process)"
+                 LEFT JOIN processes_{name} p ON p.process = e.value ->> 4"
             )
         })
         .collect();
