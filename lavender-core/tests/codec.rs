@@ -573,6 +573,9 @@ fn a_look_up_is_written_as_the_documentation_of_its_fields_says() {
     let json = r#"{"name":"a.example","record_type":16,"response_code":3,"answers":[{"record_type":1,"address":"192.0.2.1"},{"record_type":5,"name":{"base64":"/w=="}}]}"#;
     let data = codec::data_from_json("dns_query", json).unwrap();
     assert_eq!(codec::data_to_json(&data).unwrap(), json);
+    let mut written = b"before".to_vec();
+    codec::write_data(&data, &mut written).unwrap();
+    assert_eq!(written, ["before", json].concat().as_bytes());
     assert_eq!(data.kind().priority(), Priority::Network);
     // A question without an answer needs neither code nor answers.
     let bare = codec::data_from_json("dns_query", r#"{"name":"a","record_type":1}"#).unwrap();

@@ -20,6 +20,9 @@ mod peers;
 mod sensors;
 mod work;
 
+use std::path::PathBuf;
+
+use peers::Calls;
 use sensors::{Sensor, Watched};
 use work::{Group, WORK};
 
@@ -46,7 +49,11 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Arguments {
             "--programs" => read.programs = true,
             "--agent" => read.sensors.push(Sensor::Agent(value().into())),
             "--auditd" => read.sensors.push(Sensor::Auditd(value().into())),
-            "--bpftrace" => read.sensors.push(Sensor::Bpftrace(value().into())),
+            "--bpftrace" => {
+                let program = PathBuf::from(value());
+                let each = [Calls::Single, Calls::Every];
+                read.sensors.extend(each.map(|calls| Sensor::Bpftrace(program.clone(), calls)));
+            }
             other => panic!("{other}: not an argument of this"),
         }
     }
@@ -103,6 +110,7 @@ fn main() {
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---:|".repeat(names.len()));
     let mut seen = vec![(0, 0); sensors.len()];
+    let mut own_ns = vec![0; sensors.len()];
     for &(verb, count) in work {
         let mut columns: Vec<Column> = sensors.iter().map(|_| Column::default()).collect();
         for round in 0..rounds {
@@ -113,6 +121,7 @@ fn main() {
                 columns[index].push(work_ns, count, &watched);
                 seen[index].0 += watched.events;
                 seen[index].1 += watched.lost;
+                own_ns[index] += watched.cpu_ns;
             }
         }
         let bare = median(columns[0].work_ns.clone());
@@ -122,8 +131,10 @@ fn main() {
         println!("| {verb} | {} |", cells.join(" | "));
     }
     println!();
-    for (sensor, (events, lost)) in sensors.iter().zip(seen).filter(|(_, seen)| seen.0 > 0) {
-        println!("{}: {events} events, {lost} lost", sensor.name());
+    let counted = sensors.iter().zip(seen).zip(own_ns).filter(|((_, seen), _)| seen.0 > 0);
+    for ((sensor, (events, lost)), own_ns) in counted {
+        let each = own_ns / events;
+        println!("{}: {events} events, {lost} lost; {each} ns of its own for one", sensor.name());
     }
 }
 

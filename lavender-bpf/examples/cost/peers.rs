@@ -22,11 +22,15 @@ const AUDIT_CALLS: [&str; 4] = [
 
 /// The same events, as a script. An open and a connect are told with their results, as Lavender does. Its output is
 /// buffered in full, which is cheapest; so what it says first fills the buffer.
-const BPFTRACE_SCRIPT: &str = r#"
+const BPFTRACE_LIFE: &str = r#"
 BEGIN { printf("ready\n"); unroll(99) { printf("%60d\n", 0); } }
 tracepoint:sched:sched_process_fork /uid == UID/ { printf("fork %d %d\n", args->parent_pid, args->child_pid); }
 tracepoint:syscalls:sys_enter_execve /uid == UID/ { printf("exec %d %d %s ", pid, uid, comm); join(args->argv); }
 tracepoint:sched:sched_process_exit /uid == UID/ { printf("exit %d %s\n", pid, comm); }
+"#;
+
+/// System calls by tracepoints of their own, which see none that a program makes as 32-bit calls.
+const BPFTRACE_CALLS: &str = r#"
 tracepoint:syscalls:sys_enter_openat /uid == UID/ { @path[tid] = args->filename; @flags[tid] = args->flags; }
 tracepoint:syscalls:sys_exit_openat /uid == UID && (uint64)@path[tid]/ {
   printf("open %d %s %s %d %d\n", pid, comm, str(@path[tid]), @flags[tid], args->ret);
@@ -39,6 +43,30 @@ tracepoint:syscalls:sys_exit_connect /uid == UID && (uint64)@address[tid]/ {
   delete(@address[tid]);
 }
 "#;
+
+/// The same by the tracepoints of every call, which see 32-bit calls too: 295 is their openat, 362 their connect.
+const BPFTRACE_EVERY_CALL: &str = r#"
+tracepoint:raw_syscalls:sys_enter /(args->id == 257 || args->id == 295) && uid == UID/ {
+  @path[tid] = args->args[1]; @flags[tid] = args->args[2];
+}
+tracepoint:raw_syscalls:sys_exit /(args->id == 257 || args->id == 295) && uid == UID && (uint64)@path[tid]/ {
+  printf("open %d %s %s %d %d\n", pid, comm, str(@path[tid]), @flags[tid], args->ret);
+  delete(@path[tid]); delete(@flags[tid]);
+}
+tracepoint:raw_syscalls:sys_enter /(args->id == 42 || args->id == 362) && uid == UID/ { @address[tid] = args->args[1]; }
+tracepoint:raw_syscalls:sys_exit /(args->id == 42 || args->id == 362) && uid == UID && (uint64)@address[tid]/ {
+  $to = (struct sockaddr_in *)@address[tid];
+  printf("connect %d %s %s %d %d\n", pid, comm, ntop(2, $to->sin_addr.s_addr), $to->sin_port, args->ret);
+  delete(@address[tid]);
+}
+"#;
+
+/// What bpftrace watches system calls by.
+#[derive(Clone, Copy)]
+pub(crate) enum Calls {
+    Single,
+    Every,
+}
 
 /// A program that watches.
 pub(crate) struct Peer {
@@ -168,10 +196,15 @@ fn config(folder: &Path) -> PathBuf {
     file
 }
 
-pub(crate) fn bpftrace(program: &Path) -> Peer {
+pub(crate) fn bpftrace(program: &Path, calls: Calls) -> Peer {
+    let calls = match calls {
+        Calls::Single => BPFTRACE_CALLS,
+        Calls::Every => BPFTRACE_EVERY_CALL,
+    };
+    let script = format!("{BPFTRACE_LIFE}{calls}").replace("UID", &WORKER_UID.to_string());
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(program)
-        .args(["-B", "full", "-e", &BPFTRACE_SCRIPT.replace("UID", &WORKER_UID.to_string())])
+        .args(["-B", "full", "-e", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

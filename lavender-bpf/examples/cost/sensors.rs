@@ -9,7 +9,7 @@ use lavender_bpf::{ProgramCost, SensorBuilder, host};
 use lavender_core::event::EventKind;
 use lavender_core::{AgentId, AgentIdentity, Origin, Sequencer, TenantId};
 
-use crate::peers;
+use crate::peers::{self, Calls};
 use crate::work::Group;
 
 pub(crate) enum Sensor {
@@ -23,7 +23,7 @@ pub(crate) enum Sensor {
     /// auditd, unpacked into this folder, with rules for the same calls.
     Auditd(PathBuf),
     /// bpftrace, with a script for the same events.
-    Bpftrace(PathBuf),
+    Bpftrace(PathBuf, Calls),
 }
 
 /// What a sensor did while the work was done. Only Lavender counts what it saw and lost.
@@ -45,7 +45,8 @@ impl Sensor {
             Self::ProcessLife => "without system calls",
             Self::Agent(_) => "Lavender's agent",
             Self::Auditd(_) => "auditd",
-            Self::Bpftrace(_) => "bpftrace",
+            Self::Bpftrace(_, Calls::Single) => "bpftrace",
+            Self::Bpftrace(_, Calls::Every) => "bpftrace, 32-bit too",
         }
     }
 
@@ -65,7 +66,7 @@ impl Sensor {
                 agent.during(work)
             }
             Self::Auditd(folder) => peers::auditd(folder).during(work),
-            Self::Bpftrace(program) => peers::bpftrace(program).during(work),
+            Self::Bpftrace(program, calls) => peers::bpftrace(program, *calls).during(work),
         }
     }
 }

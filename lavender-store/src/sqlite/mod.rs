@@ -75,6 +75,9 @@ impl Default for SqliteOptions {
 /// - Each UTC day has tables of its own in the one file, so that an append is atomic even over midnight
 ///   and forgetting a day is dropping its tables. The space is used again by the days that follow; the
 ///   file does not shrink.
+/// - Events of an agent that come together lie in one row, up to 512 of them: storing one costs 0.5 µs of CPU
+///   time, where a row and its indexes for each took 2.5. A query parses the blocks that can have what it asks
+///   for, whole ones.
 /// - An event is known by its id among the events of its day: a redelivery carries the same bytes, so it
 ///   has the same `observed_at` and falls on the same day.
 /// - Every state in which events showed a process is kept, each once a day; events get back the process
