@@ -2,6 +2,7 @@
 //! finds them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,6 +132,32 @@ async fn in_whatever_order_events_come_they_are_found_as_in_memory() {
         }
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn numbers_may_lie_as_far_apart_as_they_like() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let mut sample = Sample::new("acme", "web-1", 1);
+    let mut events = sample.busy(200);
+    for (place, event) in events.iter_mut().enumerate() {
+        let sequence = (place as u64 * 7_919 % 200) << (place % 40);
+        let id = sample.origin().event(sequence.max(1) + place as u64);
+        *event = Arc::new(Event { id, ..(**event).clone() });
+    }
+    let distinct: BTreeSet<_> = events.iter().map(|event| event.id).collect();
+    let (first, rest) = events.split_at(80);
+    let stored = [
+        store.append(sample.source(), rest).await.unwrap(),
+        store.append(sample.source(), first).await.unwrap(),
+    ];
+    let new: u64 = stored.iter().map(|inserted| inserted.new).sum();
+    assert_eq!(new, distinct.len() as u64);
+    let again = store.append(sample.source(), &events).await.unwrap();
+    assert_eq!(again, Inserted { new: 0, duplicate: events.len() as u64 });
+    let found = all(&store, EventQuery::new(TimeRange::ALL)).await;
+    let found: BTreeSet<_> = found.into_iter().map(|one| one.event.id).collect();
+    assert_eq!(found, distinct);
 }
 
 #[tokio::test]

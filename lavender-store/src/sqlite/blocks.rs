@@ -11,7 +11,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use lavender_core::event::{EventData, EventKind};
@@ -30,6 +29,9 @@ const EVENTS: usize = 512;
 
 /// Where a block's text has so many bytes it ends.
 const BYTES: usize = 256 << 10;
+
+/// The most that a block's sequence numbers lie apart. One that reached over more would be read for every event between.
+const NUMBERS: u64 = 1 << 16;
 
 /// The longest time from a block's first event to its last. So far before the time that is asked for blocks are looked
 /// at that may reach into it.
@@ -117,17 +119,18 @@ impl<'a> BlockWriter<'a> {
         })
     }
 
-    /// The sequence numbers that are stored of an origin; of those in the range, all, and maybe others.
-    pub(super) fn stored(
-        &mut self,
-        origin: u128,
-        range: &RangeInclusive<u64>,
-    ) -> Result<HashSet<u64>> {
+    /// Which of these sequence numbers of an origin, in their order, are stored. Numbers that lie far apart are looked up
+    /// apart, so that what lies between them is not read.
+    pub(super) fn stored(&mut self, origin: u128, sequences: &[u64]) -> Result<HashSet<u64>> {
         let mut found = HashSet::new();
-        let (first, last) = (range.start().cast_signed(), range.end().cast_signed());
-        let mut rows = self.stored.query(params![origin.to_be_bytes(), first, last])?;
-        while let Some(row) = rows.next()? {
-            found.extend(parse(text(row.get_ref(0)?)?)?.iter().map(|line| line.sequence));
+        for run in sequences.chunk_by(|a, b| b - a <= EVENTS as u64) {
+            let (first, last) = (run[0].cast_signed(), run[run.len() - 1].cast_signed());
+            let mut rows = self.stored.query(params![origin.to_be_bytes(), first, last])?;
+            while let Some(row) = rows.next()? {
+                let lines = parse(text(row.get_ref(0)?)?)?;
+                let numbers = lines.iter().map(|line| line.sequence);
+                found.extend(numbers.filter(|number| run.binary_search(number).is_ok()));
+            }
         }
         Ok(found)
     }
@@ -148,11 +151,16 @@ impl<'a> BlockWriter<'a> {
         self.text.clear();
         self.keys.clear();
         let mut count = 0;
+        let mut numbers = first.id.sequence()..=first.id.sequence();
         let (mut kind, mut process) = (None, None);
         for entry in entries.iter().take(EVENTS) {
-            if entry.observed_at > end || self.text.len() >= BYTES {
+            let number = entry.id.sequence();
+            let reach = number.min(*numbers.start())..=number.max(*numbers.end());
+            let apart = reach.end() - reach.start();
+            if entry.observed_at > end || self.text.len() >= BYTES || apart > NUMBERS {
                 break;
             }
+            numbers = reach;
             self.text.push(if count == 0 { b'[' } else { b',' });
             push(&mut self.text, entry, first.observed_at)?;
             count += 1;
@@ -173,14 +181,13 @@ impl<'a> BlockWriter<'a> {
         }
         self.text.push(b']');
         let entries = &entries[..count];
-        let sequences = || entries.iter().map(|entry| entry.id.sequence().cast_signed());
         let first_at = first.observed_at.as_nanos();
         let last_at = entries.last().map_or(first_at, |last| last.observed_at.as_nanos());
         self.insert.execute(params![
             source,
             origin_bits(first.id).to_be_bytes(),
-            sequences().min(),
-            sequences().max(),
+            numbers.start().cast_signed(),
+            numbers.end().cast_signed(),
             first_at,
             last_at,
             text(ValueRef::Text(&self.text))?,

@@ -118,10 +118,11 @@ fn append_day<'e>(
 
 /// Those of an origin's events that are not stored yet, each once.
 fn new_ones<'e>(blocks: &mut BlockWriter<'_>, events: &[&'e Event]) -> Result<Vec<&'e Event>> {
-    let sequences = || events.iter().map(|event| event.id.sequence());
-    let (first, last) = (sequences().min().unwrap_or(0), sequences().max().unwrap_or(0));
-    let mut stored = blocks.stored(origin_bits(events[0].id), &(first..=last))?;
-    if stored.is_empty() && sequences().is_sorted_by(|a, b| a < b) {
+    let mut sequences: Vec<u64> = events.iter().map(|event| event.id.sequence()).collect();
+    let each_once = sequences.is_sorted_by(|a, b| a < b);
+    sequences.sort_unstable();
+    let mut stored = blocks.stored(origin_bits(events[0].id), &sequences)?;
+    if stored.is_empty() && each_once {
         return Ok(events.to_vec());
     }
     Ok(events.iter().copied().filter(|event| stored.insert(event.id.sequence())).collect())
