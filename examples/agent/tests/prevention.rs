@@ -12,12 +12,13 @@ mod support;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lavender_core::event::{EventData, EventKind};
 use lavender_core::{
     Outcome, PreventionHealth, ResponseAction, ResponseCause, ResponseOutcome, ResponseTarget,
 };
+use rustix::io::Errno;
 use support::agent::{Agent, output};
 use support::setting::Setting;
 use support::write;
@@ -112,6 +113,78 @@ fn a_program_is_killed_and_told_and_its_exec_is_an_alert() {
     }
     let last = beats.last().unwrap();
     assert_eq!((last.dry_run, last.rules, last.counts.acts), (false, 1, 2));
+}
+
+/// Changes a file, reads another, and becomes a program; the kernel's error of each that fails, or 0.
+const TRIES: &str = r#"
+    my ($program, $kept, $secret, $marker) = @ARGV;
+    sub told { print $_[0] ? 0 : $! + 0, "\n" }
+    told(open(my $change, ">>", $kept));
+    told(open(my $read, "<", $secret));
+    told(exec { $program } $program, "-c", ": > $marker");
+"#;
+
+#[test]
+fn what_the_kernel_refuses_is_an_alert_by_its_rule_of_the_process_that_tried_it_and_only_one() {
+    need_kernel!();
+    let (setting, evil) = setting("[prevention]\nenabled = true\ndry_run = false");
+    let files = ["kept", "secret"].map(|name| setting.path(name));
+    let [kept, secret] = &files;
+    files.iter().for_each(|file| write(file, "content"));
+    let of_file = |id: &str, file: &Path, category: &str| {
+        rule(id, file, "deny")
+            .replace("process_creation", category)
+            .replace("Image", "TargetFilename")
+    };
+    write(&setting.path("rules/evil.yml"), &rule("no-evil", &evil, "deny"));
+    write(&setting.path("rules/kept.yml"), &of_file("no-change", kept, "file_event"));
+    write(&setting.path("rules/secret.yml"), &of_file("no-read", secret, "file_access"));
+    let mut agent = agent(&setting);
+    let beat = agent.wait_for("how it stands", |line| line["data"]["prevention"].is_object()).1;
+    let unavailable = &beat["data"]["prevention"]["unavailable"];
+    for hook in ["prevent_exec_deny", "prevent_open"] {
+        if let Some(reason) = unavailable[hook].as_str() {
+            println!("skipped: {hook}: {reason}");
+            return;
+        }
+    }
+    let marker = setting.path("marker");
+    let mut tries: Command = setting.cgroup.command("/usr/bin/perl");
+    tries.args(["-e", TRIES]).args([&evil, kept, secret, &marker]);
+    let tries = tries.stdout(Stdio::piped()).spawn().unwrap();
+    let pid = tries.id();
+    let told = tries.wait_with_output().unwrap();
+    let (permission, access) = (Errno::PERM.raw_os_error(), Errno::ACCESS.raw_os_error());
+    assert_eq!(
+        String::from_utf8(told.stdout).unwrap(),
+        format!("{access}\n{access}\n{permission}\n")
+    );
+    assert!(!marker.exists(), "it ran");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "content");
+
+    let rules = ["no-change", "no-read", "no-evil"];
+    for id in rules {
+        let (_, alert) = agent.wait_for(id, |line| line["rule"]["id"] == id);
+        assert_eq!(alert["process"]["pid"], pid, "{alert}");
+    }
+    let finished = agent.stop();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let (responses, _) = stored(&setting);
+    let stored = setting.stored().alerts();
+    for id in rules {
+        let printed = finished.alerts().into_iter().filter(|alert| alert["rule"]["id"] == id);
+        assert_eq!(printed.count(), 1, "{id}");
+        let alerts: Vec<_> = stored.iter().filter(|alert| &*alert.rule.id == id).collect();
+        let [alert] = &alerts[..] else { panic!("{id}: {alerts:?}") };
+        let process = alert.process.as_ref().unwrap();
+        assert_eq!((process.pid, &*process.name, alert.repeats), (pid, &b"perl"[..], None), "{id}");
+        let of_rule =
+            |answer: &&ResponseOutcome| answer.order.cause == ResponseCause::Rule(id.into());
+        let done: Vec<_> = responses.iter().filter(of_rule).collect();
+        let [done] = &done[..] else { panic!("{id}: {done:?}") };
+        assert_eq!((done.order.action, &done.outcome), (ResponseAction::Deny, &Outcome::Done));
+        assert_eq!(done.order.target, ResponseTarget::Process(process.id()));
+    }
 }
 
 #[test]
