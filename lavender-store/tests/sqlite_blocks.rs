@@ -198,6 +198,37 @@ async fn what_is_no_json_makes_no_block_unreadable() {
     assert_eq!(id, events.last().unwrap().id.to_string());
 }
 
+/// The days that have tables.
+fn days(database: &Connection) -> Vec<String> {
+    database
+        .prepare("SELECT substr(name, 8) FROM sqlite_schema WHERE type = 'table' AND name GLOB 'blocks_2*' ORDER BY name")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+/// Makes a day of blocks one of a row for each event, as version 10 stored it.
+fn make_rows(database: &Connection, day: &str) {
+    database
+        .execute_batch(&format!(
+            "CREATE TABLE events_{day} (
+                 event_id BLOB NOT NULL, source INTEGER NOT NULL, sequence INTEGER NOT NULL,
+                 observed_at INTEGER NOT NULL, boot_time INTEGER NOT NULL, kind TEXT NOT NULL,
+                 tid INTEGER NOT NULL, process INTEGER, data TEXT NOT NULL
+             ) STRICT;
+             CREATE UNIQUE INDEX events_{day}_id ON events_{day} (event_id);
+             INSERT INTO events_{day}
+                 SELECT CAST(substr(b.origin, 1, 10) || unhex(printf('%012x', e.value ->> 0)) AS BLOB), b.source,
+                     e.value ->> 0, b.first_observed_at + (e.value ->> 1), e.value ->> 2, e.value ->> 5,
+                     e.value ->> 3, e.value ->> 4, iif(json_type(e.value, '$[6]') = 'text', e.value ->> 6, e.value -> 6)
+                 FROM blocks_{day} b, json_each(b.events) e;
+             DROP TABLE blocks_{day}; DROP TABLE block_keys_{day};"
+        ))
+        .unwrap();
+}
+
 #[tokio::test]
 async fn days_of_a_row_for_each_event_become_days_of_blocks() {
     let directory = TempDir::new().unwrap();
@@ -220,35 +251,22 @@ async fn days_of_a_row_for_each_event_become_days_of_blocks() {
     store.close().await.unwrap();
     drop(store);
 
-    // As version 10 had them.
     let database = Connection::open(&path).unwrap();
-    let days: Vec<String> = database
-        .prepare("SELECT substr(name, 8) FROM sqlite_schema WHERE type = 'table' AND name GLOB 'blocks_2*'")
-        .unwrap()
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let days = days(&database);
     assert!(days.len() >= 2, "{days:?}");
-    for day in days {
-        database
-            .execute_batch(&format!(
-                "CREATE TABLE events_{day} (
-                     event_id BLOB NOT NULL, source INTEGER NOT NULL, sequence INTEGER NOT NULL,
-                     observed_at INTEGER NOT NULL, boot_time INTEGER NOT NULL, kind TEXT NOT NULL,
-                     tid INTEGER NOT NULL, process INTEGER, data TEXT NOT NULL
-                 ) STRICT;
-                 CREATE UNIQUE INDEX events_{day}_id ON events_{day} (event_id);
-                 INSERT INTO events_{day}
-                     SELECT CAST(substr(b.origin, 1, 10) || unhex(printf('%012x', e.value ->> 0)) AS BLOB), b.source,
-                         e.value ->> 0, b.first_observed_at + (e.value ->> 1), e.value ->> 2, e.value ->> 5,
-                         e.value ->> 3, e.value ->> 4, iif(json_type(e.value, '$[6]') = 'text', e.value ->> 6, e.value -> 6)
-                     FROM blocks_{day} b, json_each(b.events) e;
-                 DROP TABLE blocks_{day}; DROP TABLE block_keys_{day};"
-            ))
-            .unwrap();
-    }
+    // As version 10 had them, and as it is when the conversion was cut short.
+    days.iter().for_each(|day| make_rows(&database, day));
     database.pragma_update(None, "user_version", 10).unwrap();
+    drop(database);
+    let mut options = SqliteOptions::default();
+    options.bytes_max = Some(std::fs::metadata(&path).unwrap().len());
+    SqliteStore::open(&path, options).unwrap().close().await.unwrap();
+    let database = Connection::open(&path).unwrap();
+    let tables = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE tbl_name IN ('blocks_' || ?1, 'block_keys_' || ?1)";
+    let cut_short = days.last().unwrap();
+    let tables: String = database.query_row(tables, [cut_short], |row| row.get(0)).unwrap();
+    make_rows(&database, cut_short);
+    database.execute_batch(&tables).unwrap();
     drop(database);
 
     let store = open(&directory);

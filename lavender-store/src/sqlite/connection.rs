@@ -108,12 +108,13 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -(16 << 10))?;
+    // Before it is bounded: what is converted lies there twice for a while.
+    schema::migrate(&mut connection)?;
     if let Some(bytes) = options.bytes_max {
         let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = u32::try_from(bytes / u64::from(page)).unwrap_or(u32::MAX - 1).max(1);
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
     }
-    schema::migrate(&mut connection)?;
     Ok(connection)
 }
 

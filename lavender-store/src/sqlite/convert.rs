@@ -25,7 +25,7 @@ struct Row {
     data: String,
 }
 
-/// Writes the blocks of a day that has none yet, and drops what they are made of.
+/// Writes the blocks of a day that has none yet, and drops what they are made of; inside a transaction.
 pub(super) fn day(connection: &Connection, day: Day) -> Result<()> {
     let name = day.name();
     let mut blocks = BlockWriter::new(connection, day)?;

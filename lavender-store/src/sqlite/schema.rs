@@ -136,8 +136,30 @@ const VERSION_OF_BLOCKS: i64 = 11;
 /// The version that this code reads and writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Brings a database to this version, in one transaction; an empty file becomes a database.
+/// Brings a database to this version; an empty file becomes a database.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    migrate_tables(connection)?;
+    // A day at a time, so that no more room is taken than one needs; where that was cut short it goes on with the next.
+    for day in days(connection)? {
+        if !has_rows(connection, day)? {
+            continue;
+        }
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        convert::day(&transaction, day)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Whether a day's events have a row each still.
+fn has_rows(connection: &Connection, day: Day) -> Result<bool> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
+    let table = format!("events_{}", day.name());
+    Ok(connection.query_row(exists, [table], |row| row.get(0))?)
+}
+
+/// All but what lies in the tables of days, in one transaction.
+fn migrate_tables(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
@@ -163,7 +185,6 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
                 processes_index(day),
                 day_blocks(day)
             ))?;
-            convert::day(&transaction, day)?;
         }
         create_view(&transaction)?;
     }
