@@ -77,16 +77,25 @@ impl Group {
 
     /// A child that enters the group, then does what `act` does, and ends with 0, or 101 if that panics.
     pub fn fork(&self, act: impl FnOnce()) -> Child {
+        self.fork_to_ask(|| {
+            act();
+            true
+        })
+    }
+
+    /// The same, for what may well not hold: the child ends with 1 then, and says nothing of it.
+    pub fn fork_to_ask(&self, act: impl FnOnce() -> bool) -> Child {
         // SAFETY: the child runs `act` and ends without returning.
         match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),
             0 => {
                 let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     fs::write(self.folder.join("cgroup.procs"), "0").unwrap();
-                    act();
+                    act()
                 }));
+                let code = ran.map_or(101, |holds| i32::from(!holds));
                 // SAFETY: ends the process without running what belongs to the parent.
-                unsafe { libc::_exit(if ran.is_ok() { 0 } else { 101 }) }
+                unsafe { libc::_exit(code) }
             }
             pid => Child { pid: pid as u32, status: None },
         }
