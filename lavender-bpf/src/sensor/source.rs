@@ -200,7 +200,13 @@ impl Source for SensorSource {
         match self.batches.recv().await {
             Ok(Ok(batch)) => Ok(Some(batch)),
             Ok(Err(error)) => Err(Error::new(ErrorKind::Internal, "sensor", error)),
-            Err(_) => Ok(None),
+            Err(_) if self.stopping.load(Ordering::Relaxed) => Ok(None),
+            // It ends when it is told to, or tells why: its thread is gone, and nothing is watched any more.
+            Err(_) => {
+                let source = io::Error::other("it ended without being told to");
+                let error = SensorError::Thread { source };
+                Err(Error::new(ErrorKind::Internal, "sensor", error))
+            }
         }
     }
 
