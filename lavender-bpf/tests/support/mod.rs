@@ -12,6 +12,7 @@ pub mod net;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -57,11 +58,17 @@ pub struct Group {
 impl Group {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lavender-test-{}-{count}", std::process::id());
-        let folder = mount().unwrap().join(name);
-        fs::create_dir(&folder).unwrap();
-        Self { folder }
+        let mount = mount().unwrap();
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let folder = mount.join(format!("lavender-test-{}-{count}", std::process::id()));
+            match fs::create_dir(&folder) {
+                Ok(()) => return Self { folder },
+                // Storms use up the pids: this process can have that of an earlier test, whose group is still there.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", folder.display()),
+            }
+        }
     }
 
     /// A command that first enters the group.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,10 +27,17 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = mount().unwrap().join(format!("lavender-test-{}-{number}", process::id()));
-        fs::create_dir(&path).unwrap();
-        Self { path }
+        let mount = mount().unwrap();
+        loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = mount.join(format!("lavender-test-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self { path },
+                // Storms use up the pids: this process can have that of an earlier test, whose group is still there.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
