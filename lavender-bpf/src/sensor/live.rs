@@ -263,13 +263,13 @@ impl Sensor {
             wait.map_err(|source| SensorError::Read { what: "the rings", source })?;
         }
         let mut batches = Vec::new();
+        // Nothing is added any more: a reading that leaves nothing is the last one, however much it gave.
         loop {
             let batch = self.drain(false)?;
-            let done = batch.is_empty() && !self.rings.has_more();
             if !batch.is_empty() {
                 batches.push(batch);
             }
-            if done {
+            if !self.rings.has_more() {
                 break;
             }
         }
