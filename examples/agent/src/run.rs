@@ -198,7 +198,7 @@ async fn watch(
         fleet.close(asked.deadline().saturating_duration_since(Instant::now())).await;
     }
     let Some(ended) = ended else {
-        tracing::error!("the sensor, or what looks at its events, had not ended when time was up");
+        tracing::error!("the pipeline had not ended when time was up");
         // Not all of them got as far as the transport; each has a number.
         let events = sequencer.peek() - first - tally.events_done();
         return Unstored { events, ..unstored }.check();
