@@ -131,7 +131,7 @@ fn path() -> impl Strategy<Value = Captured<ByteString>> {
     });
     (whole, 0..10_u8, 0..6_usize).prop_map(|(path, how, cut)| match how {
         0 => Captured::unreadable(),
-        1 => {
+        1..=3 => {
             let kept = &path.as_bytes()[cut.min(path.len())..];
             Captured::new(kept.into(), Provenance::Truncated { true_length: 0 })
         }
@@ -205,6 +205,32 @@ proptest! {
                 prop_assert!(one, "no rule's own plan has it: {:?}", event.data);
             }
         }
+    }
+}
+
+/// What is kept of a path that was cut is its end, which may begin within a name.
+#[test]
+fn a_path_that_was_cut_is_left_out_only_where_no_rule_could_match() {
+    for (kept, pattern, expected) in [
+        ("/etc", "?/cron.d", false),
+        ("n.d", "?/cron.d", true),
+        ("/cron.d", "/etc/*/cron.d", true),
+        ("on.d", "*/cron.d", true),
+        ("/on.d", "*/cron.d", false),
+        ("x", "*/cron.d", true),
+    ] {
+        let set = load(&[json!({
+            "title": "Test",
+            "logsource": {"product": "linux", "category": "file_event"},
+            "detection": {"selection": {"TargetFilename": pattern}, "condition": "selection"},
+        })]);
+        let path = Captured::new(kept.into(), Provenance::Truncated { true_length: 0 });
+        let (flags, mode, result) = (OpenFlags(1), 0, SyscallResult(3));
+        let (inode, device) = (1, 1);
+        let data = EventData::FileOpen(FileOpen { path, flags, mode, result, inode, device });
+        let event = event(process("/usr/bin/cat", &["cat"], None), data);
+        assert_eq!(set.sensor_plan().passes(&event), expected, "{kept} {pattern}");
+        assert!(expected || !matters(&set, &event), "{kept} {pattern}");
     }
 }
 

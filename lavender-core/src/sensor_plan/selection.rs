@@ -255,6 +255,8 @@ fn path_may_have(open: &FileOpen, key: &EventKey) -> bool {
     };
     let mut parts = path.value.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
     match key {
+        // Without a slash before it the last part may have been cut itself.
+        EventKey::FileName(_) if !begins_here && !path.value.contains(&b'/') => true,
         EventKey::FileName(name) => {
             parts.next_back().is_none_or(|last| may_be(last, name.as_str()))
         }

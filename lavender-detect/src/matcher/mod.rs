@@ -6,3 +6,4 @@ pub(crate) mod number;
 pub(crate) mod pattern;
 pub(crate) mod regex;
 pub(crate) mod time;
+mod truncated;

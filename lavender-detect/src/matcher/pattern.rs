@@ -3,8 +3,6 @@
 use memchr::{memchr, memmem};
 
 use super::fold::fold;
-use crate::record::Kept;
-use crate::truth::Truth;
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +17,7 @@ pub(crate) enum Piece {
 }
 
 /// The characters that `windash` holds to be the same.
-const DASHES: [&[u8]; 5] =
+pub(super) const DASHES: [&[u8]; 5] =
     [b"-", b"/", "\u{2013}".as_bytes(), "\u{2014}".as_bytes(), "\u{2015}".as_bytes()];
 
 /// A pattern for a whole value. Literals of an uncased pattern are folded, and it is given folded values.
@@ -57,7 +55,7 @@ impl Needle {
     /// Longer texts are searched by an algorithm that takes linear time whatever they hold.
     const SHORT_TEXT: usize = 1_024;
 
-    fn is_in(&self, text: &[u8]) -> bool {
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
         let needle = &*self.bytes;
         let Some(room) = text.len().checked_sub(needle.len()) else { return false };
         if text.len() > Self::SHORT_TEXT {
@@ -121,34 +119,6 @@ impl Pattern {
         }
     }
 
-    /// What can be said of a text of which only one end is known.
-    pub(crate) fn matches_truncated(&self, text: &[u8], kept: Kept) -> Truth {
-        let agrees = |literal: &[u8]| match kept {
-            Kept::Start => text.iter().zip(literal).all(|(a, b)| a == b),
-            Kept::End => text.iter().rev().zip(literal.iter().rev()).all(|(a, b)| a == b),
-        };
-        let anchored_here = |literal: &[u8]| match (agrees(literal), literal.len() <= text.len()) {
-            (false, _) => Truth::False,
-            (true, true) => Truth::True,
-            (true, false) => Truth::Undetermined,
-        };
-        let unless_certain =
-            |certain: bool| if certain { Truth::True } else { Truth::Undetermined };
-        match (&self.shape, kept) {
-            // What is cut is longer than what is known of it, by at least a byte.
-            (Shape::Exact(literal), _) => match agrees(literal) && literal.len() > text.len() {
-                true => Truth::Undetermined,
-                false => Truth::False,
-            },
-            (Shape::Prefix(literal), Kept::Start) | (Shape::Suffix(literal), Kept::End) => {
-                anchored_here(literal)
-            }
-            (Shape::Prefix(_) | Shape::Suffix(_), _) => Truth::Undetermined,
-            (Shape::Contains(needle), _) => unless_certain(needle.is_in(text)),
-            (Shape::Glob(_), _) => Truth::Undetermined,
-        }
-    }
-
     /// The pattern as a rule writes it, for messages.
     pub(crate) fn show(&self) -> String {
         let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
@@ -195,7 +165,7 @@ fn normalize(pieces: Vec<Piece>, cased: bool) -> Vec<Piece> {
 }
 
 /// The length of the character at the start of `text`; 1 for a byte that is part of none.
-fn char_length(text: &[u8]) -> usize {
+pub(super) fn char_length(text: &[u8]) -> usize {
     let length = match text.first() {
         None => return 0,
         Some(0..0x80) => return 1,
@@ -227,7 +197,7 @@ fn segment_end(segment: &[Piece], text: &[u8], start: usize) -> Option<usize> {
 
 /// Matches a whole text. Every segment between two `*` is taken at its leftmost place, which is enough: a
 /// segment covers the same number of characters wherever it stands. Time is at most the product of the lengths.
-fn glob(pieces: &[Piece], text: &[u8]) -> bool {
+pub(super) fn glob(pieces: &[Piece], text: &[u8]) -> bool {
     let mut segments = pieces.split(|piece| *piece == Piece::AnyRun);
     let first = segments.next().unwrap_or_default();
     let Some(mut at) = segment_end(first, text, 0) else { return false };
@@ -304,30 +274,6 @@ mod tests {
         ] {
             let folded = fold(value.as_bytes());
             assert_eq!(pattern(text).matches(&folded), expected, "{text} {value}");
-        }
-    }
-
-    #[test]
-    fn says_only_what_a_truncated_value_allows() {
-        use Truth::{False, True, Undetermined};
-        for (text, known, kept, expected) in [
-            ("abc", "ab", Kept::Start, Undetermined),
-            ("abc", "abc", Kept::Start, False),
-            ("abc", "x", Kept::Start, False),
-            ("ab*", "abc", Kept::Start, True),
-            ("ab*", "a", Kept::Start, Undetermined),
-            ("ab*", "b", Kept::Start, False),
-            ("*ab", "ab", Kept::Start, Undetermined),
-            ("*ab", "xab", Kept::End, True),
-            ("*ab", "x", Kept::End, False),
-            ("*b*", "abc", Kept::Start, True),
-            ("*z*", "abc", Kept::End, Undetermined),
-        ] {
-            assert_eq!(
-                pattern(text).matches_truncated(known.as_bytes(), kept),
-                expected,
-                "{text} {known}"
-            );
         }
     }
 }
