@@ -15,7 +15,7 @@ use crate::cli::ReplayArgs;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::rules::{RuleSource, log_budget_notices};
-use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
+use crate::shutdown::{FLUSH_TIMEOUT, Patience, shutdown};
 use crate::stages::with_stages;
 use crate::store;
 
@@ -72,14 +72,18 @@ async fn play(
         .with_queue(config.store.queue_events.get() as usize, Overflow::Wait)
         .with_detector(rule_source.detector(rules));
     let pipeline = with_stages(pipeline, config)?;
+    let tally = backend.tally().clone();
+    let mut patience = Patience::new(asked, || tally.done());
     let ended = tokio::select! {
         report = pipeline.run(shutdown) => Some(report),
-        () = asked.clone().overdue() => None,
+        () = patience.runs_out() => None,
     };
     log_budget_notices(rules);
     transport.close();
-    let unstored =
-        backend.finish(asked.overdue()).await.map_err(|error| Failure::new(Exit::Store, error))?;
+    let unstored = backend
+        .finish(patience.runs_out())
+        .await
+        .map_err(|error| Failure::new(Exit::Store, error))?;
     match ended {
         Some(Ok(report)) => {
             let PipelineReport { events, alerts, suppressed, lost, gaps } = report;

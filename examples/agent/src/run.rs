@@ -14,7 +14,6 @@ use lavender_store::Store;
 use lavender_transport::{MemoryOptions, MemoryTransport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::backend::{Backend, Unstored};
 use crate::cli::RunArgs;
@@ -29,7 +28,7 @@ use crate::plan::{Policy, RuleReload};
 use crate::prevent::Prevented;
 use crate::respond::PolicyResponder;
 use crate::rules::{RuleSource, log_budget_notices, watch_budget};
-use crate::shutdown::{FLUSH_TIMEOUT, shutdown};
+use crate::shutdown::{FLUSH_TIMEOUT, Patience, shutdown};
 use crate::stages::with_stages;
 use crate::{canary, evidence, isolate, live, published, released, store};
 
@@ -184,18 +183,20 @@ async fn watch(
     let _commands: Vec<_> = sources.into_iter().filter_map(take).collect();
     let _ = writeln!(std::io::stderr(), "Lavender is watching. Ctrl+C to stop");
     let tally = backend.tally().clone();
+    let mut patience = Patience::new(asked, || tally.done());
     let ended = tokio::select! {
         report = pipeline.run(shutdown) => Some(report),
-        () = asked.clone().overdue() => None,
+        () = patience.runs_out() => None,
     };
+    patience.begin();
     log_budget_notices(rules);
     transport.close();
     let unstored = backend
-        .finish(tokio::time::sleep_until(asked.deadline()))
+        .finish(patience.runs_out())
         .await
         .map_err(|error| Failure::new(Exit::Store, error))?;
     if let Some(fleet) = fleet {
-        fleet.close(asked.deadline().saturating_duration_since(Instant::now())).await;
+        fleet.close(patience.left()).await;
     }
     let Some(ended) = ended else {
         tracing::error!("the pipeline had not ended when time was up");

@@ -4,31 +4,66 @@ use std::time::Duration;
 
 use lavender_core::pipeline::signal;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::exit::{Exit, Failure};
 
-/// How long it may take to store what was seen before the end.
+/// For how long the end waits for more to be stored. As long as more is, it goes on: what waits is bounded, and a slow disk
+/// is no reason to lose it.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tells when the end was asked for.
 #[derive(Clone, Debug)]
 pub struct Asked(watch::Receiver<Option<Instant>>);
 
-impl Asked {
-    /// By when everything must be flushed: [`FLUSH_TIMEOUT`] after the end was asked for, or after now when
-    /// it was not.
-    pub fn deadline(&self) -> Instant {
-        self.0.borrow().unwrap_or_else(Instant::now) + FLUSH_TIMEOUT
+/// For how long the end goes on waiting for what was seen to be stored.
+#[derive(Debug)]
+pub struct Patience<F> {
+    asked: Asked,
+    stored: F,
+    /// How much was stored when it was last looked, and when it is looked again; once there is an end.
+    next: Option<(u64, Instant)>,
+}
+
+impl<F: Fn() -> u64> Patience<F> {
+    /// It begins to run out when the end is asked for, and lasts as long as `stored` tells of more at the end of each
+    /// [`FLUSH_TIMEOUT`] than at its beginning.
+    pub const fn new(asked: Asked, stored: F) -> Self {
+        Self { asked, stored, next: None }
     }
 
-    /// Resolves at the deadline, once the end was asked for.
-    pub async fn overdue(mut self) {
-        // The sender goes once it has said so; gone without a word, the pipeline ended by itself.
-        if self.0.wait_for(Option::is_some).await.is_err() && self.0.borrow().is_none() {
-            std::future::pending::<()>().await;
+    /// It runs out from now on, unless the end was asked for before: nothing more comes.
+    pub fn begin(&mut self) {
+        if self.next.is_none() {
+            let begun = self.asked.0.borrow().unwrap_or_else(Instant::now);
+            self.next = Some(((self.stored)(), begun + FLUSH_TIMEOUT));
         }
-        tokio::time::sleep_until(self.deadline()).await;
+    }
+
+    /// Resolves when it has run out. May be dropped and asked again.
+    pub async fn runs_out(&mut self) {
+        if self.next.is_none() {
+            // The sender goes once it has said so; gone without a word, the pipeline ended by itself.
+            let asked = &mut self.asked.0;
+            if asked.wait_for(Option::is_some).await.is_err() && asked.borrow().is_none() {
+                std::future::pending::<()>().await;
+            }
+            self.begin();
+        }
+        while let Some((stored, look)) = self.next {
+            sleep_until(look).await;
+            let now = (self.stored)();
+            if now == stored {
+                break;
+            }
+            self.next = Some((now, Instant::now() + FLUSH_TIMEOUT));
+        }
+    }
+
+    /// How long it lasts if nothing more is stored.
+    pub fn left(&self) -> Duration {
+        let look = self.next.map(|(_, look)| look);
+        look.map_or(FLUSH_TIMEOUT, |look| look.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -73,6 +73,11 @@ impl Tally {
     pub fn alerts_done(&self) -> u64 {
         self.acknowledged.alerts.load(Ordering::Relaxed)
     }
+
+    /// All that is acknowledged.
+    pub fn done(&self) -> u64 {
+        self.events_done() + self.alerts_done()
+    }
 }
 
 fn open(published: &AtomicU64, acknowledged: &AtomicU64) -> u64 {

@@ -78,7 +78,9 @@ impl Group {
             .arg("-c")
             .arg("echo 0 > \"$0/cgroup.procs\" && exec \"$@\"")
             .arg(&self.folder)
-            .arg(program);
+            .arg(program)
+            // Cargo's has every folder that a dependency was built in: hundreds of opens for every program that is started.
+            .env_remove("LD_LIBRARY_PATH");
         command
     }
 

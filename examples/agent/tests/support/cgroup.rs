@@ -51,7 +51,9 @@ impl Cgroup {
         command
             .args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#])
             .arg(&self.path)
-            .arg(program);
+            .arg(program)
+            // Cargo's has every folder that a dependency was built in: hundreds of opens for every program that is started.
+            .env_remove("LD_LIBRARY_PATH");
         command
     }
 
