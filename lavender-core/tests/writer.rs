@@ -219,3 +219,30 @@ async fn a_store_that_stays_down_hides_no_alert_and_acknowledges_nothing() {
     assert_eq!(*shown.lock().unwrap(), [1]);
     assert_eq!(*acknowledged.lock().unwrap(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_the_store_takes_nothing_is_shown_at_once_and_stored_in_its_order() {
+    let ids = sequencer();
+    for (refusals, max_failures) in [(u32::MAX, 2), (3, u32::MAX)] {
+        let one = || (Topic::TelemetryAccepted, Payload::Events(vec![event(&ids, exec())]));
+        let (consumer, acknowledged) = inbox((0..5).map(|_| one()).collect());
+        let store = Arc::new(Fickle { refusals: Mutex::new(refusals), ..Fickle::default() });
+        let as_store: Arc<dyn EventStore> = store.clone();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let ended = Writer::of_events(consumer, as_store)
+            .with_observer(Watcher(Arc::clone(&shown)))
+            .with_options(WriterOptions { max_failures, messages: 2, ..WriterOptions::default() })
+            .run()
+            .await;
+        assert_eq!(*shown.lock().unwrap(), [2, 2, 1], "each once");
+        let stored = store.events.lock().unwrap();
+        let Ok(report) = ended else {
+            assert_eq!((stored.len(), *acknowledged.lock().unwrap()), (0, 0));
+            continue;
+        };
+        assert_eq!((report.stored, report.failures), (5, 3));
+        assert_eq!(*store.writes.lock().unwrap(), [2, 2, 1]);
+        assert!(stored.is_sorted_by_key(|event| event.id.sequence()));
+        assert_eq!(*acknowledged.lock().unwrap(), 5);
+    }
+}

@@ -1,6 +1,6 @@
 //! The backend's half: what is consumed is stored, and what is stored is acknowledged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::Notify;
 
 use crate::alert::{AgentIdentity, Alert};
 use crate::error::{Error, Result};
@@ -140,8 +141,8 @@ impl<T: Send + Sync + 'static> Writer<T> {
         Self { consumer, to: Destination { store, observers: Vec::new(), options } }
     }
 
-    /// Shows every item once it is stored, or once the store has refused it for the first time: a store
-    /// that is down must not hide what happens.
+    /// Shows every item once it is stored, or once the store has refused it or what came before it: a store that is down
+    /// must not hide what happens. What is shown and not stored is held in memory, as much as the transport hands out.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Sink<Arc<T>>) -> Self {
         self.to.observers.push(Box::new(observer));
@@ -163,13 +164,51 @@ impl<T: Send + Sync + 'static> Writer<T> {
     /// [`max_failures`](WriterOptions::max_failures) times in a row.
     pub async fn run(mut self) -> Result<WriterReport> {
         let mut report = WriterReport::default();
+        let mut ahead = VecDeque::new();
         loop {
-            let deliveries = self.consumer.next(self.to.options.messages).await?;
+            let most = self.to.options.messages.max(1);
+            let shown = !ahead.is_empty();
+            let deliveries: Vec<Delivery> = match shown {
+                true => ahead.drain(..most.min(ahead.len())).collect(),
+                false => self.consumer.next(most).await?,
+            };
             if deliveries.is_empty() {
                 return Ok(report);
             }
-            self.to.store_all(self.to.by_source(&deliveries), &mut report).await?;
+            let groups = self.to.by_source(&deliveries);
+            self.store(groups, shown, &mut ahead, &mut report).await?;
             acknowledge(deliveries).await;
+        }
+    }
+
+    /// Stores what was delivered. Once the store has refused any of it, what comes meanwhile is shown, and waits in `ahead`.
+    async fn store(
+        &mut self,
+        groups: Vec<(AgentIdentity, Vec<Arc<T>>)>,
+        shown: bool,
+        ahead: &mut VecDeque<Delivery>,
+        report: &mut WriterReport,
+    ) -> Result<()> {
+        let Self { consumer, to } = self;
+        let refused = Notify::new();
+        let mut storing = pin!(to.store_all(groups, (shown, &refused), report));
+        let mut looks_ahead = false;
+        loop {
+            tokio::select! {
+                biased;
+                stored = &mut storing => return stored,
+                () = refused.notified() => looks_ahead = !to.observers.is_empty(),
+                more = consumer.next(to.options.messages.max(1)), if looks_ahead => {
+                    let more = more?;
+                    // At its end it would say so again and again.
+                    looks_ahead = !more.is_empty();
+                    let groups = to.by_source(&more);
+                    for (_, items) in groups {
+                        show(&to.observers, &items).await;
+                    }
+                    ahead.extend(more);
+                }
+            }
         }
     }
 }
@@ -194,15 +233,17 @@ impl<T: Send + Sync + 'static> Destination<T> {
         groups
     }
 
-    /// Stores what is of several agents, of some at once.
+    /// Stores what is of several agents, of some at once. `shown`: it was before. `refused` is told when any is.
     async fn store_all(
         &self,
         groups: Vec<(AgentIdentity, Vec<Arc<T>>)>,
+        (shown, refused): (bool, &Notify),
         report: &mut WriterReport,
     ) -> Result<()> {
         let store = async |(source, items): (AgentIdentity, Vec<Arc<T>>)| {
             let mut of_agent = WriterReport::default();
-            self.store(&source, &items, &mut of_agent).await.map(|()| of_agent)
+            let stored = self.store(&source, &items, (shown, refused), &mut of_agent).await;
+            stored.map(|()| of_agent)
         };
         let at_once = self.options.agents.max(1);
         let mut stored = pin!(stream::iter(groups).map(store).buffer_unordered(at_once));
@@ -219,10 +260,10 @@ impl<T: Send + Sync + 'static> Destination<T> {
         &self,
         source: &AgentIdentity,
         items: &[Arc<T>],
+        (mut shown, refused): (bool, &Notify),
         report: &mut WriterReport,
     ) -> Result<()> {
         let mut backoff = Backoff::new(self.options);
-        let mut shown = false;
         loop {
             let result = self.store.store(source, items).await;
             if !shown {
@@ -235,7 +276,10 @@ impl<T: Send + Sync + 'static> Destination<T> {
                     report.duplicates += inserted.duplicate;
                     return Ok(());
                 }
-                Err(error) => backoff.wait(self.store.name(), error, report).await?,
+                Err(error) => {
+                    refused.notify_one();
+                    backoff.wait(self.store.name(), error, report).await?;
+                }
             }
         }
     }
