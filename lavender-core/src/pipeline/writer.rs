@@ -73,6 +73,9 @@ struct Destination<T> {
     options: WriterOptions,
 }
 
+/// What messages carry, by whose it is.
+type BySource<T> = Vec<(AgentIdentity, Vec<Arc<T>>)>;
+
 /// One kind of things, and the store that takes them.
 #[async_trait]
 trait Storing<T>: fmt::Debug + Send + Sync {
@@ -184,7 +187,7 @@ impl<T: Send + Sync + 'static> Writer<T> {
     /// Stores what was delivered. Once the store has refused any of it, what comes meanwhile is shown, and waits in `ahead`.
     async fn store(
         &mut self,
-        groups: Vec<(AgentIdentity, Vec<Arc<T>>)>,
+        groups: BySource<T>,
         shown: bool,
         ahead: &mut VecDeque<Delivery>,
         report: &mut WriterReport,
@@ -216,8 +219,8 @@ impl<T: Send + Sync + 'static> Writer<T> {
 impl<T: Send + Sync + 'static> Destination<T> {
     /// Joins what messages of one agent carry, in their order, so that it is stored at once: those of many agents come
     /// in turns.
-    fn by_source(&self, deliveries: &[Delivery]) -> Vec<(AgentIdentity, Vec<Arc<T>>)> {
-        let mut groups: Vec<(AgentIdentity, Vec<Arc<T>>)> = Vec::new();
+    fn by_source(&self, deliveries: &[Delivery]) -> BySource<T> {
+        let mut groups: BySource<T> = Vec::new();
         let mut places: HashMap<&AgentIdentity, usize> = HashMap::new();
         for Delivery { message, .. } in deliveries {
             let Some(items) = self.store.items(message) else {
@@ -236,7 +239,7 @@ impl<T: Send + Sync + 'static> Destination<T> {
     /// Stores what is of several agents, of some at once. `shown`: it was before. `refused` is told when any is.
     async fn store_all(
         &self,
-        groups: Vec<(AgentIdentity, Vec<Arc<T>>)>,
+        groups: BySource<T>,
         (shown, refused): (bool, &Notify),
         report: &mut WriterReport,
     ) -> Result<()> {

@@ -235,10 +235,11 @@ fn find_segment(segment: &[Piece], text: &[u8], from: usize, to_the_end: bool) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn pattern(text: &str) -> Pattern {
+    /// An uncased one, of a text with `*`, `?` and, for a dash, `~`.
+    pub(in crate::matcher) fn pattern(text: &str) -> Pattern {
         let mut pieces = Vec::new();
         for character in text.chars() {
             pieces.push(match character {

@@ -114,16 +114,7 @@ fn last_char_length(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pattern(text: &str) -> Pattern {
-        let pieces = text.chars().map(|character| match character {
-            '*' => Piece::AnyRun,
-            '?' => Piece::AnyChar,
-            '~' => Piece::Dash,
-            other => Piece::Literal(other.to_string().into_bytes().into()),
-        });
-        Pattern::new(pieces.collect(), false)
-    }
+    use crate::matcher::pattern::tests::pattern;
 
     #[test]
     fn says_only_what_a_truncated_value_allows() {
